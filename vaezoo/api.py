@@ -1,0 +1,77 @@
+"""A matrix from file to frame, for Python; the command line is this with a face."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vaezoo.runner.checkpoint import load_model
+from vaezoo.runner.device import cores, describe, resolve_device
+from vaezoo.runner.matrix import Matrix, load
+from vaezoo.runner.plan import Plan, make_plan
+from vaezoo.runner.run import Report, Watcher, carry_out
+from vaezoo.runner.store import read_results
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vaezoo.runner.cell import Task
+
+__all__ = ["Silent", "execute", "load_model", "plan_of", "read_results", "run"]
+
+
+class Silent:
+    """A watcher that says nothing."""
+
+    def begin(self, phase: str, total: int, kept: int) -> None:
+        """Says nothing."""
+
+    def tick(self, running: "Sequence[Task]") -> None:
+        """Says nothing."""
+
+    def finished(self, task: "Task", status: str) -> None:
+        """Says nothing."""
+
+
+def plan_of(
+    matrix: str | Path | Mapping[str, Any] | Matrix,
+    *,
+    device: str = "auto",
+    data_root: str | None = None,
+    plugins: Sequence[str | Path] = (),
+) -> tuple[Plan, str]:
+    """The plan of a matrix and the device it is for. Raises VaezooError where the question is wrong."""
+    if not isinstance(matrix, Matrix):
+        matrix = load(matrix, [Path(plugin) for plugin in plugins])
+    where = resolve_device(device)
+    return make_plan(matrix, data_root=data_root, device=describe(where), threads=cores()), where
+
+
+def execute(plan: Plan, device: str, out: str | Path | None, jobs: int | None, watcher: Watcher) -> Report:
+    """Carry out a plan and write its tables, also when it is stopped on the way."""
+    from vaezoo.reports.tables import write_tables
+
+    folder = Path(out) if out is not None else Path("results") / plan.name
+    try:
+        return carry_out(plan, folder, device=device, jobs=jobs, watcher=watcher)
+    finally:
+        if (folder / "plan.json").is_file():
+            write_tables(read_results(folder), folder / "tables")
+
+
+def run(
+    matrix: str | Path | Mapping[str, Any],
+    out: str | Path | None = None,
+    *,
+    device: str = "auto",
+    jobs: int | None = None,
+    data_root: str | None = None,
+    plugins: Sequence[str | Path] = (),
+) -> "pd.DataFrame":
+    """Run a matrix (the path of a TOML file, or a dict of the same form) and give its results frame, one row a cell.
+
+    It writes to results/<matrix name>/ unless `out` says otherwise; what has a record there is not run again. Cells run in child
+    processes, so a script calls it under `if __name__ == "__main__":`. Raises VaezooError where the question is wrong; a cell that
+    fails is a row with its status and reason.
+    """
+    plan, where = plan_of(matrix, device=device, data_root=data_root, plugins=plugins)
+    return read_results(execute(plan, where, out, jobs, Silent()).folder)

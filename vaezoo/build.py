@@ -1,0 +1,231 @@
+"""Variant + what the data are + sizes -> LatentModel: the constructor rule.
+
+As with pytest's fixtures, a plugin names what it wants. Constructor arguments before `*` are asked of the builder: `spec`, `latent`,
+`hidden`, `features`, `parameter_shape`, `train_images`, `train_size`. Those after `*` are hyper-parameters. Order of building:
+likelihood, decoder, encoder, posterior, prior, objective.
+"""
+
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import Parameter
+from typing import Any, Literal, Union, get_args, get_origin
+
+import torch
+from torch import Tensor, nn
+
+from vaezoo.core import noise
+from vaezoo.core.contracts import Objective
+from vaezoo.core.data import Dataset, DataSpec
+from vaezoo.core.errors import Skip, VaezooError, unknown
+from vaezoo.core.model import LatentModel
+from vaezoo.registry import PARTS, Choice, Plugin, Variant, registry
+
+ORDER = ("likelihood", "decoder", "encoder", "posterior", "prior", "objective")
+NATURAL = {"binary": "bernoulli", "discrete": "discretized-logistic", "continuous": "gaussian"}
+"""The likelihood that "auto" means, by the dataset's measure."""
+
+Slots = dict[str, tuple[str, dict[str, Any]]]
+"""For each part its registered name and all of its hyper-parameters."""
+
+
+def variant_named(name: str | Variant) -> Variant:
+    """A registered Variant, or the one given."""
+    if isinstance(name, Variant):
+        return name
+    found: Variant = registry("variant")[name].target
+    return found
+
+
+def resolve(
+    variant: str | Variant, spec: DataSpec, overrides: Mapping[str, tuple[str | None, Mapping[str, Any]]] | None = None
+) -> Slots:
+    """Every part's name and every hyper-parameter with its value: the variant's declaration under the overrides of a matrix row.
+
+    An override (None, {...}) sets hyper-parameters of the part the variant declares; one with another name starts from that
+    part's own defaults. Raises VaezooError for unknown names, hyper-parameters and types; Skip where "auto" has no answer.
+    """
+    declared = variant_named(variant)
+    slots: Slots = {}
+    for slot in PARTS:
+        choice: Choice = getattr(declared, slot)
+        name, values = (choice, {}) if isinstance(choice, str) else (choice[0], dict(choice[1]))
+        other, settings = (overrides or {}).get(slot, (None, {}))
+        if other is not None and other != name:
+            name, values = other, {}
+        if slot == "likelihood" and name == "auto":
+            if spec.measure not in NATURAL:
+                raise Skip(f"there is no natural likelihood for {spec.measure} images; name one")
+            name = NATURAL[spec.measure]
+        plugin = registry(slot)[name]
+        slots[slot] = (name, hyperparameters(plugin, {**values, **settings}))
+    return slots
+
+
+def hyperparameters(plugin: Plugin, values: Mapping[str, Any]) -> dict[str, Any]:
+    """All hyper-parameters of a plugin: the values given, checked against its signature, over its defaults."""
+    known = plugin.hyperparameters
+    title = f"{plugin.slot} {plugin.name!r}"
+    for name in values:
+        if name in plugin.asks and name not in known:
+            raise VaezooError(f"{title}: {name!r} is handed over by the builder and cannot be set here")
+        if name not in known:
+            raise VaezooError(f"{title}: {unknown('hyper-parameter', name, known)}")
+    full: dict[str, Any] = {}
+    for name, parameter in known.items():
+        if name not in values and parameter.default is Parameter.empty:
+            raise VaezooError(f"{title} needs a value for its hyper-parameter {name!r}")
+        value = values.get(name, parameter.default)
+        full[name] = checked_type(f"{title}: {name}", value, parameter.annotation) if name in values else value
+    return full
+
+
+def checked_type(title: str, value: Any, annotation: Any) -> Any:
+    """The value as its annotation wants it (a whole number for a float, a list for a tuple); VaezooError where it does not fit."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation is Parameter.empty or annotation is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        for option in arguments:
+            try:
+                return checked_type(title, value, option)
+            except VaezooError:
+                continue
+    elif origin is Literal:
+        if value in arguments:
+            return value
+        raise VaezooError(f"{title}: {unknown('value', value, [str(a) for a in arguments])}")
+    elif origin in (tuple, list) and isinstance(value, Sequence) and not isinstance(value, str):
+        inner = arguments[0] if arguments else Any
+        return origin(checked_type(title, item, inner) for item in value)
+    elif annotation is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif annotation is type(None) and value is None:
+        return None
+    elif isinstance(annotation, type) and isinstance(value, annotation) and isinstance(value, bool) == (annotation is bool):
+        return value
+    name = getattr(annotation, "__name__", None) if origin is None else str(annotation)
+    raise VaezooError(f"{title} must be {name or annotation}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """What a builder serves besides the parts' own shapes."""
+
+    spec: DataSpec
+    latent: int
+    hidden: tuple[int, ...]
+    train_images: Callable[[int], Tensor]
+    train_size: int
+
+    @staticmethod
+    def of(dataset: Dataset, latent: int, hidden: Sequence[int]) -> "Ingredients":
+        """Served from a dataset's training split; images for initialisation are a seeded choice (of dynamic ones, their gray levels)."""
+
+        def train_images(n: int) -> Tensor:
+            split = dataset.train
+            chosen = split.x[torch.randperm(len(split))[:n]]
+            return chosen.to(torch.get_default_dtype()) / 255 if split.dynamic else dataset.spec.to_float(chosen)
+
+        return Ingredients(dataset.spec, latent, tuple(hidden), train_images, len(dataset.train))
+
+    @staticmethod
+    def blank(spec: DataSpec, latent: int, hidden: Sequence[int], train_size: int) -> "Ingredients":
+        """Served without data, where weights are loaded afterwards or nothing is computed (a plan)."""
+        shape = spec.shape
+        return Ingredients(spec, latent, tuple(hidden), lambda n: torch.zeros(min(n, train_size), *shape), train_size)
+
+
+def construct(
+    slots: Slots, ingredients: Ingredients, *, seed: int = 0, allow_pseudo_likelihood: bool = False
+) -> tuple[LatentModel, Objective]:
+    """Build every part in order and put them together, with weights drawn from the seed's own axis "initialisation".
+
+    Raises Skip where a part asks for what is not there or cannot score these images.
+    """
+    spec = ingredients.spec
+    served: dict[str, Any] = {
+        "spec": spec,
+        "latent": ingredients.latent,
+        "hidden": ingredients.hidden,
+        "train_images": ingredients.train_images,
+        "train_size": ingredients.train_size,
+    }
+    parts: dict[str, Any] = {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(noise.derive(seed, "initialisation"))
+        for slot in ORDER:
+            name, values = slots[slot]
+            parts[slot] = part = _make(registry(slot)[name], served, values)
+            if slot == "likelihood":
+                if spec.measure not in part.measures and not allow_pseudo_likelihood:
+                    raise Skip(
+                        f"likelihood {name!r} scores {' or '.join(part.measures)} images, these are {spec.measure}; "
+                        "allow_pseudo_likelihood = true runs it all the same, marked and never ranked"
+                    )
+                served["parameter_shape"] = tuple(part.parameter_shape)
+            if slot == "encoder":
+                served["features"] = tuple(part.features)
+    objective = parts.pop("objective")
+    return LatentModel(**parts, spec=spec), objective
+
+
+def _make(plugin: Plugin, served: Mapping[str, Any], values: Mapping[str, Any]) -> nn.Module:
+    own = {}
+    for name, parameter in plugin.asks.items():
+        if name in served:
+            own[name] = served[name]
+        elif parameter.default is Parameter.empty:
+            raise Skip(
+                f"{plugin.slot} {plugin.name!r} ({plugin.place}) asks for {name!r}, which is not served here "
+                f"(there are: {', '.join(served)}); hyper-parameters stand after '*'"
+            )
+    try:
+        made: nn.Module = plugin.target(**own, **values)
+    except VaezooError as error:
+        title = f"{plugin.slot} {plugin.name!r}"
+        raise type(error)(str(error) if title in str(error) else f"{title}: {error}") from error
+    return made
+
+
+def rehearse(slots: Slots, ingredients: Ingredients, *, allow_pseudo_likelihood: bool = False) -> None:
+    """Build and run one training pass on the meta device, where nothing is computed, so that a plan finds what cannot be.
+
+    Raises Skip and VaezooError as the real thing would. Whatever else happens here is left to the cell, which keeps its log.
+    """
+    try:
+        with torch.device("meta"), torch.no_grad(), noise.stream(0, index=torch.arange(2), device="meta"):
+            model, objective = construct(slots, ingredients, allow_pseudo_likelihood=allow_pseudo_likelihood)
+            x = torch.zeros(2, *ingredients.spec.shape)
+            objective(model.draw(model.batch(x, index=torch.arange(2)), objective.importance_samples))
+    except VaezooError:
+        raise
+    except Exception:  # meta tensors hold no values: a part that looks at them is tried where it runs
+        return
+
+
+def build(
+    variant: str | Variant,
+    dataset: Dataset | str,
+    *,
+    latent: int = 20,
+    hidden: Sequence[int] = (400,),
+    seed: int = 0,
+    overrides: Mapping[str, Choice] | None = None,
+) -> LatentModel:
+    """A fresh LatentModel of a variant (a registered name or a Variant) for a dataset.
+
+    overrides: {slot: name or (name, {hyper-parameters})} in place of what the variant declares.
+
+    >>> model = vaezoo.build("vae", vaezoo.load_dataset("digits-binary"), latent=8)
+    """
+    if isinstance(dataset, str):
+        from vaezoo.datasets import load_dataset
+
+        dataset = load_dataset(dataset)
+    for slot in overrides or {}:
+        if slot not in PARTS:
+            raise VaezooError(unknown("slot", slot, PARTS))
+    chosen = {s: (c, {}) if isinstance(c, str) else c for s, c in (overrides or {}).items()}
+    slots = resolve(variant, dataset.spec, chosen)
+    return construct(slots, Ingredients.of(dataset, latent, hidden), seed=seed)[0]

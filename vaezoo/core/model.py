@@ -1,0 +1,193 @@
+"""LatentModel: the five parts put together."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from vaezoo.core import noise
+from vaezoo.core.contracts import Decoder, Encoder, Latents, Likelihood, Posterior, PosteriorDistribution, Prior
+from vaezoo.core.data import DataSpec
+from vaezoo.core.draws import Batch, Draws
+from vaezoo.core.errors import Skip, VaezooError
+from vaezoo.core.parts import SERVED, asked, call
+
+
+class LatentModel(nn.Module):
+    """p(x|z) p(z) with q(z|x): encoder, posterior, prior, decoder and likelihood.
+
+    `posterior` and `log_joint` are the two primitives; `draw`, `sample`, `reconstruct` and `encode` compose them. Every part is
+    handed what its methods name at each call, and keeps no other part.
+
+    Raises Skip where a part asks for what cannot be served, and VaezooError naming the part where a shape is wrong.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        posterior: Posterior,
+        prior: Prior,
+        decoder: Decoder,
+        likelihood: Likelihood,
+        spec: DataSpec,
+    ):
+        super().__init__()
+        self.encoder, self.posterior_net, self.prior = encoder, posterior, prior
+        self.decoder, self.likelihood, self.spec = decoder, likelihood, spec
+        self.pseudo_likelihood = spec.measure not in likelihood.measures
+        served = [name for name in SERVED if name != "context" or spec.context is not None]
+        for part, methods in self._requests().items():
+            for method, own in methods:
+                for name, required in asked(method, own):
+                    if required and name not in served:
+                        raise Skip(
+                            f"{part} {type(method.__self__).__name__} asks for '{name}' in {method.__name__}, "
+                            f"which cannot be served here (there are: {', '.join(served)})"
+                        )
+
+    def _requests(self) -> dict[str, list[tuple[Any, int]]]:
+        return {
+            "encoder": [(self.encoder.forward, 1)],
+            "posterior": [(self.posterior_net.forward, 1)],
+            "prior": [(self.prior.log_density, 1), (self.prior.log_prob, 1), (self.prior.sample, 1), (self.prior.kl, 1)],
+            "decoder": [(self.decoder.forward, 1)],
+            "likelihood": [(self.likelihood.log_prob, 2)],
+        }
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The parameters' floating type."""
+        return next(self.parameters()).dtype
+
+    def batch(self, x: Tensor, context: Tensor | None = None, index: Tensor | None = None) -> Batch:
+        """Images as they are stored or as floats, made into a Batch on the model's device. x: [B, *shape]"""
+        if tuple(x.shape[1:]) != self.spec.shape:
+            raise VaezooError(f"x must be [B, {', '.join(map(str, self.spec.shape))}], got {list(x.shape)}")
+        return Batch(self.spec.to_float(x.to(self.device)).to(self.dtype), context, index)
+
+    def _parts(self, batch: Batch | None) -> dict[str, Any]:
+        parts: dict[str, Any] = {"encode": self._encode_images, "prior": self.prior}
+        if batch is not None:
+            parts |= {"x": batch.x, "index": batch.index, "log_joint": lambda z: self._log_joint_total(batch, z)}
+            if batch.context is not None:
+                parts["context"] = batch.context
+        return parts
+
+    def _encode_images(self, x: Tensor) -> PosteriorDistribution:
+        return self.posterior(Batch(x))
+
+    def _log_joint_total(self, batch: Batch, z: Latents) -> Tensor:
+        log_likelihood, log_prior = self.log_joint(batch, z)
+        return log_likelihood + log_prior.sum(0)
+
+    def posterior(self, batch: Batch, stopped: bool = False) -> PosteriorDistribution:
+        """q(z|x) of each image.
+
+        stopped=True runs encoder and posterior with their weights cut from the graph, so that log q depends on them only through
+        z (sticking the landing, DReG).
+        """
+        parts = self._parts(batch)
+        encoder, posterior = self.encoder, self.posterior_net
+        if not stopped:
+            features = call(encoder.forward, batch.x, parts=parts, entry=encoder)
+            return call(posterior.forward, features, parts=parts, entry=posterior)
+        features = call(encoder.forward, batch.x, parts=parts, entry=_cut(encoder))
+        return call(posterior.forward, features, parts=parts, entry=_cut(posterior))
+
+    def log_likelihood(self, batch: Batch, z: Latents) -> Tensor:
+        """log p(x|z) in nats. [K, B]"""
+        parts = self._parts(batch)
+        parameters = self.decoder.parameters_of(z, parts)
+        value = call(self.likelihood.log_prob, batch.x, parameters, parts=parts)
+        return _checked("log_likelihood", value, "KB", z, self.likelihood)
+
+    def log_prior(self, batch: Batch, z: Latents) -> Tensor:
+        """log p(z) of each latent group in nats. [L, K, B]"""
+        return _checked("log_prior", call(self.prior.log_prob, z, parts=self._parts(batch)), "LKB", z, self.prior)
+
+    def log_joint(self, batch: Batch, z: Latents) -> tuple[Tensor, Tensor]:
+        """(log p(x|z) [K, B], log p(z) [L, K, B]) in nats."""
+        return self.log_likelihood(batch, z), self.log_prior(batch, z)
+
+    def kl(self, batch: Batch, q: PosteriorDistribution) -> Tensor | None:
+        """KL(q(z|x) || p(z)) in closed form, [L, B, Z] in nats, or None."""
+        return call(self.prior.kl, q, parts=self._parts(batch))
+
+    def draw(self, batch: Batch, samples: int) -> Draws:
+        """K samples of each image's posterior with the terms of every bound. Gradients flow through the samples."""
+        with noise.fallback(self.device, self.dtype):
+            return self.draw_from(self.posterior(batch), batch, samples)
+
+    def draw_from(self, q: PosteriorDistribution, batch: Batch, samples: int) -> Draws:
+        """`draw` from a posterior that is at hand, so that the encoder runs once for many blocks of samples."""
+        z, log_q = q.rsample_and_log_prob(samples)
+        if any(group.shape[:2] != (samples, batch.x.shape[0]) for group in z):
+            shapes = [list(group.shape) for group in z]
+            raise VaezooError(f"z must be [K={samples}, B={batch.x.shape[0]}, Z] a group, got {shapes} from {_where(self.posterior_net)}")
+        return Draws(self, batch, q, z, _checked("log_posterior", log_q, "LKB", z, self.posterior_net))
+
+    def encode(self, x: Tensor) -> PosteriorDistribution:
+        """q(z|x) of images as they are stored or as floats. [B, *shape]"""
+        return self.posterior(self.batch(x))
+
+    @torch.no_grad()
+    def sample(self, n: int) -> Tensor:
+        """n images drawn from p(x|z) p(z). [n, *shape]"""
+        return self._decoded(self.prior_sample(n), self.likelihood.sample)
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """E[x|z] at one draw z ~ q(z|x) of each image. [B, *shape] -> [B, *shape]"""
+        batch = self.batch(x)
+        return self._decoded(tuple(group[0] for group in self.draw(batch, 1).z), self.likelihood.mean, batch)
+
+    @torch.no_grad()
+    def prior_sample(self, n: int) -> Latents:
+        """n draws from p(z), a tuple of [n, Z_l]."""
+        with noise.fallback(self.device, self.dtype):
+            z = call(self.prior.sample, n, parts=self._parts(None))
+        z = z if isinstance(z, tuple) else (z,)
+        return tuple(group.to(self.device, self.dtype) for group in z)
+
+    def _decoded(self, z: Latents, finish: Callable[[Tensor], Tensor], batch: Batch | None = None) -> Tensor:
+        with noise.fallback(self.device, self.dtype):
+            parameters = self.decoder.parameters_of(tuple(group[None] for group in z), self._parts(batch))
+            return finish(parameters[0])
+
+
+def _cut(module: nn.Module) -> Callable[..., Any]:
+    """The module with every parameter detached, as a function."""
+
+    def run(*own: Any, **named: Any) -> Any:
+        stopped: Mapping[str, Tensor] = {name: p.detach() for name, p in module.named_parameters()}
+        return functional_call(module, dict(stopped), own, named)
+
+    return run
+
+
+def _where(part: nn.Module) -> str:
+    """`StudentT (mine.py:12)`"""
+    kind = type(part)
+    try:
+        return f"{kind.__name__} ({Path(inspect.getsourcefile(kind) or '?').name}:{inspect.getsourcelines(kind)[1]})"
+    except (OSError, TypeError):
+        return kind.__name__
+
+
+def _checked(name: str, value: Tensor, letters: str, z: Latents, part: nn.Module) -> Tensor:
+    sizes = {"L": len(z), "K": z[0].shape[0], "B": z[0].shape[1]}
+    if tuple(value.shape) != tuple(sizes[letter] for letter in letters):
+        expected = ", ".join(f"{letter}={sizes[letter]}" for letter in letters)
+        raise VaezooError(f"{name} must be [{expected}], got {list(value.shape)} from {_where(part)}")
+    return value

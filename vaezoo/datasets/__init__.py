@@ -1,0 +1,101 @@
+"""Names -> tensors with what they are. A folder is a slot, a file a plugin: `(root, seed, *, option=..) -> Dataset`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import OrderedDict
+from collections.abc import Mapping
+from inspect import Parameter
+from numbers import Integral, Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vaezoo.core.errors import Skip, VaezooError, unknown
+from vaezoo.registry import Plugin, registry
+
+if TYPE_CHECKING:
+    from vaezoo.core.data import Dataset
+
+KEPT = 4
+"""How many datasets a process keeps: a worker serves many cells."""
+
+_kept: OrderedDict[tuple[Any, ...], Dataset] = OrderedDict()
+_KINDS: dict[Any, tuple[type, str]] = {
+    bool: (bool, "true or false"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    str: (str, "a string"),
+}
+
+
+def data_root(root: str | Path | None = None) -> Path:
+    """The folder where data are found and downloaded to: `root`, else $VAEZOO_DATA, else the user's cache folder.
+
+    The last is `vaezoo` in $XDG_CACHE_HOME, else in ~/.cache. The path is absolute; nothing is created.
+    """
+    place = root or os.environ.get("VAEZOO_DATA") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "vaezoo"
+    return Path(place).expanduser().absolute()
+
+
+def load_dataset(
+    name: str, root: str | Path | None = None, seed: int = 0, options: Mapping[str, Any] | None = None
+) -> Dataset:
+    """The Dataset of a registered name: .train, .valid and .test, each with .x and .y (labels or None), and .spec.
+
+    root: see `data_root`. seed: of what the dataset draws once (a fixed binarisation, dequantisation, synthetic data),
+    never of a split. options: the function's keyword-only parameters. The last few datasets are kept, so loading one
+    again gives the same object, which is not to be written into.
+
+    Raises VaezooError, in one line that begins with the dataset's name, for an unknown option, a file that is missing
+    or cannot be read, images that are not what they are said to be, and a function that returns something else.
+    """
+    plugin = registry("dataset")[name]
+    chosen = dict(options or {})
+    _check_options(plugin, chosen)
+    place = data_root(root)
+    key = (name, plugin.target, place, int(seed), json.dumps(chosen, sort_keys=True, default=repr))
+    if key not in _kept:
+        _kept[key] = _load(plugin, place, int(seed), chosen)
+        while len(_kept) > KEPT:
+            _kept.popitem(last=False)
+    _kept.move_to_end(key)
+    return _kept[key]
+
+
+def _check_options(plugin: Plugin, options: Mapping[str, Any]) -> None:
+    if len(plugin.asks) != 2:
+        raise VaezooError(
+            f"dataset {plugin.name!r}: the function must take (root, seed) and its options after *, "
+            f"got ({', '.join(plugin.asks)}) from {plugin.place}"
+        )
+    for option, value in options.items():
+        if option not in plugin.hyperparameters:
+            raise VaezooError(unknown(f"dataset {plugin.name!r}: option", option, plugin.hyperparameters))
+        kind, wanted = _KINDS.get(plugin.hyperparameters[option].annotation, (object, ""))
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind in (Integral, Real)):
+            raise VaezooError(f"dataset {plugin.name!r}: option {option!r} must be {wanted}, got {value!r}")
+    missing = [n for n, p in plugin.hyperparameters.items() if p.default is Parameter.empty and n not in options]
+    if missing:
+        raise VaezooError(f"dataset {plugin.name!r}: option {missing[0]!r} has no default and must be given")
+
+
+def _load(plugin: Plugin, root: Path, seed: int, options: Mapping[str, Any]) -> Dataset:
+    from vaezoo.core.data import Dataset
+
+    try:
+        dataset = plugin.target(root, seed, **options)
+    except VaezooError as error:
+        kind = Skip if isinstance(error, Skip) else VaezooError
+        raise kind(f"dataset {plugin.name!r}: {error}") from error
+    except FileNotFoundError as error:
+        raise VaezooError(f"dataset {plugin.name!r}: file not found: {error.filename or error}") from error
+    except OSError as error:
+        reason = f"cannot read {error.filename}: {error.strerror}" if error.filename else " ".join(str(error).split())
+        raise VaezooError(f"dataset {plugin.name!r}: {reason}") from error
+    if not isinstance(dataset, Dataset):
+        raise VaezooError(
+            f"dataset {plugin.name!r}: the function must return a vaezoo.Dataset, "
+            f"got {type(dataset).__name__} from {plugin.place}"
+        )
+    return dataset

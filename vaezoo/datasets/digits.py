@@ -1,0 +1,70 @@
+"""scikit-learn's handwritten digits: 1,797 real images of 8 x 8, inside the package, so that nothing is downloaded."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vaezoo.core import noise
+from vaezoo.core.data import Dataset
+from vaezoo.registry import register
+
+Pair = tuple[Tensor, Tensor]
+"""Images and labels of a split."""
+
+PAPER = "Alpaydin and Kaynak (1998), Optical Recognition of Handwritten Digits, UCI"
+LEVELS = 17
+SIZES = (1197, 300, 300)
+GRID = 2.0**16
+"""Dequantisation noise lies on a grid this fine, so that in float32 too a value stays below 1 and in its level."""
+
+
+def _splits() -> tuple[Pair, Pair, Pair]:
+    """Levels 0..16 uint8 [N, 1, 8, 8] and labels int64 [N] of train, valid and test, the same for every seed."""
+    from sklearn.datasets import load_digits
+
+    loaded = load_digits()
+    x = torch.from_numpy(loaded.images).to(torch.uint8).unsqueeze(1)
+    y = torch.from_numpy(loaded.target).to(torch.int64)
+    order = noise.mix(torch.arange(len(x), device="cpu") + noise.derive(0, "digits", "split")).argsort()
+    train, valid, test = order.split(SIZES)
+    return (x[train], y[train]), (x[valid], y[valid]), (x[test], y[test])
+
+
+@register.dataset("digits", paper=PAPER)
+def digits(root: Path, seed: int) -> Dataset:
+    """Real 8x8 digits of 17 gray levels (discrete), shape (1, 8, 8); 1,197 / 300 / 300 with labels; scikit-learn's."""
+    return Dataset(*_splits(), measure="discrete", levels=LEVELS)
+
+
+@register.dataset("digits-binary", paper=PAPER)
+def digits_binary(root: Path, seed: int) -> Dataset:
+    """`digits` made 0/1 by a threshold: 1 where the level is 8 of 16 or more. The same for every seed."""
+    train, valid, test = (((x >= 8).to(torch.uint8), y) for x, y in _splits())
+    return Dataset(train, valid, test, measure="binary", binarisation="threshold")
+
+
+@register.dataset("digits-dequantised", paper="Theis et al. (2016), arXiv:1511.01844")
+def digits_dequantised(root: Path, seed: int) -> Dataset:
+    """`digits` as (level + u) / 17 in [0, 1), continuous, u uniform and drawn once for each seed.
+
+    floor(17 x) is the level again. The mean over u of log p(x), minus 64 log 17 nats, bounds the discrete
+    log-likelihood from below; the spec keeps levels = 17, so that bits per dimension get log2(17) put back.
+    """
+    train, valid, test = _splits()
+    return Dataset(
+        _dequantised(train, seed, "train"),
+        _dequantised(valid, seed, "valid"),
+        _dequantised(test, seed, "test"),
+        measure="continuous",
+        levels=LEVELS,
+    )
+
+
+def _dequantised(pair: Pair, seed: int, split: str) -> Pair:
+    x, labels = pair
+    index = torch.arange(len(x), device="cpu")
+    with noise.stream(noise.derive(seed, "dequantisation", split), index=index, dtype=torch.float64):
+        u = noise.uniform(1, *x.shape)[0]
+    u = ((u * GRID).floor() + 0.5) / GRID
+    return ((x.to(torch.float64) + u) / LEVELS).to(torch.float32), labels

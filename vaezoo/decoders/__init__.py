@@ -1,0 +1,1 @@
+"""A folder is a slot, a file is a plugin."""

@@ -1,0 +1,31 @@
+"""The multi-layer perceptron decoder."""
+
+import math
+
+from torch import Tensor, nn
+
+from vaezoo.core.contracts import Decoder
+from vaezoo.core.layers import dense_stack
+from vaezoo.registry import register
+
+
+@register.decoder("mlp")
+class MLP(Decoder):
+    """Dense layers of the widths `hidden` in reverse, each followed by the activation, and a linear one.
+
+    [N, Z] -> [N, *parameter_shape]
+    """
+
+    def __init__(
+        self, latent: int, hidden: tuple[int, ...], parameter_shape: tuple[int, ...], *, activation: str = "relu"
+    ):
+        super().__init__()
+        last = hidden[0] if hidden else latent
+        self.net = nn.Sequential(
+            dense_stack(latent, hidden[::-1], activation),
+            nn.Linear(last, math.prod(parameter_shape)),
+            nn.Unflatten(-1, parameter_shape),
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.net(z)

@@ -1,0 +1,35 @@
+"""The convolutional encoder."""
+
+from torch import Tensor, nn
+
+from vaezoo.core.contracts import Encoder
+from vaezoo.core.data import DataSpec
+from vaezoo.core.errors import Skip
+from vaezoo.core.layers import activation_named, dense_stack, halved
+from vaezoo.registry import register
+
+
+@register.encoder("conv")
+class Conv(Encoder):
+    """One 3x3 convolution of stride 2 for each of `channels`, then one dense layer. [B, C, H, W] -> [B, width]
+
+    The sides halve, rounded up, so that any size will do (8x8, 28x28, 32x32x3). Raises Skip for data that are no images.
+    """
+
+    def __init__(
+        self, spec: DataSpec, *, channels: tuple[int, ...] = (32, 64), width: int = 256, activation: str = "relu"
+    ):
+        super().__init__()
+        if len(spec.shape) != 3:
+            raise Skip(f"encoder 'conv' needs images [channels, height, width], got {list(spec.shape)}")
+        inputs, height, rows = spec.shape
+        layers: list[nn.Module] = []
+        for outputs in channels:
+            layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), activation_named(activation)]
+            inputs = outputs
+        sides = halved(height, len(channels))[-1], halved(rows, len(channels))[-1]
+        self.net = nn.Sequential(*layers, nn.Flatten(), dense_stack(inputs * sides[0] * sides[1], [width], activation))
+        self.features = (width,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)

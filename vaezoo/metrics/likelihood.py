@@ -1,0 +1,49 @@
+"""Log-likelihood, ELBO and its two terms, from one pass of the one estimator."""
+
+import math
+
+from torch import Tensor
+
+from vaezoo.core.data import DataSpec
+from vaezoo.core.estimate import log_likelihood
+from vaezoo.core.evaluation import Evaluation
+from vaezoo.core.model import LatentModel
+from vaezoo.registry import register
+
+
+def bits_per_dimension(nats: float, spec: DataSpec) -> float | None:
+    """-nats / (D ln 2) of a log-likelihood in nats an image; None where the images are neither binary nor discrete.
+
+    Continuous images dequantised from `levels` levels get log2(levels) put back: a bound on their discrete likelihood (Theis et al.
+    2016, arXiv:1511.01844).
+    """
+    if spec.measure not in ("binary", "discrete") and spec.levels is None:
+        return None
+    put_back = math.log2(spec.levels) if spec.measure == "continuous" and spec.levels else 0.0
+    return -nats / (spec.dimensions * math.log(2)) + put_back
+
+
+@register.metric("likelihood", paper="Burda et al. (2016), arXiv:1509.00519")
+def likelihood(model: LatentModel, images: Tensor, context: Evaluation) -> dict[str, float | None]:
+    """iwll, elbo, reconstruction and kl in nats an image, and bits_per_dim, with iwll's Monte-Carlo standard error.
+
+    reconstruction = elbo + kl. iwll_standard_error is that of the mean over images; effective_samples is the mean over images.
+    """
+    estimate = log_likelihood(model, images, context.importance_samples, context.seed, index=context.index)
+    context.per_image |= {
+        "iwll": estimate.estimate,
+        "iwll_standard_error": estimate.standard_error,
+        "effective_samples": estimate.effective_samples,
+        "elbo": estimate.elbo,
+        "reconstruction": estimate.reconstruction,
+    }
+    iwll = float(estimate.estimate.mean())
+    return {
+        "elbo": float(estimate.elbo.mean()),
+        "iwll": iwll,
+        "kl": float(estimate.kl.mean()),
+        "reconstruction": float(estimate.reconstruction.mean()),
+        "bits_per_dim": bits_per_dimension(iwll, model.spec),
+        "iwll_standard_error": float(estimate.standard_error.square().sum().sqrt() / len(images)),
+        "effective_samples": float(estimate.effective_samples.mean()),
+    }

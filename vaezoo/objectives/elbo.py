@@ -1,0 +1,25 @@
+"""The evidence lower bound."""
+
+from torch import Tensor
+
+from vaezoo.core.contracts import Objective
+from vaezoo.core.draws import Draws
+from vaezoo.core.errors import VaezooError
+from vaezoo.registry import register
+
+
+@register.objective("elbo", paper="Kingma and Welling (2014), arXiv:1312.6114")
+class ELBO(Objective):
+    """E_q[log p(x|z)] - w KL(q(z|x) || p(z)) of each image, with the KL in closed form where there is one. [B]
+
+    w is the KL warm-up's weight, 1 after it. importance_samples: draws of z an image, whose mean is taken.
+    """
+
+    def __init__(self, *, importance_samples: int = 1):
+        super().__init__()
+        if importance_samples < 1:
+            raise VaezooError(f"importance_samples must be 1 or more, got {importance_samples}")
+        self.importance_samples = importance_samples
+
+    def forward(self, draws: Draws) -> Tensor:
+        return draws.log_likelihood.mean(0) - draws.kl_weight * draws.kl_estimate

@@ -1,0 +1,29 @@
+"""The importance-weighted autoencoder's objective."""
+
+import math
+
+from torch import Tensor
+
+from vaezoo.core.contracts import Objective
+from vaezoo.core.draws import Draws
+from vaezoo.core.errors import VaezooError
+from vaezoo.registry import register
+
+
+@register.objective("iwae", paper="Burda et al. (2016), arXiv:1509.00519")
+class IWAE(Objective):
+    """log (1/K) sum_k w_k of each image, with gradients through the samples. [B]
+
+    Equals the bound `iwll` where the KL warm-up's weight w is 1; before, log w_k = log p(x|z_k) + w (log p(z_k) - log q(z_k|x)).
+    """
+
+    def __init__(self, *, importance_samples: int = 5):
+        super().__init__()
+        if importance_samples < 1:
+            raise VaezooError(f"importance_samples must be 1 or more, got {importance_samples}")
+        self.importance_samples = importance_samples
+
+    def forward(self, draws: Draws) -> Tensor:
+        log_ratio = (draws.log_prior - draws.log_posterior).sum(0)
+        log_weight = draws.log_likelihood + draws.kl_weight * log_ratio
+        return log_weight.logsumexp(0) - math.log(log_weight.shape[0])

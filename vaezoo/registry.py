@@ -1,0 +1,286 @@
+"""One registry a slot: a mapping from name to plugin, filled by decorators. Standard library only.
+
+A folder is a slot and a file in it a plugin: a slot's folder is imported when the slot is first looked at. Plugins from outside come
+from a file (`load_file`) or an installed package's entry point in the group `vaezoo.plugins`. What fails to import is listed as
+unavailable with its reason, and what it had registered by then is taken back, so that it hurts nobody else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, TypeVar
+
+from vaezoo.core.errors import VaezooError, unknown
+
+FOLDERS = {
+    "encoder": "encoders",
+    "posterior": "posteriors",
+    "prior": "priors",
+    "decoder": "decoders",
+    "likelihood": "likelihoods",
+    "objective": "objectives",
+    "variant": "variants",
+    "dataset": "datasets",
+    "metric": "metrics",
+}
+SLOTS = tuple(FOLDERS)
+PARTS = SLOTS[:6]
+"""The slots that a variant fills."""
+GROUP = "vaezoo.plugins"
+
+Target = TypeVar("Target")
+Choice = str | tuple[str, Mapping[str, Any]]
+"""A slot's value: a registered name, or (name, {hyper-parameters})."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A declaration of slots. A slot's value is a registered name or (name, {hyper-parameters}).
+
+    likelihood "auto" is the natural likelihood of the dataset's measure. about: one line for `vaezoo list`.
+    """
+
+    name: str
+    encoder: Choice = "mlp"
+    posterior: Choice = "gaussian"
+    prior: Choice = "normal"
+    decoder: Choice = "mlp"
+    likelihood: Choice = "auto"
+    objective: Choice = "elbo"
+    paper: str | None = None
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A registered name: what it stands for, and where it was written."""
+
+    slot: str
+    name: str
+    target: Any
+    paper: str | None
+    module: str
+    file: str
+    line: int
+
+    @property
+    def place(self) -> str:
+        """`mine.py:12`, the whole path for a file outside vaezoo."""
+        path = Path(self.file)
+        inside = self.module.startswith("vaezoo.")
+        return f"{'/'.join(path.parts[-3:]) if inside else path}:{self.line}"
+
+    @property
+    def summary(self) -> str:
+        """First line of its docstring."""
+        text = self.target.about if isinstance(self.target, Variant) else inspect.getdoc(self.target) or ""
+        return text.strip().splitlines()[0] if text.strip() else ""
+
+    @cached_property
+    def _parameters(self) -> list[inspect.Parameter]:
+        if isinstance(self.target, Variant):
+            return []
+        return list(inspect.signature(self.target, eval_str=True).parameters.values())
+
+    @property
+    def asks(self) -> dict[str, inspect.Parameter]:
+        """What it asks of the builder: the constructor's arguments before `*`."""
+        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        return {p.name: p for p in self._parameters if p.kind in kinds}
+
+    @property
+    def hyperparameters(self) -> dict[str, inspect.Parameter]:
+        """What the matrix file may set: the constructor's arguments after `*`."""
+        return {p.name: p for p in self._parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """A plugin file, module or entry point that could not be imported."""
+
+    source: str
+    reason: str
+
+
+@dataclass
+class Registry(Mapping[str, Plugin]):
+    """The plugins of one slot by name, in the order of their names."""
+
+    slot: str
+    owner: Register = field(repr=False)
+    _plugins: dict[str, Plugin] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Plugin:
+        """The plugin of this name; VaezooError with the near misses where there is none."""
+        self.owner.load(self.slot)
+        if name not in self._plugins:
+            message = unknown(self.slot, name, self._plugins)
+            missing = "; ".join(f"{lost.source} is unavailable: {lost.reason}" for lost in self.owner.unavailable)
+            raise VaezooError(f"{message} ({missing})" if missing else message)
+        return self._plugins[name]
+
+    def __contains__(self, name: object) -> bool:
+        self.owner.load(self.slot)
+        return name in self._plugins
+
+    def __iter__(self) -> Iterator[str]:
+        self.owner.load(self.slot)
+        return iter(sorted(self._plugins))
+
+    def __len__(self) -> int:
+        self.owner.load(self.slot)
+        return len(self._plugins)
+
+    def add(self, plugin: Plugin) -> None:
+        """Enter a plugin; a name that is taken is refused, and both places are named."""
+        if not plugin.module.startswith("vaezoo."):
+            self.owner.load(self.slot)
+        known = self._plugins.get(plugin.name)
+        redefined = known is not None and plugin.module == known.module == "__main__"  # a notebook's cell run again
+        if known is not None and not redefined:
+            raise VaezooError(
+                f"{self.slot} {plugin.name!r} is registered twice: {known.place} and {plugin.place}; rename one of them"
+            )
+        self._plugins[plugin.name] = plugin
+
+
+class Register:
+    """`vaezoo.register`: a decorator for each slot, `variant(...)`, and the registries behind them."""
+
+    def __init__(self) -> None:
+        self.registries = {slot: Registry(slot, self) for slot in SLOTS}
+        self.unavailable: list[Unavailable] = []
+        self.files: dict[Path, str] = {}
+        self._loaded: set[str] = set()
+
+    def _add(self, slot: str, name: str, target: Any, paper: str | None, depth: int = 2) -> None:
+        frame = sys._getframe(depth)
+        place = (frame.f_globals.get("__name__", "__main__"), frame.f_code.co_filename, frame.f_lineno)
+        self.registries[slot].add(Plugin(slot, name, target, paper, *place))
+
+    def _decorator(self, slot: str, name: str, paper: str | None) -> Callable[[Target], Target]:
+        def enter(target: Target) -> Target:
+            self._add(slot, name, target, paper)
+            return target
+
+        return enter
+
+    def encoder(self, name: str, *, paper: str | None = None) -> Callable[[Target], Target]:
+        """Register a subclass of vaezoo.Encoder."""
+        return self._decorator("encoder", name, paper)
+
+    def posterior(self, name: str, *, paper: str | None = None) -> Callable[[Target], Target]:
+        """Register a subclass of vaezoo.Posterior."""
+        return self._decorator("posterior", name, paper)
+
+    def prior(self, name: str, *, paper: str | None = None) -> Callable[[Target], Target]:
+        """Register a subclass of vaezoo.Prior."""
+        return self._decorator("prior", name, paper)
+
+    def decoder(self, name: str, *, paper: str | None = None) -> Callable[[Target], Target]:
+        """Register a subclass of vaezoo.Decoder."""
+        return self._decorator("decoder", name, paper)
+
+    def likelihood(self, name: str, *, paper: str | None = None) -> Callable[[Target], Target]:
+        """Register a subclass of vaezoo.Likelihood."""
+        return self._decorator("likelihood", name, paper)
+
+    def objective(self, name: str, *, paper: str | None = None) -> Callable[[Target], Target]:
+        """Register a subclass of vaezoo.Objective."""
+        return self._decorator("objective", name, paper)
+
+    def dataset(self, name: str, *, paper: str | None = None) -> Callable[[Target], Target]:
+        """Register a function (root, seed, *, options) -> vaezoo.Dataset."""
+        return self._decorator("dataset", name, paper)
+
+    def metric(self, name: str, *, paper: str | None = None) -> Callable[[Target], Target]:
+        """Register a function (model, images, context, *, options) -> {column: number}."""
+        return self._decorator("metric", name, paper)
+
+    def variant(self, variant: Variant) -> Variant:
+        """Register a Variant; returns it."""
+        self._add("variant", variant.name, variant, variant.paper)
+        return variant
+
+    def load(self, slot: str) -> None:
+        """Import a slot's folder and, once, the entry points."""
+        if slot not in self._loaded:
+            self._loaded.add(slot)
+            package = importlib.import_module(f"vaezoo.{FOLDERS[slot]}")
+            for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")):
+                self._attempt(f"{package.__name__}.{module}", lambda name: importlib.import_module(name))
+        if GROUP not in self._loaded:
+            self._loaded.add(GROUP)
+            for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
+                self._attempt(f"{point.name} ({point.value})", lambda _, point=point: point.load())
+
+    def load_file(self, path: str | Path) -> None:
+        """Import a plugin file once. A file that is not there is an error; one that does not import becomes unavailable."""
+        path = Path(path).resolve()
+        if not path.is_file():
+            raise VaezooError(f"plugin file {path} does not exist; a plugin's path is relative to the matrix file")
+        if path in self.files:
+            return
+        self.files[path] = name = f"vaezoo_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+
+        def run(_: str) -> None:
+            spec = importlib.util.spec_from_file_location(name, path)
+            if spec is None or spec.loader is None:
+                raise VaezooError(f"plugin file {path} is not a Python file")
+            module = sys.modules[name] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+
+        self._attempt(str(path), run)
+
+    def _attempt(self, source: str, load: Callable[[str], Any]) -> None:
+        before = {slot: dict(registry._plugins) for slot, registry in self.registries.items()}
+        try:
+            load(source)
+        except Exception as error:  # whatever a stranger's module raises is its reason
+            for slot, registry in self.registries.items():
+                registry._plugins = before[slot]
+            self.unavailable.append(Unavailable(source, f"{type(error).__name__}: {error}".splitlines()[0]))
+
+
+register = Register()
+
+
+def names(slot: str) -> list[str]:
+    """The registered names of a slot, sorted. VaezooError for a slot that is not there."""
+    return list(registry(slot))
+
+
+def registry(slot: str) -> Registry:
+    """The Registry of a slot."""
+    if slot not in register.registries:
+        raise VaezooError(unknown("slot", slot, SLOTS))
+    return register.registries[slot]
+
+
+def find(name: str) -> Plugin:
+    """The plugin of a command line's NAME: a variant, `SLOT/NAME`, or a bare name that only one slot has.
+
+    An ambiguous bare name lists its candidates; an unknown one the near misses over all slots.
+    """
+    slot, _, rest = name.partition("/")
+    if rest:
+        return registry(slot)[rest]
+    if name in registry("variant"):
+        return registry("variant")[name]
+    found = [s for s in SLOTS if name in registry(s)]
+    if len(found) == 1:
+        return registry(found[0])[name]
+    if found:
+        raise VaezooError(f"{name!r} stands in several slots: say {' or '.join(f'{s}/{name}' for s in found)}")
+    every = {n for s in SLOTS for n in registry(s)}
+    raise VaezooError(unknown("name", name, every))

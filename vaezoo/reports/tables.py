@@ -1,0 +1,297 @@
+"""One table a dataset, quality beside speed, from a results frame.
+
+Only `ok` cells give numbers, all cells are counted, and no row is dropped.
+"""
+
+import math
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas
+
+from vaezoo.core.errors import VaezooError
+from vaezoo.reports import formats
+from vaezoo.reports.formats import Line, Sheet
+from vaezoo.reports.statistics import (
+    COMPARED,
+    COSTS,
+    ESTIMATED,
+    QUALITY,
+    Column,
+    Row,
+    Summary,
+    absent,
+    plain,
+    rank,
+    summarise,
+)
+
+_FACTS = (*COMPARED, *ESTIMATED, "device", "precision")
+_LETTERS = "abcdefghijklmnopqrstuvwyz"  # "- [x]" is a ticked box in Markdown
+_LEGEND = (
+    "± is the 95 % Student interval of the mean over seeds; with two seeds the range is shown, with one the value. "
+    "Likelihoods are in nats per image, higher is better (a published NLL is the negative). "
+    "Bold is the best of the rows that are ranked together."
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of one dataset in matrix order, then its references; the columns with a number; the notes below."""
+
+    dataset: str
+    title: str
+    lead: list[str]
+    rows: list[Row]
+    columns: list[Column]
+    notes: list[str]
+
+    @cached_property
+    def sheet(self) -> Sheet:
+        """The texts that Markdown, LaTeX and the terminal show."""
+        marked = any(row.marks for row in self.rows)
+        headings = ["label", *(column.heading for column in self.columns), "seeds", *["marks"] * marked]
+
+        def line(row: Row) -> Line:
+            empty = Summary(math.nan, math.nan, math.nan, 0, "none")
+            texts = [formats.number(row.cells.get(c.name, empty), c.style, c.unit) for c in self.columns]
+            bold = frozenset(place for place, column in enumerate(self.columns, start=1) if column.name in row.bold)
+            label = f"{row.label} ({row.source})" if row.source else row.label
+            return Line((label, *texts, row.seeds, *[" ".join(row.marks)] * marked), bold)
+
+        own, elsewhere = ([line(row) for row in self.rows if row.reference is side] for side in (False, True))
+        return Sheet(self.title, self.lead, headings, own, elsewhere, self.notes)
+
+    def markdown(self) -> str:
+        """A Markdown page: title, what was measured, the table, the notes."""
+        return formats.markdown(self.sheet)
+
+    def latex(self) -> str:
+        r"""A tabular to `\input`; needs the package booktabs only."""
+        return formats.latex(self.sheet)
+
+    def terminal(self) -> formats.Terminal:
+        """The table for a rich console: `console.print(table.terminal())`."""
+        return formats.Terminal(self.sheet)
+
+    def frame(self) -> pandas.DataFrame:
+        """The plain numbers: `x_mean`, `x_low`, `x_high` of each measured column x, in the results frame's units."""
+        return pandas.DataFrame([_record(self.dataset, row) for row in self.rows])
+
+    def csv(self) -> str:
+        """`frame` as CSV."""
+        return self.frame().to_csv(index=False, lineterminator="\n")
+
+
+def tables(frame: pandas.DataFrame) -> list[Table]:
+    """One table for each dataset of a results frame, in its order.
+
+    Raises VaezooError where the frame lacks `label`, `dataset` or `status`, or has a cell twice: one seed counted as
+    two would make an interval narrower than it is.
+    """
+    lacking = [name for name in ("label", "dataset", "status") if name not in frame]
+    if lacking:
+        raise VaezooError(
+            f"a results frame has one row a cell with label, dataset and status; it lacks {', '.join(lacking)}"
+        )
+    if "seed" in frame and (twice := frame.duplicated(["label", "dataset", "seed"])).any():
+        label, dataset, seed = frame.loc[twice, ["label", "dataset", "seed"]].iloc[0]
+        raise VaezooError(
+            f"the cell {label!r} on {dataset!r} with seed {seed} is there twice; give each row of results its own label"
+        )
+    known = [column.name for column in (*QUALITY, *COSTS)]
+    metrics = [Column(name, name) for name in frame.attrs.get("metrics", []) if name in frame and name not in known]
+    columns = [*QUALITY, *metrics, *COSTS]
+    measured = [*(column.name for column in columns), "iwll_standard_error", "effective_samples"]
+    numbers = {name: _numbers(frame[name]) if name in frame else [math.nan] * len(frame) for name in measured}
+    values = {str(name): frame[name].tolist() for name in frame.columns if name not in numbers}
+    settings = frame.attrs.get("settings", [name for name in values if "." in name])
+    settings = [name for name in dict.fromkeys([*settings, "evaluate.images"]) if name in values]
+    places: dict[str, dict[str, list[int]]] = {}
+    for place, (dataset, label) in enumerate(zip(values["dataset"], values["label"], strict=True)):
+        places.setdefault(str(dataset), {}).setdefault(str(label), []).append(place)
+    found = []
+    for dataset, labels in places.items():
+        rows = [_row(label, at, values, numbers, settings) for label, at in labels.items()]
+        found.append(_table(dataset, rows, columns, frame.attrs))
+    return found
+
+
+def write_tables(frame: pandas.DataFrame, folder: Path) -> list[Path]:
+    """Writes each dataset's `.md`, `.csv` and `.tex` into the folder, each whole or not at all; returns the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    taken: set[str] = set()
+    paths = []
+    for table in tables(frame):
+        name = formats.file_name(table.dataset, taken)
+        for ending, text in (("md", table.markdown()), ("csv", table.csv()), ("tex", table.latex())):
+            path = folder / f"{name}.{ending}"
+            part = folder / f".{path.name}.{os.getpid()}.tmp"
+            try:
+                part.write_text(text, encoding="utf-8", newline="\n")
+                os.replace(part, path)
+            finally:
+                part.unlink(missing_ok=True)
+            paths.append(path)
+    return paths
+
+
+def _numbers(series: pandas.Series) -> list[float]:
+    return pandas.to_numeric(series, errors="coerce").to_numpy(dtype=float, na_value=math.nan).tolist()
+
+
+def _row(
+    label: str, at: list[int], values: Mapping[str, list], numbers: Mapping[str, list], settings: Sequence[str]
+) -> Row:
+    """The row of these places of the frame; its remarks are why seeds failed."""
+    ok = [place for place in at if values["status"][place] == "ok"]
+    timed = [
+        place for place in ok if any(not math.isnan(numbers[c.name][place]) for c in COSTS if c.ranking == "speed")
+    ]
+    facts = {}
+    for name in _FACTS:
+        if name in values and ok:
+            column = [values[name][place] for place in (timed if name == "device" and timed else ok)]
+            facts[name] = tuple(dict.fromkeys(None if absent(value) else value for value in column))
+    pseudo = [values["pseudo_likelihood"][place] for place in ok] if "pseudo_likelihood" in values else []
+    row = Row(
+        label,
+        {name: summarise(column[place] for place in ok) for name, column in numbers.items()},
+        str(values["variant"][at[0]]) if "variant" in values else "",
+        facts=facts,
+        counts=Counter(str(values["status"][place]) for place in at),
+        settings={name: values[name][at[0]] for name in settings},
+        pseudo_likelihood=any(not absent(value) and bool(value) for value in pseudo),
+    )
+    failures: dict[tuple[str, str], list[str]] = {}
+    for place in at:
+        reason = values["reason"][place] if "reason" in values else None
+        if values["status"][place] != "ok" and not absent(reason) and str(reason).strip():
+            seed = plain(values["seed"][place]) if "seed" in values else ""
+            failures.setdefault((str(values["status"][place]), " ".join(str(reason).split())), []).append(seed)
+    for (status, reason), seeds in failures.items():
+        row.reasons.append(reason)
+        which = "" if len(seeds) == len(at) else f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)} "
+        row.remark(f"{which}{status}: {reason if len(reason) <= 120 else reason[:119].rstrip() + '…'}")
+    return row
+
+
+def _table(dataset: str, rows: list[Row], columns: list[Column], attrs: Mapping[Any, Any]) -> Table:
+    """The table of these rows: ranked, remarked upon, with the references below."""
+    chosen = rank(rows, columns)
+    _remark_settings(rows)
+    notes = _subset(rows, attrs)
+    references = [
+        _reference(given, columns) for given in attrs.get("references", []) if given.get("dataset") == dataset
+    ]
+    letters: dict[str, str] = {}
+    for row in rows:
+        for remark in row.remarks:
+            row.marks.append(letters.setdefault(remark, f"[{_letters(len(letters))}]"))
+    notes = [f"{letter} {remark}" for remark, letter in letters.items()] + notes
+    if references:
+        notes.append("references are numbers from elsewhere: shown, not ranked")
+    shown = [column for column in columns if any(row.has(column.name) for row in rows + references)]
+    title = f"{attrs['name']}: {dataset}" if attrs.get("name") else dataset
+    return Table(dataset, title, [_measured(rows, chosen), _LEGEND], rows + references, shown, notes)
+
+
+def _remark_settings(rows: Sequence[Row]) -> None:
+    """Remarks what a row was trained or evaluated with, where most rows have another value."""
+    names = [name for name in (rows[0].settings if rows else ()) if name.startswith(("train.", "evaluate."))]
+    if not any(name.endswith(".precision") for name in names):
+        names.append("precision")
+    for name in names:
+        given = [" and ".join(map(plain, row.facts.get(name, ()))) or plain(row.settings.get(name)) for row in rows]
+        if name == "precision":
+            given = [text if row.counts["ok"] else "" for text, row in zip(given, rows, strict=True)]
+        counts = Counter(text for text in given if text)
+        if len(counts) < 2 or name == "evaluate.images":  # `_subset` tells
+            continue
+        common = counts.most_common(1)[0][0]
+        others = "others" if len(counts) == 2 else "most rows"
+        for row, text in zip(rows, given, strict=True):
+            told = name == "evaluate.importance_samples" and any(
+                "importance_samples is" in remark for remark in row.remarks
+            )
+            if text not in ("", common) and not told:
+                row.remark(f"{name} = {text} ({others} {common})")
+
+
+def _subset(rows: Sequence[Row], attrs: Mapping[Any, Any]) -> list[str]:
+    """Says which rows used only the first images of the test set: in one note where all did, else row by row."""
+    told = {}
+    for row in rows:
+        limit = row.settings.get("evaluate.images", attrs.get("evaluate.images"))
+        if row.counts["ok"] and not absent(limit):
+            images = row.facts.get("images", (limit,))
+            told[row] = f"on the first {' or '.join(f'{int(n):,}' for n in images if n is not None)} test images"
+    if len(set(told.values())) == 1 and len(told) == sum(row.counts["ok"] > 0 for row in rows):
+        return [next(iter(told.values()))]
+    for row, text in told.items():
+        row.remark(text)
+    return []
+
+
+def _reference(given: Mapping[str, Any], columns: Sequence[Column]) -> Row:
+    """A number from elsewhere as a row."""
+    samples = given.get("importance_samples")
+    cells = {c.name: summarise([] if absent(given.get(c.name)) else [float(given[c.name])]) for c in columns}
+    source = [str(given["source"])] if given.get("source") else []
+    source += [] if absent(samples) else [f"K = {samples:,}"]
+    facts = {"importance_samples": (samples,)}
+    return Row(str(given["label"]), cells, facts=facts, reference=True, source=", ".join(source))
+
+
+def _measured(rows: Sequence[Row], chosen: Row | None) -> str:
+    """One line: how many seeds, and what the ranked rows were measured with."""
+
+    def fact(name: str, pool: Sequence[Row]) -> list[Any]:
+        return [v for v in dict.fromkeys(v for row in pool for v in row.facts.get(name, ())) if v is not None]
+
+    pool = rows if chosen is None else [chosen]
+    seeds = max((row.counts.total() for row in rows), default=0)
+    split = " or ".join(map(str, fact("split", pool))) or "test"
+    parts = [f"{seeds} seed{'s' * (seeds != 1)}"]
+    parts += [f"K = {int(samples):,}" for samples in fact("importance_samples", pool)]
+    parts += [f"{int(images):,} {split} images" for images in fact("images", pool)]
+    parts += [f"{measure} data" for measure in fact("measure", pool)]
+    parts += [f"binarisation {binarisation}" for binarisation in fact("binarisation", pool)]
+    parts += [f"checksum {str(checksum)[:12]}" for checksum in fact("checksum", pool)]
+    return " · ".join([*parts, *map(str, fact("device", rows))])
+
+
+def _letters(place: int) -> str:
+    """a, b, .. z, aa, ab, .. without x."""
+    more, letter = divmod(place, len(_LETTERS))
+    return (_letters(more - 1) if more else "") + _LETTERS[letter]
+
+
+def _record(dataset: str, row: Row) -> dict[str, Any]:
+    """A row of the CSV file."""
+    status = (
+        ", ".join(f"{count} {status}" for status, count in row.counts.items())
+        if len(row.counts) > 1
+        else "".join(row.counts)
+    )
+    record: dict[str, Any] = {
+        "label": row.label,
+        "variant": row.variant,
+        "dataset": dataset,
+        "status": "reference" if row.reference else status,
+        "seeds": row.counts["ok"],
+        "seeds_planned": row.counts.total(),
+    }
+    for name, cell in row.cells.items():
+        record |= {f"{name}_mean": cell.mean, f"{name}_low": cell.low, f"{name}_high": cell.high}
+    record |= {"ranked": row.ranked, "reference": row.reference, "pseudo_likelihood": row.pseudo_likelihood}
+    for name in _FACTS:
+        values = row.facts.get(name, ())
+        record[name] = values[0] if len(values) == 1 else " and ".join(map(str, values)) or None
+    record["reason"] = "; ".join(row.reasons)
+    return record | {n: v for n, v in row.settings.items() if n not in record}

@@ -1,0 +1,1 @@
+"""Matrices: the file, the plan, the cells, the store."""

@@ -1,0 +1,1 @@
+"""How cells are run: every engine calls the same function in a child process."""

@@ -1,0 +1,57 @@
+"""What a plugin's code is, as far as its results go: the syntax tree without comments and docstrings."""
+
+import ast
+import hashlib
+import importlib.util
+from functools import lru_cache
+from pathlib import Path
+
+from vaezoo.registry import Plugin
+
+
+def _without_docstrings(tree: ast.AST) -> ast.AST:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+                node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+@lru_cache(maxsize=1024)
+def _of_file(path: Path, size: int, modified: int) -> str:
+    return ast.dump(_without_docstrings(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def of_files(paths: list[Path]) -> str:
+    """One sha256 over the syntax trees of Python files, in the order given."""
+    digest = hashlib.sha256()
+    for path in paths:
+        stat = path.stat()
+        digest.update(_of_file(path, stat.st_size, stat.st_mtime_ns).encode() + b"\0")
+    return digest.hexdigest()
+
+
+def _own_imports(path: Path, package: str) -> list[Path]:
+    """Files of the same folder that a built-in plugin imports: `from vaezoo.datasets._mnist import ...`."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(package + "."):
+            names.add(node.module.removeprefix(package + ".").split(".")[0])
+    return sorted(path.parent / f"{name}.py" for name in names)
+
+
+def fingerprint(plugin: Plugin) -> str:
+    """sha256 of a plugin's code: of a built-in, its file and those of its folder that it imports; of a plugin file, the file; of an
+    installed package, every Python file of the package. A changed comment or docstring does not count.
+    """
+    path = Path(plugin.file)
+    if not path.is_file():
+        return hashlib.sha256(plugin.file.encode()).hexdigest()  # a notebook's cell: only its name is known
+    top = plugin.module.split(".")[0]
+    if top == "vaezoo":
+        return of_files([path, *_own_imports(path, plugin.module.rpartition(".")[0])])
+    spec = None if plugin.module.startswith(("vaezoo_plugin_", "__main__")) else importlib.util.find_spec(top)
+    if spec is None or not spec.submodule_search_locations:
+        return of_files([path])
+    return of_files(sorted(p for folder in spec.submodule_search_locations for p in Path(folder).rglob("*.py")))

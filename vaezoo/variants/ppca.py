@@ -1,0 +1,14 @@
+"""Probabilistic PCA as a linear VAE."""
+
+from vaezoo.registry import Variant, register
+
+register.variant(
+    Variant(
+        "ppca",
+        encoder="linear",
+        decoder="linear",
+        likelihood="gaussian",
+        about="the linear Gaussian VAE: probabilistic PCA, whose optimum is known in closed form",
+        paper="Tipping and Bishop (1999), JRSS B 61(3); Lucas et al. (2019), arXiv:1911.02469",
+    )
+)
