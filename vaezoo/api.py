@@ -69,9 +69,9 @@ def run(
 ) -> "pd.DataFrame":
     """Run a matrix (the path of a TOML file, or a dict of the same form) and give its results frame, one row a cell.
 
-    It writes to results/<matrix name>/ unless `out` says otherwise; what has a record there is not run again. Cells run in child
-    processes, so a script calls it under `if __name__ == "__main__":`. Raises VaezooError where the question is wrong; a cell that
-    fails is a row with its status and reason.
+    It writes to results/<matrix name>/ unless `out` says otherwise; what has a record there is not run again. Cells run
+    in child processes, so a script calls it under `if __name__ == "__main__":`. Raises VaezooError where the question
+    is wrong; a cell that fails is a row with its status and reason.
     """
     plan, where = plan_of(matrix, device=device, data_root=data_root, plugins=plugins)
     return read_results(execute(plan, where, out, jobs, Silent()).folder)

@@ -1,8 +1,9 @@
 """One registry a slot: a mapping from name to plugin, filled by decorators. Standard library only.
 
-A folder is a slot and a file in it a plugin: a slot's folder is imported when the slot is first looked at. Plugins from outside come
-from a file (`load_file`) or an installed package's entry point in the group `vaezoo.plugins`. What fails to import is listed as
-unavailable with its reason, and what it had registered by then is taken back, so that it hurts nobody else.
+A folder is a slot and a file in it a plugin: a slot's folder is imported when the slot is first looked at. Plugins from
+outside come from a file (`load_file`) or an installed package's entry point in the group `vaezoo.plugins`. What fails
+to import is listed as unavailable with its reason, and what it had registered by then is taken back, so that it hurts
+nobody else.
 """
 
 from __future__ import annotations
@@ -222,10 +223,12 @@ class Register:
         if GROUP not in self._loaded:
             self._loaded.add(GROUP)
             for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
-                self._attempt(f"{point.name} ({point.value})", lambda _, point=point: point.load())
+                self._attempt(f"{point.name} ({point.value})", lambda _, load=point.load: load())  # type: ignore[misc]
 
     def load_file(self, path: str | Path) -> None:
-        """Import a plugin file once. A file that is not there is an error; one that does not import becomes unavailable."""
+        """Import a plugin file once. A file that is not there is an error; one that does not import becomes
+        unavailable.
+        """
         path = Path(path).resolve()
         if not path.is_file():
             raise VaezooError(f"plugin file {path} does not exist; a plugin's path is relative to the matrix file")
@@ -234,6 +237,7 @@ class Register:
         self.files[path] = name = f"vaezoo_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
 
         def run(_: str) -> None:
+            """Execute the file as a module of its own name."""
             spec = importlib.util.spec_from_file_location(name, path)
             if spec is None or spec.loader is None:
                 raise VaezooError(f"plugin file {path} is not a Python file")

@@ -8,7 +8,8 @@ from vaezoo.core.draws import Draws
 
 
 def elbo(draws: Draws) -> Tensor:
-    """Evidence lower bound E_q[log p(x|z) + log p(z) - log q(z|x)] of each image, the mean of log w_k over K samples, in nats. [B]
+    """Evidence lower bound E_q[log p(x|z) + log p(z) - log q(z|x)] of each image, the mean of log w_k over K samples,
+    in nats. [B]
 
     log p(x) - elbo = KL(q(z|x) || p(z|x)). Kingma and Welling (2014), arXiv:1312.6114.
     """

@@ -1,6 +1,8 @@
-"""The abstract parts that plugins fill. Letters: K importance samples, B images, L latent groups (1 when flat), Z latent dimensions.
+"""The abstract parts that plugins fill. Letters: K importance samples, B images, L latent groups (1 when flat), Z
+latent dimensions.
 
-Every part treats each image of a batch alone, in train and in eval mode; only an objective may couple a batch, and says so.
+Every part treats each image of a batch alone, in train and in eval mode; only an objective may couple a batch, and says
+so.
 """
 
 from __future__ import annotations
@@ -70,12 +72,16 @@ class Prior(nn.Module, ABC):
         """n draws from p(z): [n, Z], or a tuple of [n, Z_l]."""
 
     def kl(self, q: PosteriorDistribution) -> Tensor | None:
-        """KL(q(z|x) || p(z)) in closed form, of each group, image and dimension, in nats [L, B, Z]; None where there is none."""
+        """KL(q(z|x) || p(z)) in closed form, of each group, image and dimension, in nats [L, B, Z]; None where there is
+        none.
+        """
         return None
 
 
 class Decoder(nn.Module, ABC):
-    """z -> the parameters of p(x|z). `forward` sees [N, Z] (the lowest group) and gives [N, *parameter_shape]; this class folds K and B."""
+    """z -> the parameters of p(x|z). `forward` sees [N, Z] (the lowest group) and gives [N, *parameter_shape]; this
+    class folds K and B.
+    """
 
     @abstractmethod
     def forward(self, z: Tensor) -> Tensor:
@@ -95,7 +101,8 @@ class Decoder(nn.Module, ABC):
 class Likelihood(nn.Module, ABC):
     """p(x|z) given the decoder's parameters: normalised over the images of its measures, with every constant.
 
-    measures: which of `binary`, `discrete`, `counts`, `continuous` it scores. self.parameter_shape: shape of one image's parameters.
+    measures: which of `binary`, `discrete`, `counts`, `continuous` it scores. self.parameter_shape: shape of one
+    image's parameters.
     """
 
     measures: ClassVar[tuple[str, ...]] = ()
@@ -115,7 +122,8 @@ class Likelihood(nn.Module, ABC):
 
 
 class Objective(nn.Module, ABC):
-    """What training maximises, from the draws of one pass. Objectives train, bounds report: its value never reaches a table.
+    """What training maximises, from the draws of one pass. Objectives train, bounds report: its value never reaches a
+    table.
 
     importance_samples: its K in training. batch_coupled: whether an image's value depends on the others of its batch.
     """
@@ -125,7 +133,8 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, draws: Draws) -> Tensor | dict[str, Tensor]:
-        """Nats to maximise: [B], a scalar, or {"inference" | "generative" | "own": value}, each of which moves only its own group of
+        """Nats to maximise: [B], a scalar, or {"inference" | "generative" | "own": value}, each of which moves only its
+        own group of
         parameters (encoder and posterior; prior, decoder and likelihood; the objective's own)."""
 
 

@@ -27,8 +27,8 @@ class Batch:
 class Draws:
     """K samples z ~ q(z|x) of B images, and the terms of the bounds, in nats. What is not asked for is not computed.
 
-    kl_weight: the weight of the KL term in training at this step (a schedule's device tensor), 1 after any warm-up. Only
-    objectives read it.
+    kl_weight: the weight of the KL term in training at this step (a schedule's device tensor), 1 after any warm-up.
+    Only objectives read it.
     """
 
     model: LatentModel
@@ -55,7 +55,9 @@ class Draws:
 
     @property
     def kl_estimate(self) -> Tensor:
-        """KL(q(z|x) || p(z)) of each image: in closed form where there is one, else the mean of log q - log p over the samples. [B]"""
+        """KL(q(z|x) || p(z)) of each image: in closed form where there is one, else the mean of log q - log p over the
+        samples. [B]
+        """
         if self.kl is not None:
             return self.kl.sum((0, 2))
         return (self.log_posterior - self.log_prior).sum(0).mean(0)

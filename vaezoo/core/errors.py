@@ -5,11 +5,13 @@ from difflib import get_close_matches
 
 
 class VaezooError(ValueError):
-    """The question was wrong: the message says what was expected, what came, and what to do. Exit code 2, no traceback."""
+    """The question was wrong: the message says what was expected, what came, and what to do. Exit code 2."""
 
 
 class Skip(VaezooError):
-    """This combination cannot be: the message is the reason. A plugin raises it from its constructor; the cell is `skipped`."""
+    """This combination cannot be: the message is the reason. A plugin raises it from its constructor; the cell is
+    `skipped`.
+    """
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:

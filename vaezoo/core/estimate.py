@@ -23,8 +23,9 @@ GPU_BLOCK = 2**27
 class Estimate:
     """What K importance samples say of each image, in nats. All [N], on the CPU, float64.
 
-    estimate: log (1/K) sum_k w_k, a lower bound of log p(x) in expectation. standard_error: its Monte-Carlo standard error (delta
-    method). effective_samples: (sum w)^2 / sum w^2, between 1 and K. elbo: mean log w_k. reconstruction: mean log p(x|z_k).
+    estimate: log (1/K) sum_k w_k, a lower bound of log p(x) in expectation. standard_error: its Monte-Carlo standard
+    error (delta method). effective_samples: (sum w)^2 / sum w^2, between 1 and K. elbo: mean log w_k. reconstruction:
+    mean log p(x|z_k).
     """
 
     estimate: Tensor
@@ -48,6 +49,7 @@ class _Running:
         self.sums = torch.zeros(4, images, dtype=torch.float64, device=device)  # w, w^2, log w, log p(x|z)
 
     def add(self, draws: Draws) -> None:
+        """Take in one block of samples."""
         log_weight = draws.log_weight.double()
         maximum = torch.maximum(self.maximum, log_weight.amax(0))
         centre = torch.where(maximum.isfinite(), maximum, 0.0)
@@ -97,9 +99,10 @@ def log_likelihood(
 ) -> Estimate:
     """Importance-weighted log-likelihood log (1/K) sum_k w_k of each image, in nats, with exactly K samples of each.
 
-    x: [N, *shape], as stored or as floats. index: [N], the images' numbers in their split (0..N-1 when left out): the noise is keyed
-    by (seed, image, sample), so neither the block size nor the order of the images changes a value beyond rounding. The encoder runs
-    once an image. At K = 1 it equals the ELBO's single-sample estimate. Burda et al. (2016), arXiv:1509.00519.
+    x: [N, *shape], as stored or as floats. index: [N], the images' numbers in their split (0..N-1 when left out): the
+    noise is keyed by (seed, image, sample), so neither the block size nor the order of the images changes a value
+    beyond rounding. The encoder runs once an image. At K = 1 it equals the ELBO's single-sample estimate. Burda et al.
+    (2016), arXiv:1509.00519.
 
     Raises VaezooError for x of another shape or K under 1.
     """
@@ -112,7 +115,8 @@ def log_likelihood(
         for rows in torch.arange(x.shape[0]).split(IMAGES_A_BLOCK if model.device.type == "cpu" else 1000):
             chosen = None if context is None else context[rows].to(model.device)
             values.append(_block(model, x[rows], chosen, index[rows].to(model.device), importance_samples, seed).cpu())
-    return Estimate(*torch.cat(values, 1), importance_samples)
+    estimate, error, effective, elbo, reconstruction = torch.cat(values, 1)
+    return Estimate(estimate, error, effective, elbo, reconstruction, importance_samples)
 
 
 def _block(

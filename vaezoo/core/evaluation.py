@@ -11,9 +11,9 @@ from vaezoo.core.data import Dataset
 class Evaluation:
     """How a trained model is being evaluated.
 
-    importance_samples: K. seed: of the evaluation's noise, the same for every variant. dataset: whose test images these are. index:
-    [N], the images' numbers in their split. per_image: a metric leaves values of each image here, name -> [N]; they are stored
-    beside the record.
+    importance_samples: K. seed: of the evaluation's noise, the same for every variant. dataset: whose test images these
+    are. index: [N], the images' numbers in their split. per_image: a metric leaves values of each image here, name ->
+    [N]; they are stored beside the record.
     """
 
     importance_samples: int

@@ -13,8 +13,8 @@ HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 class DiagonalGaussian:
     """N(mean, diag(std^2)) over the last axis, and the flat Gaussian posterior q(z|x) (one latent group, L = 1).
 
-    Samples are reparameterised, z = mean + std * eps with eps ~ N(0, I), so that gradients flow to mean and log_std (Kingma and
-    Welling 2014, arXiv:1312.6114; Rezende et al. 2014, arXiv:1401.4082).
+    Samples are reparameterised, z = mean + std * eps with eps ~ N(0, I), so that gradients flow to mean and log_std
+    (Kingma and Welling 2014, arXiv:1312.6114; Rezende et al. 2014, arXiv:1401.4082).
 
     mean, log_std: [..., Z]; log_std may broadcast. Of a posterior they are [B, Z].
     """
@@ -68,15 +68,14 @@ class DiagonalGaussian:
 def mixture_log_density(z: Tensor, mean: Tensor, log_std: Tensor, log_weight: Tensor) -> Tensor:
     """log sum_c w_c N(z; mean_c, std_c) in nats, for C diagonal components. [..., Z], [C, Z], [C, Z], [C] -> [...]
 
-    The squares are expanded, so that C components cost one matrix product with [z^2, z] and not a [..., C, Z] tensor. Taken
-    about the components' common mean, which keeps the cancellation small (float32 is within 1e-3 nats of float64 for std >= 0.03).
+    The squares are expanded, so that C components cost one matrix product with [z^2, z] and not a [..., C, Z] tensor.
+    Taken about the components' common mean, which keeps the cancellation small (float32 is within 1e-3 nats of float64
+    for std >= 0.03).
     """
     centre = mean.mean(0)
     z, mean = z - centre, mean - centre
     precision = (-2 * log_std).exp()
-    constant = (
-        log_weight - (0.5 * mean.square() * precision + log_std).sum(-1) - mean.shape[-1] * HALF_LOG_TWO_PI
-    )
+    constant = log_weight - (0.5 * mean.square() * precision + log_std).sum(-1) - mean.shape[-1] * HALF_LOG_TWO_PI
     terms = torch.cat([-0.5 * precision, mean * precision], -1)  # [C, 2 Z]
-    flat = torch.cat([z.square(), z], -1).flatten(0, -2)
+    flat = torch.cat([z.square(), z], -1).view(-1, terms.shape[1])
     return torch.addmm(constant, flat, terms.T).logsumexp(-1).view(z.shape[:-1])

@@ -24,7 +24,7 @@ def activation_named(name: str) -> nn.Module:
 
 
 def dense_stack(inputs: int, widths: Sequence[int], activation: str) -> nn.Sequential:
-    """Linear layers, each followed by the activation. [..., inputs] -> [..., widths[-1]] (the identity without widths)."""
+    """Linear layers, each followed by the activation. [..., inputs] -> [..., widths[-1]]; the identity without."""
     layers: list[nn.Module] = []
     for width in widths:
         layers += [nn.Linear(inputs, width), activation_named(activation)]

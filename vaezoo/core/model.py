@@ -22,8 +22,8 @@ from vaezoo.core.parts import SERVED, asked, call
 class LatentModel(nn.Module):
     """p(x|z) p(z) with q(z|x): encoder, posterior, prior, decoder and likelihood.
 
-    `posterior` and `log_joint` are the two primitives; `draw`, `sample`, `reconstruct` and `encode` compose them. Every part is
-    handed what its methods name at each call, and keeps no other part.
+    `posterior` and `log_joint` are the two primitives; `draw`, `sample`, `reconstruct` and `encode` compose them. Every
+    part is handed what its methods name at each call, and keeps no other part.
 
     Raises Skip where a part asks for what cannot be served, and VaezooError naming the part where a shape is wrong.
     """
@@ -55,7 +55,12 @@ class LatentModel(nn.Module):
         return {
             "encoder": [(self.encoder.forward, 1)],
             "posterior": [(self.posterior_net.forward, 1)],
-            "prior": [(self.prior.log_density, 1), (self.prior.log_prob, 1), (self.prior.sample, 1), (self.prior.kl, 1)],
+            "prior": [
+                (self.prior.log_density, 1),
+                (self.prior.log_prob, 1),
+                (self.prior.sample, 1),
+                (self.prior.kl, 1),
+            ],
             "decoder": [(self.decoder.forward, 1)],
             "likelihood": [(self.likelihood.log_prob, 2)],
         }
@@ -94,8 +99,8 @@ class LatentModel(nn.Module):
     def posterior(self, batch: Batch, stopped: bool = False) -> PosteriorDistribution:
         """q(z|x) of each image.
 
-        stopped=True runs encoder and posterior with their weights cut from the graph, so that log q depends on them only through
-        z (sticking the landing, DReG).
+        stopped=True runs encoder and posterior with their weights cut from the graph, so that log q depends on them
+        only through z (sticking the landing, DReG).
         """
         parts = self._parts(batch)
         encoder, posterior = self.encoder, self.posterior_net
@@ -134,7 +139,8 @@ class LatentModel(nn.Module):
         z, log_q = q.rsample_and_log_prob(samples)
         if any(group.shape[:2] != (samples, batch.x.shape[0]) for group in z):
             shapes = [list(group.shape) for group in z]
-            raise VaezooError(f"z must be [K={samples}, B={batch.x.shape[0]}, Z] a group, got {shapes} from {_where(self.posterior_net)}")
+            wanted = f"[K={samples}, B={batch.x.shape[0]}, Z] a group"
+            raise VaezooError(f"z must be {wanted}, got {shapes} from {_where(self.posterior_net)}")
         return Draws(self, batch, q, z, _checked("log_posterior", log_q, "LKB", z, self.posterior_net))
 
     def encode(self, x: Tensor) -> PosteriorDistribution:

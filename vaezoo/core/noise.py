@@ -1,13 +1,15 @@
 """The one source of random numbers inside a step or an estimate.
 
-Numbers are a pure function of (key, image, sample, call, position): SplitMix64 (Steele et al. 2014) run as a counter, in
-torch integers. So they do not depend on the block size, on the order of a batch, on the device, or on what other seeds are
-doing; a key may be a tensor, which lets `torch.func.vmap` map over seeds and a CUDA graph replay with a new key each step.
+Numbers are a pure function of (key, image, sample, call, position): SplitMix64 (Steele et al. 2014) run as a counter,
+in torch integers. So they do not depend on the block size, on the order of a batch, on the device, or on what other
+seeds are doing; a key may be a tensor, which lets `torch.func.vmap` map over seeds and a CUDA graph replay with a new
+key each step.
 
     with noise.stream(seed, index=batch.index):
         eps = noise.normal(K, B, Z)
 
-Outside any stream the numbers come from torch's global generator, so that `torch.manual_seed` works as usual in a notebook.
+Outside any stream the numbers come from torch's global generator, so that `torch.manual_seed` works as usual in a
+notebook.
 """
 
 import hashlib
@@ -30,14 +32,17 @@ SECOND = _signed(0x94D049BB133111EB)
 
 
 def mix(z: Tensor) -> Tensor:
-    """SplitMix64's finaliser: a bijection of the 64-bit integers under which neighbours become unrelated. int64, any shape."""
+    """SplitMix64's finaliser: a bijection of the 64-bit integers under which neighbours become unrelated. int64, any
+    shape.
+    """
     z = (z ^ ((z >> 30) & ((1 << 34) - 1))) * FIRST
     z = (z ^ ((z >> 27) & ((1 << 37) - 1))) * SECOND
     return z ^ ((z >> 31) & ((1 << 33) - 1))
 
 
 def derive(seed: int, *axis: object) -> int:
-    """A 63-bit seed of its own for each axis of randomness: `derive(seed, "initialisation")`, `derive(seed, "order", epoch)`.
+    """A 63-bit seed of its own for each axis of randomness: `derive(seed, "initialisation")`, `derive(seed, "order",
+    epoch)`.
 
     The same on every machine and in every process (sha256, not `hash`).
     """
@@ -48,8 +53,8 @@ def derive(seed: int, *axis: object) -> int:
 class Stream:
     """Where the numbers of one block of images and samples come from.
 
-    key: int64 scalar tensor. index: which image each row of the block is, [B], or None. first: the number of the block's first
-    sample. Calls are numbered as they come, so the same code draws the same numbers.
+    key: int64 scalar tensor. index: which image each row of the block is, [B], or None. first: the number of the
+    block's first sample. Calls are numbered as they come, so the same code draws the same numbers.
     """
 
     def __init__(self, key: Tensor, index: Tensor | None, first: int, dtype: torch.dtype):
@@ -88,8 +93,9 @@ def stream(
 ) -> Iterator[Stream]:
     """Open a stream: inside it `normal` and `uniform` are functions of (key, image, sample, call, position).
 
-    key: a seed or an int64 scalar tensor (its device is then the stream's). index: [B] int64, the images' numbers in their
-    split. first: number of the first sample of a block; drawing samples 0..9 at once or in two blocks gives the same numbers.
+    key: a seed or an int64 scalar tensor (its device is then the stream's). index: [B] int64, the images' numbers in
+    their split. first: number of the first sample of a block; drawing samples 0..9 at once or in two blocks gives the
+    same numbers.
     """
     if not isinstance(key, Tensor):
         device = index.device if device is None and index is not None else device
@@ -104,7 +110,9 @@ def stream(
 
 @contextmanager
 def fallback(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Open a stream keyed by torch's global generator where none is open, so that plugins always draw on the model's device."""
+    """Open a stream keyed by torch's global generator where none is open, so that plugins always draw on the model's
+    device.
+    """
     if _open.get() is not None:
         yield
         return
@@ -113,9 +121,11 @@ def fallback(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
 
 
 def normal(*shape: int) -> Tensor:
-    """Standard normal numbers of this shape: eps of z = mean + std * eps. In a stream, [K, B, ...] is keyed by sample and image.
+    """Standard normal numbers of this shape: eps of z = mean + std * eps. In a stream, [K, B, ...] is keyed by sample
+    and image.
 
-    Box and Muller (1958) on 40 + 24 bits of each word: |eps| reaches 7.5, and float32 and float64 see the same numbers rounded.
+    Box and Muller (1958) on 40 + 24 bits of each word: |eps| reaches 7.5, and float32 and float64 see the same numbers
+    rounded.
     """
     current = _open.get()
     if current is None:
@@ -140,8 +150,8 @@ def uniform(*shape: int) -> Tensor:
 def bernoulli(levels: Tensor, top: int = 255) -> Tensor:
     """0/1 images drawn with probability levels / top: [B, *shape] uint8 -> the same, for dynamic binarisation.
 
-    Four 16-bit numbers a word against round(levels * 65536 / top): the probability is within 2^-17 of the exact one, and 0 and
-    `top` never err. Keyed by image when a stream with images is open.
+    Four 16-bit numbers a word against round(levels * 65536 / top): the probability is within 2^-17 of the exact one,
+    and 0 and `top` never err. Keyed by image when a stream with images is open.
     """
     current = _open.get()
     if current is None:

@@ -1,7 +1,7 @@
 """How a method gets what it names: as with pytest's fixtures, the name of an argument is the request.
 
-A plugin's method lists its own arguments first (`z`, `x`, `n`, ...); what it names after them, LatentModel hands over at each
-call. So no part stores another part, and a deep copy or a mapped copy of a model is whole.
+A plugin's method lists its own arguments first (`z`, `x`, `n`, ...); what it names after them, LatentModel hands over
+at each call. So no part stores another part, and a deep copy or a mapped copy of a model is whole.
 """
 
 import inspect
@@ -10,7 +10,8 @@ from functools import lru_cache
 from typing import Any
 
 SERVED = ("encode", "prior", "x", "context", "index", "log_joint", "groups", "parts")
-"""What can be asked: `encode` (x -> q(z|x)), `prior`, `x` [N, *shape], `context`, `index` [B], `log_joint` (z -> log p(x, z) [K, B]),
+"""What can be asked: `encode` (x -> q(z|x)), `prior`, `x` [N, *shape], `context`, `index` [B], `log_joint` (z -> log
+p(x, z) [K, B]),
 `groups` (the tuple of all latents), `parts` (the whole mapping, to hand on)."""
 
 
@@ -27,7 +28,9 @@ def asked(method: Callable[..., Any], own: int) -> tuple[tuple[str, bool], ...]:
     return _names(method, own, False) if function is None else _names(function, own, True)
 
 
-def call(method: Callable[..., Any], *own: Any, parts: Mapping[str, Any], entry: Callable[..., Any] | None = None) -> Any:
+def call(
+    method: Callable[..., Any], *own: Any, parts: Mapping[str, Any], entry: Callable[..., Any] | None = None
+) -> Any:
     """Call a method with its own arguments and with those of `parts` that it names.
 
     entry: what to call where that is not the method whose names count (a module's `__call__` for its `forward`).

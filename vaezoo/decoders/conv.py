@@ -12,7 +12,8 @@ from vaezoo.registry import register
 
 @register.decoder("conv")
 class Conv(Decoder):
-    """The mirror of the encoder `conv`: one dense layer, then one transposed 3x3 convolution of stride 2 for each of `channels`.
+    """The mirror of the encoder `conv`: one dense layer, then one transposed 3x3 convolution of stride 2 for each of
+    `channels`.
 
     [N, Z] -> [N, *parameter_shape], whose last two axes are height and width. Raises Skip for data that are no images.
     """

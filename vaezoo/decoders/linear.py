@@ -10,7 +10,8 @@ from vaezoo.registry import register
 
 @register.decoder("linear")
 class Linear(Decoder):
-    """W z + b. With the likelihood `gaussian` and the prior `normal` the model is probabilistic PCA. [N, Z] -> [N, *parameter_shape]
+    """W z + b. With the likelihood `gaussian` and the prior `normal` the model is probabilistic PCA. [N, Z] -> [N,
+    *parameter_shape]
 
     Tipping and Bishop (1999), Journal of the Royal Statistical Society B 61(3).
     """

@@ -13,7 +13,8 @@ from vaezoo.registry import register
 class Conv(Encoder):
     """One 3x3 convolution of stride 2 for each of `channels`, then one dense layer. [B, C, H, W] -> [B, width]
 
-    The sides halve, rounded up, so that any size will do (8x8, 28x28, 32x32x3). Raises Skip for data that are no images.
+    The sides halve, rounded up, so that any size will do (8x8, 28x28, 32x32x3). Raises Skip for data that are no
+    images.
     """
 
     def __init__(

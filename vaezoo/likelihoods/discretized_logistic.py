@@ -13,11 +13,14 @@ from vaezoo.registry import register
 
 @register.likelihood("discretized-logistic", paper="Kingma et al. (2016), arXiv:1606.04934")
 class DiscretizedLogistic(Likelihood):
-    """Each pixel k/(levels-1) has the probability that a logistic variable of the decoder's mean and scale falls into its bin.
+    """Each pixel k/(levels-1) has the probability that a logistic variable of the decoder's mean and scale falls into
+    its bin.
 
-    P(k) = S((x + d/2 - m)/s) - S((x - d/2 - m)/s) with S the logistic function and d = 1/(levels-1); the first bin reaches to
-    -infinity and the last to +infinity, so the levels sum to 1. Written as log S(a) + log S(-b) + log(1 - e^(b-a)), which is exact
-    far in the tails. The parameters are [2, *shape]: the mean's offset from 1/2, and log s over `min_log_scale`.
+    P(k) = S((x + d/2 - m)/s) - S((x - d/2 - m)/s) with S the logistic function and d = 1/(levels-1); the first bin
+    reaches to
+    -infinity and the last to +infinity, so the levels sum to 1. Written as log S(a) + log S(-b) + log(1 - e^(b-a)),
+    which is exact far in the tails. The parameters are [2, *shape]: the mean's offset from 1/2, and log s over
+    `min_log_scale`.
     """
 
     measures = ("discrete",)
@@ -36,6 +39,7 @@ class DiscretizedLogistic(Likelihood):
         return mean + 0.5, self.min_log_scale + F.softplus(raw + start)
 
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """log P(x|z) summed over pixels, in nats."""
         mean, log_scale = self._mean_and_log_scale(parameters)
         precision = (-log_scale).exp()
         half = 0.5 / (self.levels - 1)
@@ -47,6 +51,7 @@ class DiscretizedLogistic(Likelihood):
         return value.flatten(2).sum(-1)
 
     def mean(self, parameters: Tensor) -> Tensor:
+        """E[x|z], exact: the sum over k of P(at least k), over levels - 1."""
         mean, log_scale = self._mean_and_log_scale(parameters)
         precision, total = (-log_scale).exp(), torch.zeros_like(mean)
         for k in range(1, self.levels):  # E[k] is the sum of P(at least k)
@@ -54,6 +59,7 @@ class DiscretizedLogistic(Likelihood):
         return total / (self.levels - 1)
 
     def sample(self, parameters: Tensor) -> Tensor:
+        """A logistic draw, rounded to its level."""
         mean, log_scale = self._mean_and_log_scale(parameters)
         value = mean + log_scale.exp() * noise.uniform(*mean.shape).to(mean).logit()
         return (value * (self.levels - 1)).round().clamp(0, self.levels - 1) / (self.levels - 1)

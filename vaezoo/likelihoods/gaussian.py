@@ -17,8 +17,8 @@ from vaezoo.registry import register
 class Gaussian(Likelihood):
     """p(x|z) = N(x; mean(z), std^2 I), the parameters being the mean, with one learned std for all pixels.
 
-    std = min_std + softplus(raw) starts at `initial_std` and cannot fall to the floor, so that the density of a set with constant
-    pixels stays bounded.
+    std = min_std + softplus(raw) starts at `initial_std` and cannot fall to the floor, so that the density of a set
+    with constant pixels stays bounded.
     """
 
     measures = ("continuous",)

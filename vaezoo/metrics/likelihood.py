@@ -14,8 +14,8 @@ from vaezoo.registry import register
 def bits_per_dimension(nats: float, spec: DataSpec) -> float | None:
     """-nats / (D ln 2) of a log-likelihood in nats an image; None where the images are neither binary nor discrete.
 
-    Continuous images dequantised from `levels` levels get log2(levels) put back: a bound on their discrete likelihood (Theis et al.
-    2016, arXiv:1511.01844).
+    Continuous images dequantised from `levels` levels get log2(levels) put back: a bound on their discrete likelihood
+    (Theis et al. 2016, arXiv:1511.01844).
     """
     if spec.measure not in ("binary", "discrete") and spec.levels is None:
         return None
@@ -27,7 +27,8 @@ def bits_per_dimension(nats: float, spec: DataSpec) -> float | None:
 def likelihood(model: LatentModel, images: Tensor, context: Evaluation) -> dict[str, float | None]:
     """iwll, elbo, reconstruction and kl in nats an image, and bits_per_dim, with iwll's Monte-Carlo standard error.
 
-    reconstruction = elbo + kl. iwll_standard_error is that of the mean over images; effective_samples is the mean over images.
+    reconstruction = elbo + kl. iwll_standard_error is that of the mean over images; effective_samples is the mean over
+    images.
     """
     estimate = log_likelihood(model, images, context.importance_samples, context.seed, index=context.index)
     context.per_image |= {

@@ -14,7 +14,8 @@ from vaezoo.registry import register
 class IWAE(Objective):
     """log (1/K) sum_k w_k of each image, with gradients through the samples. [B]
 
-    Equals the bound `iwll` where the KL warm-up's weight w is 1; before, log w_k = log p(x|z_k) + w (log p(z_k) - log q(z_k|x)).
+    Equals the bound `iwll` where the KL warm-up's weight w is 1; before, log w_k = log p(x|z_k) + w (log p(z_k) - log
+    q(z_k|x)).
     """
 
     def __init__(self, *, importance_samples: int = 5):
@@ -24,6 +25,7 @@ class IWAE(Objective):
         self.importance_samples = importance_samples
 
     def forward(self, draws: Draws) -> Tensor:
+        """Nats to maximise. [B]"""
         log_ratio = (draws.log_prior - draws.log_posterior).sum(0)
         log_weight = draws.log_likelihood + draws.kl_weight * log_ratio
         return log_weight.logsumexp(0) - math.log(log_weight.shape[0])

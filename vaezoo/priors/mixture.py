@@ -29,6 +29,7 @@ class Mixture(Prior):
         return mixture_log_density(z, self.mean, self.log_std, self.logit.log_softmax(0))
 
     def sample(self, n: int) -> Tensor:
+        """A component by its weight, then a draw from it. [n, Z]"""
         edges = self.logit.softmax(0).cumsum(0)
         chosen = (noise.uniform(n, 1).to(edges) > edges).sum(-1).clamp(max=len(edges) - 1)
         return DiagonalGaussian(self.mean[chosen], self.log_std[chosen]).rsample(1)[0]

@@ -3,6 +3,7 @@
 import math
 import os
 import platform
+import signal
 import sys
 import threading
 import time
@@ -35,11 +36,10 @@ Task = Mapping[str, Any]
 def start_worker(threads: int, parent: int) -> None:
     """Set up a worker that will serve many cells: its share of the cores, and an end when its parent is gone."""
     torch.set_num_threads(threads)
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
+        """End this process when its parent has gone."""
         while os.getppid() == parent:
             time.sleep(1)
         os._exit(1)
@@ -51,15 +51,19 @@ def run_cell(task: Task, device: str) -> str:
     """Run one cell and write its record, whatever happens; the record's status."""
     store = Store(task["folder"])
     kind = "timings" if task["seed"] is None else "cells"
-    record: dict[str, Any] = {name: task[name] for name in ("label", "variant", "dataset", "seed", "key", "specification")}
+    record: dict[str, Any] = {
+        name: task[name] for name in ("label", "variant", "dataset", "seed", "key", "specification")
+    }
     record |= {"status": "ok", "reason": None, "comparability": task["comparability"]}
-    record |= {"precision": task["comparability"]["precision"], "pseudo_likelihood": task["comparability"]["pseudo_likelihood"]}
+    record |= {
+        "precision": task["comparability"]["precision"],
+        "pseudo_likelihood": task["comparability"]["pseudo_likelihood"],
+    }
     started, log = time.perf_counter(), store.path("logs", task["stem"])
     with _logged(log):
         try:
             record["provenance"] = provenance(device, task)
             record["device"] = describe(device)
-            torch.use_deterministic_algorithms(False)
             record |= (_timing_results if kind == "timings" else _results)(task, device, store)
         except Exception as error:  # a failure is a result: it is recorded with its reason and its log
             traceback.print_exc()
@@ -88,13 +92,17 @@ def _reason(error: Exception) -> str:
 
 
 def prepare(task: Task, device: str) -> tuple[LatentModel, torch.nn.Module, Dataset, Settings]:
-    """The model, objective, dataset and training settings of a cell, on the device. VaezooError where the data have changed."""
+    """The model, objective, dataset and training settings of a cell, on the device. VaezooError where the data have
+    changed.
+    """
     for path in task["plugins"]:
         register.load_file(path)
     spec = task["specification"]
     dataset = load_dataset(spec["dataset"]["name"], task["data_root"], options=spec["dataset"]["options"])
     if dataset.checksum != spec["dataset"]["checksum"]:
-        raise VaezooError(f"dataset {spec['dataset']['name']!r} has changed since the plan was made; plan and run again")
+        raise VaezooError(
+            f"dataset {spec['dataset']['name']!r} has changed since the plan was made; plan and run again"
+        )
     slots: Slots = {slot: (name, dict(values)) for slot, (name, values) in spec["slots"].items()}
     ingredients = Ingredients.of(dataset, spec["latent"], spec["hidden"])
     model, objective = construct(
@@ -110,6 +118,7 @@ def _results(task: Task, device: str, store: Store) -> dict[str, Any]:
     last = 0.0
 
     def report(progress: Progress) -> None:
+        """Leave word of the epoch, at most twice a second."""
         nonlocal last
         if time.monotonic() - last > 0.5 or progress.epoch == progress.epochs:
             last = time.monotonic()
@@ -118,13 +127,13 @@ def _results(task: Task, device: str, store: Store) -> dict[str, Any]:
     outcome = train(model, objective, dataset, settings, seed=task["seed"], report=report)  # type: ignore[arg-type]
     spec = task["specification"]
     count = task["comparability"]["images"]
-    images, context = dataset.test.x[:count], Evaluation(
-        spec["evaluate"]["importance_samples"], 0, dataset, torch.arange(count)
+    images, context = (
+        dataset.test.x[:count],
+        Evaluation(spec["evaluate"]["importance_samples"], 0, dataset, torch.arange(count)),
     )
     results: dict[str, Any] = {
         "parameters": sum(p.numel() for p in model.parameters()),
         "train_seconds": outcome.seconds,
-        "best_epoch": outcome.best_epoch,
     }
     for name, values in spec["metrics"]:
         found = registry("metric")[name].target(model, images, context, **values)
@@ -136,8 +145,15 @@ def _results(task: Task, device: str, store: Store) -> dict[str, Any]:
     results["peak_memory_bytes"] = peak_memory(device)
     save_weights(model, store.path("checkpoints", task["stem"]))
     store.write_images(task["stem"], {name: value.numpy() for name, value in context.per_image.items()})
-    history = {name: [getattr(p, name) for p in outcome.history] for name in ("objective", "validation_iwll", "seconds")}
-    return {"results": results, "data": data_facts(dataset.spec, len(dataset.train)), "history": history}
+    history = {
+        name: [getattr(p, name) for p in outcome.history] for name in ("objective", "validation_iwll", "seconds")
+    }
+    return {
+        "results": results,
+        "best_epoch": outcome.best_epoch,
+        "history": history,
+        "data": data_facts(dataset.spec, len(dataset.train)),
+    }
 
 
 def _timing_results(task: Task, device: str, store: Store) -> dict[str, Any]:

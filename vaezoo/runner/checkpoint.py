@@ -1,4 +1,6 @@
-"""Weights as safetensors, and trained models back from their records. No pickles: loading runs no code but the plugins' own."""
+"""Weights as safetensors, and trained models back from their records. No pickles: loading runs no code but the plugins'
+own.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,14 +17,16 @@ from vaezoo.runner.store import Store, read_json, write_atomically
 
 def save_weights(model: LatentModel, path: Path) -> None:
     """Write a model's parameters and buffers, atomically."""
-    write_atomically(path, save({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}))
+    write_atomically(
+        path, save({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()})
+    )
 
 
 def load_model(record: str | Path, plugins: Sequence[str | Path] = ()) -> LatentModel:
     """A trained model from its record (a .json under cells/), on the CPU, in eval mode; its data are not needed.
 
-    plugins: the plugin files it was made with. Raises VaezooError where the record or the weights are not there, or a name is not
-    registered.
+    plugins: the plugin files it was made with. Raises VaezooError where the record or the weights are not there, or a
+    name is not registered.
     """
     path = Path(record)
     for plugin in plugins:
@@ -43,7 +47,9 @@ def load_model(record: str | Path, plugins: Sequence[str | Path] = ()) -> Latent
     try:
         model, _ = construct(slots, ingredients, allow_pseudo_likelihood=spec["allow_pseudo_likelihood"])
     except VaezooError as error:
-        hint = f" (the record was made with the plugins {', '.join(needed)}: give them as plugins=[...])" if needed else ""
+        hint = (
+            f" (the record was made with the plugins {', '.join(needed)}: give them as plugins=[...])" if needed else ""
+        )
         raise VaezooError(f"{error}{hint}") from error
     model.load_state_dict(load_file(weights))
     return model.eval()

@@ -12,7 +12,7 @@ from vaezoo.core.errors import VaezooError
 
 
 def resolve_device(name: str) -> str:
-    """"auto" is the first GPU where there is one, else the CPU; VaezooError for a device that is not there."""
+    """ "auto" is the first GPU where there is one, else the CPU; VaezooError for a device that is not there."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -20,7 +20,9 @@ def resolve_device(name: str) -> str:
     except RuntimeError:
         raise VaezooError(f"device {name!r} is unknown; use auto, cpu, cuda or cuda:N") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise VaezooError(f"device {name!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices; use --device cpu")
+        raise VaezooError(
+            f"device {name!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices; use --device cpu"
+        )
     return name
 
 
@@ -68,7 +70,9 @@ def restart_peak_memory(device: str) -> None:
 
 
 def peak_memory(device: str) -> int:
-    """Peak bytes since the restart: what torch held on a GPU; on a CPU the process's resident memory, torch itself among it."""
+    """Peak bytes since the restart: what torch held on a GPU; on a CPU the process's resident memory, torch itself
+    among it.
+    """
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status")

@@ -6,25 +6,24 @@ import importlib.util
 from functools import lru_cache
 from pathlib import Path
 
+from vaezoo.core.errors import VaezooError
 from vaezoo.registry import Plugin
 
 
-def _without_docstrings(tree: ast.AST) -> ast.AST:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-                node.body = node.body[1:] or [ast.Pass()]
-    return tree
+class _Plain(ast.NodeTransformer):
+    """Takes away every statement that is only a string."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node
 
 
 @lru_cache(maxsize=1024)
 def _of_file(path: Path, size: int, modified: int) -> str:
-    return ast.dump(_without_docstrings(ast.parse(path.read_text(encoding="utf-8"))))
+    return ast.unparse(_Plain().visit(ast.parse(path.read_text(encoding="utf-8"))))  # alike in all Python versions
 
 
 def of_files(paths: list[Path]) -> str:
-    """One sha256 over the syntax trees of Python files, in the order given."""
+    """One sha256 over the code of Python files, in the order given."""
     digest = hashlib.sha256()
     for path in paths:
         stat = path.stat()
@@ -42,12 +41,16 @@ def _own_imports(path: Path, package: str) -> list[Path]:
 
 
 def fingerprint(plugin: Plugin) -> str:
-    """sha256 of a plugin's code: of a built-in, its file and those of its folder that it imports; of a plugin file, the file; of an
-    installed package, every Python file of the package. A changed comment or docstring does not count.
+    """sha256 of a plugin's code: of a built-in, its file and those of its folder that it imports; of a plugin file, the
+    file; of an installed package, every Python file of the package. A changed comment or docstring does not count. VaezooError
+    for one that is in no file.
     """
     path = Path(plugin.file)
     if not path.is_file():
-        return hashlib.sha256(plugin.file.encode()).hexdigest()  # a notebook's cell: only its name is known
+        raise VaezooError(
+            f"{plugin.slot} {plugin.name!r} was registered in a notebook or at a prompt ({plugin.file}), where the child "
+            'processes of a run cannot find it; put it into a file and name that under plugins = ["..."]'
+        )
     top = plugin.module.split(".")[0]
     if top == "vaezoo":
         return of_files([path, *_own_imports(path, plugin.module.rpartition(".")[0])])

@@ -34,7 +34,9 @@ class Watcher(Protocol):
 
 @dataclass
 class Report:
-    """What a run did: statuses of all its cells, how many it ran itself, and (stem, status, reason, log) of each failure."""
+    """What a run did: statuses of all its cells, how many it ran itself, and (stem, status, reason, log) of each
+    failure.
+    """
 
     folder: Path
     counts: Counter[str] = field(default_factory=Counter)
@@ -45,8 +47,8 @@ class Report:
 def workers(device: str, jobs: int | None, cells: int) -> tuple[list[str], int]:
     """The device of each worker and the threads each may use.
 
-    On a CPU as many one-thread workers as there are cores (at most MOST_CPU_JOBS, and no more than cells), which small nets like best; on
-    CUDA one a GPU. VaezooError for jobs under 1.
+    On a CPU as many one-thread workers as there are cores (at most MOST_CPU_JOBS, and no more than cells), which small
+    nets like best; on CUDA one a GPU. VaezooError for jobs under 1.
     """
     if jobs is not None and jobs < 1:
         raise VaezooError(f"--jobs must be 1 or more, got {jobs}")

@@ -1,4 +1,6 @@
-"""The results folder: one atomic JSON record a cell, weights and per-image values beside it, the plan, and the frame of it all."""
+"""The results folder: one atomic JSON record a cell, weights and per-image values beside it, the plan, and the frame of
+it all.
+"""
 
 import io
 import json
@@ -16,7 +18,9 @@ from filelock import FileLock, Timeout
 from vaezoo.core.errors import VaezooError
 
 PROTOCOL = 1
-"""Raised by one whenever a change to core, training or evaluation changes what a cell measures: every cell is then run again."""
+"""Raised by one whenever a change to core, training or evaluation changes what a cell measures: every cell is then run
+again.
+"""
 
 FINAL = ("ok", "diverged")
 """Statuses that stand: the rest is run again on resume."""
@@ -29,7 +33,9 @@ PROVENANCE = ("pseudo_likelihood", "device", "precision", "seconds")
 
 
 def write_atomically(path: Path, content: bytes, *, lasting: bool = True) -> None:
-    """Write to a temporary name in the same folder, flush to the disk, rename: a reader sees the old file or the new one."""
+    """Write to a temporary name in the same folder, flush to the disk, rename: a reader sees the old file or the new
+    one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -84,7 +90,9 @@ class Store:
                 pass
         except OSError as error:
             reason = error.strerror or str(error)
-            raise VaezooError(f"results cannot be written to {self.folder}: {reason}; give another folder with --out") from error
+            raise VaezooError(
+                f"results cannot be written to {self.folder}: {reason}; give another folder with --out"
+            ) from error
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -93,7 +101,9 @@ class Store:
             with FileLock(self.folder / ".lock", timeout=0):
                 yield
         except Timeout:
-            raise VaezooError(f"another run is writing to {self.folder}; wait for it, or give another folder with --out") from None
+            raise VaezooError(
+                f"another run is writing to {self.folder}; wait for it, or give another folder with --out"
+            ) from None
 
     def path(self, kind: str, stem: str) -> Path:
         """Where something of a cell lies: kind is cells, timings, checkpoints, logs or running."""
@@ -105,7 +115,9 @@ class Store:
         return read_json(self.path(kind, stem))
 
     def write(self, kind: str, stem: str, record: Mapping[str, Any], *, lasting: bool = True) -> None:
-        """Write something of a cell as JSON, atomically; what need not outlive a power cut (progress) is not flushed to the disk."""
+        """Write something of a cell as JSON, atomically; what need not outlive a power cut (progress) is not flushed to
+        the disk.
+        """
         write_json(self.path(kind, stem), record, lasting=lasting)
 
     def write_images(self, stem: str, values: Mapping[str, np.ndarray]) -> None:
@@ -119,15 +131,17 @@ class Store:
         """The stored plan; VaezooError where the folder holds no results."""
         plan = read_json(self.folder / "plan.json")
         if plan is None:
-            raise VaezooError(f"{self.folder} holds no results of a matrix (no plan.json); give the folder that `vaezoo run` wrote to")
+            raise VaezooError(
+                f"{self.folder} holds no results of a matrix (no plan.json); give the folder that `vaezoo run` wrote to"
+            )
         return plan
 
 
 def read_results(path: str | Path) -> pd.DataFrame:
     """The results of a folder that `vaezoo run` wrote: one row a cell, in the order of the matrix, failures among them.
 
-    Log-likelihoods are in nats an image, higher is better. frame.attrs holds the matrix's name, the settings that differ between
-    rows, the further metrics, and the references. Raises VaezooError where the folder holds no results.
+    Log-likelihoods are in nats an image, higher is better. frame.attrs holds the matrix's name, the settings that
+    differ between rows, the further metrics, and the references. Raises VaezooError where the folder holds no results.
     """
     store = Store(path)
     plan = store.plan()

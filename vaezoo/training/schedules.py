@@ -16,8 +16,9 @@ SCHEDULES = ("constant", "cosine", "stages")
 def learning_rates(schedule: str, rate: float, epochs: int, steps_per_epoch: int) -> Tensor:
     """The learning rate of each step. [epochs * steps_per_epoch], float32
 
-    `constant`; `cosine`: rate (1 + cos(pi t / T)) / 2 (Loshchilov and Hutter 2017, arXiv:1608.03983); `stages`: rate 10^(-i/7) in
-    stage i of 3^i epochs, eight stages being 3,280 epochs (Burda et al. 2016, arXiv:1509.00519). VaezooError for another name.
+    `constant`; `cosine`: rate (1 + cos(pi t / T)) / 2 (Loshchilov and Hutter 2017, arXiv:1608.03983); `stages`: rate
+    10^(-i/7) in stage i of 3^i epochs, eight stages being 3,280 epochs (Burda et al. 2016, arXiv:1509.00519).
+    VaezooError for another name.
     """
     steps = torch.arange(epochs * steps_per_epoch, dtype=torch.float64)
     if schedule == "constant":
@@ -33,7 +34,8 @@ def learning_rates(schedule: str, rate: float, epochs: int, steps_per_epoch: int
 
 
 def kl_weights(warmup_epochs: float, epochs: int, steps_per_epoch: int) -> Tensor:
-    """The weight of the KL at each step: linear from 0 to 1 over the warm-up, then 1. [epochs * steps_per_epoch], float32
+    """The weight of the KL at each step: linear from 0 to 1 over the warm-up, then 1. [epochs * steps_per_epoch],
+    float32
 
     Sonderby et al. (2016), arXiv:1602.02282.
     """

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from vaezoo.core import noise
 from vaezoo.core.contracts import Objective
 from vaezoo.core.data import Split
-from vaezoo.core.draws import Batch
 from vaezoo.core.errors import VaezooError, unknown
 from vaezoo.core.model import LatentModel
 from vaezoo.training.schedules import kl_weights, learning_rates
@@ -22,7 +21,8 @@ GROUPS = {
 
 
 class Trainee(nn.Module):
-    """A model with its objective: stored images -> the value to maximise. Pure, so that `torch.func` may map it over seeds.
+    """A model with its objective: stored images -> the value to maximise. Pure, so that `torch.func` may map it over
+    seeds.
 
     Its numbers come from `key` alone (an int64 scalar tensor): the binarisation of dynamic images, then the samples.
     """
@@ -34,7 +34,9 @@ class Trainee(nn.Module):
     def forward(
         self, stored: Tensor, index: Tensor, key: Tensor, kl_weight: Tensor, context: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """The mean over the batch, in nats an image, of each value of the objective ({"all": value} where it gives one)."""
+        """The mean over the batch, in nats an image, of each value of the objective ({"all": value} where it gives
+        one).
+        """
         with noise.stream(key, index=index, dtype=self.model.dtype):
             x = noise.bernoulli(stored) if self.dynamic else stored
             draws = self.model.draw(self.model.batch(x, context, index), self.objective.importance_samples)
@@ -54,7 +56,8 @@ def parameter_groups(trainee: Trainee) -> dict[str, list[nn.Parameter]]:
 class TrainingStep:
     """Gather a batch on the device, draw, differentiate, clip, one fused Adam step. Nothing in it waits for the device.
 
-    `values` holds the objective of each step since `restart`, on the device. Adam: Kingma and Ba (2015), arXiv:1412.6980.
+    `values` holds the objective of each step since `restart`, on the device. Adam: Kingma and Ba (2015),
+    arXiv:1412.6980.
     """
 
     def __init__(
@@ -100,9 +103,8 @@ class TrainingStep:
         if self.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.groups["all"], self.gradient_clip)
         self.optimizer.step()
-        self.values.index_fill_(0, self.position, 0).index_add_(
-            0, self.position.view(1), torch.stack([v.detach() for v in values.values()]).sum().view(1).float()
-        )
+        total = torch.stack([value.detach() for value in values.values()]).sum()
+        self.values.index_copy_(0, self.position.view(1), total.view(1).to(self.values))
         self.count += 1
         self.position += 1
 

@@ -19,7 +19,9 @@ from vaezoo.core.model import LatentModel
 from vaezoo.training.step import Trainee, TrainingStep
 
 VALIDATION_SAMPLES = 64
-"""K of the validation iwll, the same for every variant: choosing the epoch by ELBO would cost an importance-weighted model nats."""
+"""K of the validation iwll, the same for every variant: choosing the epoch by ELBO would cost an importance-weighted
+model nats.
+"""
 
 
 class Diverged(Exception):
@@ -28,8 +30,9 @@ class Diverged(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train. epochs, batch_size; learning_rate with its schedule; kl_warmup in epochs; gradient_clip, the largest L2 norm of
-    the whole gradient; patience, epochs without a better one before stopping; validation_images, how many of them choose the epoch.
+    """How to train. epochs, batch_size; learning_rate with its schedule; kl_warmup in epochs; gradient_clip, the
+    largest L2 norm of the whole gradient; patience, epochs without a better one before stopping; validation_images, how
+    many of them choose the epoch.
     """
 
     epochs: int = 100
@@ -44,7 +47,9 @@ class Settings:
 
 @dataclass
 class Progress:
-    """One epoch's report: objective is the training mean in nats an image; seconds are those spent in training steps so far."""
+    """One epoch's report: objective is the training mean in nats an image; seconds are those spent in training steps so
+    far.
+    """
 
     epoch: int
     epochs: int
@@ -70,7 +75,9 @@ def epoch_order(images: int, batch_size: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(images, generator=generator)[: images // batch * batch].view(-1, batch)
 
 
-def make_step(model: LatentModel, objective: Objective, dataset: Dataset, settings: Settings, seed: int) -> TrainingStep:
+def make_step(
+    model: LatentModel, objective: Objective, dataset: Dataset, settings: Settings, seed: int
+) -> TrainingStep:
     """The training step of a model on a dataset's training images, all on the model's device."""
     batch = min(settings.batch_size, len(dataset.train))
     return TrainingStep(
@@ -95,10 +102,11 @@ def train(
     seed: int = 0,
     report: Callable[[Progress], Any] | None = None,
 ) -> Outcome:
-    """Train in place and leave the model at the epoch of the best validation iwll (K = 64, fixed noise) after any warm-up.
+    """Train in place and leave the model at the epoch of the best validation iwll (K = 64, fixed noise) after any
+    warm-up.
 
-    Where the warm-up outlasts the epochs, the last epoch is kept. Raises Diverged with the step at which the objective was not
-    finite, or the validation iwll.
+    Where the warm-up outlasts the epochs, the last epoch is kept. Raises Diverged with the step at which the objective
+    was not finite, or the validation iwll.
     """
     if settings.epochs < 1 or settings.batch_size < 1:
         raise VaezooError(f"epochs and batch_size must be 1 or more, got {settings.epochs} and {settings.batch_size}")

@@ -24,10 +24,12 @@ def run_tasks(
     tick: Callable[[Sequence[Task]], None],
     finished: Callable[[Task, str], None],
 ) -> None:
-    """Run every task, one on each of `devices` at a time (a device that stands twice serves two), each worker with so many threads.
+    """Run every task, one on each of `devices` at a time (a device that stands twice serves two), each worker with so
+    many threads.
 
-    tick: called a few times a second with the tasks that are running. finished: called with each task's status. A time-out or a crash
-    of the worker is written as that cell's record; on KeyboardInterrupt the running cells are recorded as interrupted.
+    tick: called a few times a second with the tasks that are running. finished: called with each task's status. A
+    time-out or a crash of the worker is written as that cell's record; on KeyboardInterrupt the running cells are
+    recorded as interrupted.
     """
     free, waiting = list(devices)[::-1], list(tasks)[::-1]
     running: dict[ProcessFuture, tuple[Task, str]] = {}
@@ -42,7 +44,7 @@ def run_tasks(
                 running[pool.schedule(run_cell, args=(task, device), timeout=timeout)] = task, device
             tick([task for task, _ in running.values()])
             for future in wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done:
-                task, device = running.pop(future)  # type: ignore[index]
+                task, device = running.pop(future)  # type: ignore[call-overload]
                 free.append(device)
                 finished(task, _settled(future, task, store, timeout))
         pool.close()

@@ -1,0 +1,58 @@
+"""pytest-benchmark over the main variants: the training step, the importance-weighted estimate, sampling.
+
+    tox -e bench
+
+The code timed is the code that `vaezoo run` uses; the timer waits for the device.
+"""
+
+import time
+
+import pytest
+import torch
+
+import vaezoo
+from vaezoo.build import Ingredients, construct, resolve
+from vaezoo.core import noise
+from vaezoo.core.estimate import evaluating, log_likelihood
+from vaezoo.training.train import Settings, epoch_order, make_step
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+VARIANTS = [name for name in vaezoo.names("variant") if name != "ppca"]
+
+
+def synchronised() -> float:
+    """time.perf_counter after the device has done what it was given."""
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+@pytest.fixture(params=VARIANTS)
+def made(request, benchmark):
+    benchmark._timer = synchronised
+    dataset = vaezoo.load_dataset("digits-binary")
+    slots = resolve(request.param, dataset.spec)
+    model, objective = construct(slots, Ingredients.of(dataset, 20, (400,)))
+    return model.to(DEVICE), objective.to(DEVICE), dataset
+
+
+def test_training_step(made, benchmark):
+    model, objective, dataset = made
+    step = make_step(model, objective, dataset, Settings(epochs=1, batch_size=128), seed=0)
+    index = epoch_order(len(dataset.train), 128, 0, 1)[0].to(DEVICE)
+    step(index)
+    benchmark(lambda: (step.restart(), step(index)))
+    assert step.values[0].isfinite()
+
+
+def test_iwll(made, benchmark):
+    model, _, dataset = made
+    found = benchmark(log_likelihood, model, dataset.test.x[:100], 100)
+    assert found.estimate.isfinite().all()
+
+
+def test_sampling(made, benchmark):
+    model, _, _ = made
+    with evaluating(model), noise.stream(0, device=DEVICE):
+        images = benchmark(model.sample, 1000)
+    assert images.shape == (1000, 1, 8, 8)

@@ -1,0 +1,332 @@
+"""The command line: the only place that parses arguments and prints. It imports torch only in commands that need it."""
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from inspect import Parameter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vaezoo.core.errors import VaezooError
+from vaezoo.registry import PARTS, SLOTS, Plugin, Variant, find, register, registry
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+app = typer.Typer(
+    help="Benchmarks of variational autoencoders: register a variant, run a matrix, read the tables.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Plugins = Annotated[list[Path], typer.Option("--plugin", help="A plugin file; may be given again.")]
+Out = Annotated[Path | None, typer.Option(help="The results folder; results/<matrix name> when left out.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Jobs = Annotated[int | None, typer.Option(help="Cells at a time; the cores are shared among them.")]
+DataRoot = Annotated[
+    str | None, typer.Option(help="Where data sets are; else $VAEZOO_DATA, else the user's cache folder.")
+]
+MatrixFile = Annotated[Path, typer.Argument(metavar="MATRIX", help="The matrix file (TOML).")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.")]
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console(soft_wrap=False)
+
+
+def _load_plugins(plugins: Sequence[Path]) -> None:
+    for path in plugins:
+        register.load_file(path)
+
+
+def _warn_unavailable() -> None:
+    for lost in register.unavailable:
+        typer.echo(f"warning: {lost.source} is unavailable: {lost.reason}", err=True)
+
+
+@app.command("list")
+def list_command(
+    slot: Annotated[str | None, typer.Argument(metavar="[SLOT]", help=f"One of {', '.join(SLOTS)}.")] = None,
+    plugin: Plugins = [],
+) -> None:
+    """List what is registered, and what could not be imported."""
+    from rich.table import Table
+    from rich.text import Text
+
+    _load_plugins(plugin)
+    slots = SLOTS if slot is None else (slot.removesuffix("s") if slot not in SLOTS else slot,)
+    console = _console()
+    for name in slots:
+        table = Table(title=name, title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False)
+        for found in registry(name).values():
+            table.add_row(found.name, Text(found.summary), Text(found.paper or "", style="dim"))
+        console.print(table)
+        console.print()
+    for lost in register.unavailable:
+        console.print(f"unavailable: {lost.source}: {lost.reason}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A variant, or SLOT/NAME.")], plugin: Plugins = []
+) -> None:
+    """Show a plugin: its paper, its place, its docstring and its hyper-parameters."""
+    import inspect
+
+    _load_plugins(plugin)
+    found = find(name)
+    typer.echo(f"{found.slot}/{found.name}    {found.place}")
+    if found.paper:
+        typer.echo(found.paper)
+    if isinstance(found.target, Variant):
+        typer.echo(f"\n{found.target.about}\n" if found.target.about else "")
+        _show_slots(found.target)
+        return
+    text = inspect.getdoc(found.target)
+    typer.echo(f"\n{text}\n" if text else "")
+    if found.asks:
+        typer.echo(f"asks for: {', '.join(found.asks)}")
+    _show_hyperparameters(found)
+
+
+def _show_slots(variant: Variant) -> None:
+    for slot in PARTS:
+        choice = getattr(variant, slot)
+        name, values = (choice, {}) if isinstance(choice, str) else choice
+        typer.echo(f"{slot:11s} {name}")
+        if slot == "likelihood" and name == "auto":
+            typer.echo("              the natural likelihood of the data set's measure")
+            continue
+        _show_hyperparameters(registry(slot)[name], values, indent="              ")
+
+
+def _show_hyperparameters(plugin: Plugin, values: Any = None, indent: str = "") -> None:
+    for name, parameter in plugin.hyperparameters.items():
+        kind = parameter.annotation
+        text = kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind)
+        default = (values or {}).get(name, parameter.default)
+        shown = "needed" if default is Parameter.empty else repr(default)
+        typer.echo(f"{indent}{name}: {text} = {shown}")
+
+
+@app.command()
+def plan(
+    matrix: MatrixFile,
+    out: Out = None,
+    device: Device = "auto",
+    data_root: DataRoot = None,
+    plugin: Plugins = [],
+) -> None:
+    """Show what a run would do: the rows, the data sets, what is already there, what will be skipped and why."""
+    from vaezoo.api import plan_of
+    from vaezoo.runner.run import pending
+    from vaezoo.runner.store import Store
+
+    made, where = plan_of(matrix, device=device, data_root=data_root, plugins=plugin)
+    _warn_unavailable()
+    store = Store(out if out is not None else Path("results") / made.name)
+    todo = {cell.stem for cell in pending(made.cells, store, "cells")}
+    counts: dict[tuple[str, str], list[str]] = {}
+    skips: dict[str, None] = {}
+    for cell in made.cells:
+        state = "skipped" if cell.skip else "to run" if cell.stem in todo else "done"
+        counts.setdefault((cell.label, cell.dataset), []).append(state)
+        if cell.skip:
+            skips[f"skipped: {cell.label} on {cell.dataset}: {cell.skip}"] = None
+    for (label, dataset), states in counts.items():
+        said = ", ".join(f"{n} {state}" for state, n in Counter(states).items())
+        typer.echo(f"{label} on {dataset}: {said}")
+    for line in skips:
+        typer.echo(line)
+    waiting = pending(list(made.timings.values()), store, "timings")
+    typer.echo(f"{len(todo)} cells and {len(waiting)} timings to run on {where}, into {store.folder}")
+
+
+@app.command()
+def run(
+    matrix: MatrixFile,
+    out: Out = None,
+    device: Device = "auto",
+    jobs: Jobs = None,
+    data_root: DataRoot = None,
+    plugin: Plugins = [],
+) -> None:
+    """Run a matrix and write its tables. What has a record is not run again: the same command goes on after a stop."""
+    from vaezoo.api import plan_of
+
+    made, where = plan_of(matrix, device=device, data_root=data_root, plugins=plugin)
+    _carry_out(made, where, out, jobs, f"vaezoo run {_words()}")
+
+
+@app.command("try")
+def try_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A variant.")],
+    dataset: Annotated[str, typer.Option(help="A data set.")],
+    settings: Annotated[list[str], typer.Option("--set", help="KEY=VALUE as in a matrix: train.epochs=5.")] = [],
+    seeds: Annotated[int, typer.Option(help="How many seeds.")] = 1,
+    out: Out = None,
+    device: Device = "auto",
+    jobs: Jobs = None,
+    data_root: DataRoot = None,
+    plugin: Plugins = [],
+) -> None:
+    """Run one variant on one data set: a matrix of one row."""
+    from vaezoo.api import plan_of
+    from vaezoo.runner.matrix import parse_setting
+
+    _load_plugins(plugin)
+    found = find(name)
+    if not isinstance(found.target, Variant):
+        known = ", ".join(registry("variant"))
+        raise VaezooError(f"`try` takes a variant, and {name!r} is a {found.slot}; try one of {known}")
+    row: dict[str, Any] = {"name": found.name}
+    matrix: dict[str, Any] = {"name": f"try-{found.name}", "datasets": [dataset], "seeds": seeds, "variants": [row]}
+    for text in settings:
+        path, value = parse_setting(text)
+        place = matrix if path[0] in ("seeds", "timeout", "datasets") else row
+        for key in path[:-1]:
+            place = place.setdefault(key, {})
+            if not isinstance(place, dict):
+                raise VaezooError(f"--set {text}: {key!r} has been given a value already; give it once")
+        place[path[-1]] = value
+    made, where = plan_of(matrix, device=device, data_root=data_root, plugins=plugin)
+    _carry_out(made, where, out, jobs, f"vaezoo try {_words()}")
+
+
+def _words() -> str:
+    import shlex
+
+    return shlex.join(sys.argv[2:])
+
+
+def _carry_out(made: Any, device: str, out: Path | None, jobs: int | None, again: str) -> None:
+    from vaezoo.api import execute
+    from vaezoo.progress import Live
+    from vaezoo.runner.store import read_results
+
+    _warn_unavailable()
+    console = _console()
+    watcher = Live(console)
+    try:
+        report = execute(made, device, out, jobs, watcher)
+    except KeyboardInterrupt:
+        watcher.close()
+        typer.echo(f"stopped; what was finished is kept. Go on with: {again}", err=True)
+        raise typer.Exit(130) from None
+    finally:
+        watcher.close()
+    frame = read_results(report.folder)
+    _print_tables(console, frame)
+    typer.echo(", ".join(f"{n} {status}" for status, n in sorted(report.counts.items())))
+    for failure in report.failures:
+        log = f"; log: {report.folder / failure['log']}" if failure["log"] else ""
+        typer.echo(f"{failure['status']}: {failure['title']}: {failure['reason']}{log}")
+    _print_best(frame)
+    typer.echo(f"tables: {report.folder / 'tables'}")
+    if report.failures:
+        typer.echo(f"try the failures again: {again}")
+        raise typer.Exit(1)
+
+
+def _print_tables(console: "Console", frame: "pd.DataFrame") -> None:
+    from vaezoo.reports.tables import tables
+
+    for table in tables(frame):
+        console.print(table.terminal())
+        console.print()
+
+
+def _print_best(frame: "pd.DataFrame") -> None:
+    from vaezoo.reports.tables import tables
+
+    for table in tables(frame):
+        for row in table.rows:
+            if "iwll" in row.bold:
+                best = row.cells["iwll"]
+                span = f" ({best.low:.2f} to {best.high:.2f})" if best.count > 1 else ""
+                typer.echo(f"best on {table.dataset}: {row.label}, iwll {best.mean:.2f} nats{span}")
+
+
+@app.command()
+def status(folder: Folder) -> None:
+    """Show how far a run is: cells by status, what is running now, each failure with its log."""
+    from vaezoo.progress import running_now
+    from vaezoo.runner.store import Store, read_results
+
+    frame = read_results(folder)
+    store, counts = Store(folder), frame["status"].value_counts()
+    typer.echo(f"{frame.attrs['name']}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
+    for said in running_now(folder):
+        typer.echo(
+            f"running: {said['stem']}: epoch {said['epoch']}/{said['epochs']}, objective {said['objective']:.2f}"
+        )
+    for cell, row in zip(store.plan()["cells"], frame.itertuples(), strict=True):
+        if row.status not in ("ok", "missing"):
+            record = store.record("cells", cell["stem"]) or {}
+            log = f"; log: {folder / record['log']}" if record.get("log") else ""
+            typer.echo(f"{row.status}: {row.label} on {row.dataset}, seed {row.seed}: {row.reason}{log}")
+
+
+@app.command("tables")
+def tables_command(folder: Folder) -> None:
+    """Write the tables of a results folder again (Markdown, CSV, LaTeX) and print them."""
+    from vaezoo.reports.tables import write_tables
+    from vaezoo.runner.store import read_results
+
+    frame = read_results(folder)
+    paths = write_tables(frame, folder / "tables")
+    _print_tables(_console(), frame)
+    for path in paths:
+        typer.echo(str(path))
+
+
+@app.command()
+def env(data_root: DataRoot = None) -> None:
+    """Show the versions, the devices and where data are looked for: what to put into a bug report."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    import torch
+
+    from vaezoo.datasets import data_root as place
+    from vaezoo.runner.device import cores, describe, memory
+
+    for package in ("vaezoo", "torch", "torchvision", "numpy", "pandas", "scipy", "pydantic", "pebble"):
+        try:
+            typer.echo(f"{package:12s} {version(package)}")
+        except PackageNotFoundError:
+            typer.echo(f"{package:12s} not installed")
+    typer.echo(f"{'python':12s} {platform.python_version()} on {platform.platform()}")
+    devices = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
+    for device in devices:
+        size = memory(device)
+        typer.echo(
+            f"{device:12s} {describe(device)}, {(size or 0) / 2**30:.0f} GiB"
+            + (f", {cores()} cores" if device == "cpu" else "")
+        )
+    typer.echo(f"{'data':12s} {place(data_root)}")
+    _warn_unavailable()
+
+
+def main() -> None:
+    """The `vaezoo` command. A wrong question is one line on stderr and exit code 2, never a traceback."""
+    try:
+        app()
+    except VaezooError as error:
+        for line in str(error).splitlines():
+            typer.echo(f"error: {line}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        typer.echo(f"error: {error.strerror or error}:{where}", err=True)
+        sys.exit(2)
