@@ -1,15 +1,14 @@
 """Variant + what the data are + sizes -> LatentModel: the constructor rule.
 
-As with pytest's fixtures, a plugin names what it wants. Constructor arguments before `*` are asked of the builder: `spec`, `latent`,
-`hidden`, `features`, `parameter_shape`, `train_images`, `train_size`. Those after `*` are hyper-parameters. Order of building:
-likelihood, decoder, encoder, posterior, prior, objective.
+As with pytest's fixtures, a plugin names what it wants. Constructor arguments before `*` are asked of the builder:
+`spec`, `latent`, `hidden`, `features`, `parameter_shape`, `train_images`, `train_size`. Those after `*` are
+hyper-parameters. Order of building: likelihood, decoder, encoder, posterior, prior, objective.
 """
 
-import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Parameter
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +18,7 @@ from vaezoo.core.contracts import Objective
 from vaezoo.core.data import Dataset, DataSpec
 from vaezoo.core.errors import Skip, VaezooError, unknown
 from vaezoo.core.model import LatentModel
+from vaezoo.core.options import checked_options
 from vaezoo.registry import PARTS, Choice, Plugin, Variant, registry
 
 ORDER = ("likelihood", "decoder", "encoder", "posterior", "prior", "objective")
@@ -40,10 +40,12 @@ def variant_named(name: str | Variant) -> Variant:
 def resolve(
     variant: str | Variant, spec: DataSpec, overrides: Mapping[str, tuple[str | None, Mapping[str, Any]]] | None = None
 ) -> Slots:
-    """Every part's name and every hyper-parameter with its value: the variant's declaration under the overrides of a matrix row.
+    """Every part's name and every hyper-parameter with its value: the variant's declaration under the overrides of a
+    matrix row.
 
-    An override (None, {...}) sets hyper-parameters of the part the variant declares; one with another name starts from that
-    part's own defaults. Raises VaezooError for unknown names, hyper-parameters and types; Skip where "auto" has no answer.
+    An override (None, {...}) sets hyper-parameters of the part the variant declares; one with another name starts from
+    that part's own defaults. Raises VaezooError for unknown names, hyper-parameters and types; Skip where "auto" has no
+    answer.
     """
     declared = variant_named(variant)
     slots: Slots = {}
@@ -58,54 +60,8 @@ def resolve(
                 raise Skip(f"there is no natural likelihood for {spec.measure} images; name one")
             name = NATURAL[spec.measure]
         plugin = registry(slot)[name]
-        slots[slot] = (name, hyperparameters(plugin, {**values, **settings}))
+        slots[slot] = (name, checked_options(plugin, {**values, **settings}))
     return slots
-
-
-def hyperparameters(plugin: Plugin, values: Mapping[str, Any]) -> dict[str, Any]:
-    """All hyper-parameters of a plugin: the values given, checked against its signature, over its defaults."""
-    known = plugin.hyperparameters
-    title = f"{plugin.slot} {plugin.name!r}"
-    for name in values:
-        if name in plugin.asks and name not in known:
-            raise VaezooError(f"{title}: {name!r} is handed over by the builder and cannot be set here")
-        if name not in known:
-            raise VaezooError(f"{title}: {unknown('hyper-parameter', name, known)}")
-    full: dict[str, Any] = {}
-    for name, parameter in known.items():
-        if name not in values and parameter.default is Parameter.empty:
-            raise VaezooError(f"{title} needs a value for its hyper-parameter {name!r}")
-        value = values.get(name, parameter.default)
-        full[name] = checked_type(f"{title}: {name}", value, parameter.annotation) if name in values else value
-    return full
-
-
-def checked_type(title: str, value: Any, annotation: Any) -> Any:
-    """The value as its annotation wants it (a whole number for a float, a list for a tuple); VaezooError where it does not fit."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if annotation is Parameter.empty or annotation is Any:
-        return value
-    if origin in (Union, types.UnionType):
-        for option in arguments:
-            try:
-                return checked_type(title, value, option)
-            except VaezooError:
-                continue
-    elif origin is Literal:
-        if value in arguments:
-            return value
-        raise VaezooError(f"{title}: {unknown('value', value, [str(a) for a in arguments])}")
-    elif origin in (tuple, list) and isinstance(value, Sequence) and not isinstance(value, str):
-        inner = arguments[0] if arguments else Any
-        return origin(checked_type(title, item, inner) for item in value)
-    elif annotation is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    elif annotation is type(None) and value is None:
-        return None
-    elif isinstance(annotation, type) and isinstance(value, annotation) and isinstance(value, bool) == (annotation is bool):
-        return value
-    name = getattr(annotation, "__name__", None) if origin is None else str(annotation)
-    raise VaezooError(f"{title} must be {name or annotation}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -120,9 +76,12 @@ class Ingredients:
 
     @staticmethod
     def of(dataset: Dataset, latent: int, hidden: Sequence[int]) -> "Ingredients":
-        """Served from a dataset's training split; images for initialisation are a seeded choice (of dynamic ones, their gray levels)."""
+        """Served from a dataset's training split; images for initialisation are a seeded choice (of dynamic ones, their
+        gray levels).
+        """
 
         def train_images(n: int) -> Tensor:
+            """n training images as floats, chosen by torch's generator."""
             split = dataset.train
             chosen = split.x[torch.randperm(len(split))[:n]]
             return chosen.to(torch.get_default_dtype()) / 255 if split.dynamic else dataset.spec.to_float(chosen)
@@ -156,7 +115,8 @@ def construct(
         torch.manual_seed(noise.derive(seed, "initialisation"))
         for slot in ORDER:
             name, values = slots[slot]
-            parts[slot] = part = _make(registry(slot)[name], served, values)
+            part: Any = _make(registry(slot)[name], served, values)
+            parts[slot] = part
             if slot == "likelihood":
                 if spec.measure not in part.measures and not allow_pseudo_likelihood:
                     raise Skip(
@@ -189,9 +149,11 @@ def _make(plugin: Plugin, served: Mapping[str, Any], values: Mapping[str, Any]) 
 
 
 def rehearse(slots: Slots, ingredients: Ingredients, *, allow_pseudo_likelihood: bool = False) -> None:
-    """Build and run one training pass on the meta device, where nothing is computed, so that a plan finds what cannot be.
+    """Build and run one training pass on the meta device, where nothing is computed, so that a plan finds what cannot
+    be.
 
-    Raises Skip and VaezooError as the real thing would. Whatever else happens here is left to the cell, which keeps its log.
+    Raises Skip and VaezooError as the real thing would. Whatever else happens here is left to the cell, which keeps its
+    log.
     """
     try:
         with torch.device("meta"), torch.no_grad(), noise.stream(0, index=torch.arange(2), device="meta"):

@@ -425,8 +425,10 @@ def test_an_unknown_name_or_option_hints_at_the_nearest():
         VaezooError, match=r"^dataset 'linear-gaussian': option 'latent' is unknown; did you mean 'latents'"
     ):
         load_dataset("linear-gaussian", options={"latent": 2})
-    with pytest.raises(VaezooError, match=r"^dataset 'digits': option 'seed' is unknown; there are none"):
+    with pytest.raises(VaezooError, match=r"^dataset 'digits': 'seed' is handed over by the loader and cannot"):
         load_dataset("digits", options={"seed": 2})
+    with pytest.raises(VaezooError, match=r"^dataset 'digits': option 'size' is unknown; there are none"):
+        load_dataset("digits", options={"size": 2})
 
 
 @pytest.mark.parametrize(

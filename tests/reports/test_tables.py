@@ -340,6 +340,15 @@ def test_latex_is_escaped():
     assert len({len(re.findall(r"(?<!\\)&", line)) for line in body}) == 1
 
 
+def test_markdown_is_in_line():
+    (table,) = tables(framed(cells("a", [-86.0]), cells("a longer label", [-87.0]), references=REFERENCES))
+    lines = [line for line in table.markdown().splitlines() if line.startswith("|")]
+    assert len({tuple(place for place, sign in enumerate(line) if sign == "|") for line in lines}) == 1
+    sides = ["left" if heading in ("label", "seeds", "marks") else "right" for heading in table.sheet.headings]
+    for rule, side in zip(lines[1].strip("|").split("|"), sides, strict=True):
+        assert re.fullmatch(":-{3,}" if side == "left" else "-{3,}:", rule)
+
+
 def test_markdown_is_escaped():
     (table,) = tables(framed(cells("a|b *c* _d_ e_f", [-86.0]), cells("b", [-87.0])))
     assert r"a\|b \*c\* \_d\_ e_f" in table.markdown()
@@ -431,21 +440,24 @@ def test_nullable_columns_are_read():
     assert shown(tables(frame)[0])["a"][IWLL] == "-86.20 .. -86.00"
 
 
-def test_ten_thousand_cells_take_seconds():
+@pytest.mark.parametrize("labels", [2_000, 10_000])
+def test_ten_thousand_cells_take_seconds(labels):
+    """Of processor time, as other programs may be at work too."""
     count = 10_000
     draws = numpy.random.default_rng(0)
     frame = pandas.DataFrame(
-        {"label": [f"v{n % 2000}" for n in range(count)], "seed": [n // 2000 for n in range(count)]}
+        {"label": [f"v{n % labels}" for n in range(count)], "seed": [n // labels for n in range(count)]}
     )
     frame = frame.assign(dataset="d", status="ok", **MEASURED)
     for name in ("iwll", "elbo", "kl", "reconstruction", "active_units", *COSTS, "train_seconds"):
         frame[name] = draws.normal(size=count)
     frame["importance_samples"] = 50 + frame.index % 2
     frame["train.learning_rate"] = frame.index % 2000
-    start = time.perf_counter()
+    start = time.process_time()
     (table,) = tables(frame)
+    assert len(table.rows) == labels
     assert len(table.markdown()) + len(table.csv()) + len(table.latex()) > count
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_reports_need_no_torch():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import vaezoo
 from vaezoo.core.errors import VaezooError
 from vaezoo.registry import PARTS
 from vaezoo.runner.matrix import DatasetEntry, Evaluate, Matrix, MetricEntry, Train, load, parse_setting, rows
@@ -141,6 +142,29 @@ def test_a_dump_loads_to_the_same_matrix(tmp_path):
     assert dumped["plugins"] == [str((tmp_path / "mine.py").resolve())]
     assert matrix.evaluate.metrics == [MetricEntry("fid"), MetricEntry("mig", {"bins": 20})]
     assert [entry.label for entry in matrix.datasets] == ["mnist-dynamic", "digits, labels=true"]
+
+
+def test_a_reference_is_to_a_label(tmp_path):
+    sets = 'datasets = ["a", { name = "b", size = 8 }, { name = "c", size = 8 }, "c"]\n'
+
+    def referred(*names):
+        source = "".join(f'[[references]]\nlabel = "x"\ndataset = "{name}"\niwll = 1\n' for name in names)
+        return [each.dataset for each in load(write(tmp_path, sets + ROW + source)).references]
+
+    wanted = ["a", "b, size=8", "b, size=8", "c", "c, size=8"]
+    assert referred("a", "b", "b, size=8", "c", "c, size=8") == wanted
+    matrix = load(write(tmp_path, sets + ROW + '[[references]]\nlabel = "x"\ndataset = "b"\niwll = 1\n'))
+    assert load(matrix.dump()) == matrix
+    assert "references" not in load(write(tmp_path, sets + ROW)).dump()
+
+
+def test_a_reference_to_one_of_several_datasets_is_refused(tmp_path):
+    sets = 'datasets = [{ name = "d", size = 8 }, { name = "d", size = 9 }]\n'
+    said = message(write(tmp_path, sets + ROW + '[[references]]\nlabel = "x"\ndataset = "d"\niwll = 1\n'))
+    assert said == (
+        "m.toml: references[1].dataset: expected one of 'd, size=8' or 'd, size=9', got 'd', "
+        "which is the name of each; write one"
+    )
 
 
 def test_plugins_are_relative_to_the_file_or_the_working_folder(tmp_path, monkeypatch):
@@ -621,3 +645,14 @@ def test_a_setting_that_cannot_be_read(written, said):
 def test_no_torch_is_needed():
     code = "import sys, vaezoo.runner.matrix; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_pydantic_is_in_one_file():
+    """What the tables are made with stays their own affair."""
+    folder = Path(vaezoo.__file__).parent
+    users = [
+        path.name
+        for path in folder.rglob("*.py")
+        if "import pydantic" in (text := path.read_text("utf-8")) or "from pydantic" in text
+    ]
+    assert users == ["matrix_tables.py"]

@@ -1,4 +1,7 @@
-"""What an image is: DataSpec, Split and Dataset. x reaches the parts as float [B, *shape]: 0/1, k/(levels-1), counts, or as given."""
+"""What an image is: DataSpec, Split and Dataset.
+
+x reaches the parts as float [B, *shape]: 0/1, k/(levels-1), counts, or as given.
+"""
 
 import hashlib
 import json
@@ -14,16 +17,23 @@ from vaezoo.core import noise
 from vaezoo.core.errors import VaezooError, unknown
 
 MEASURES = ("binary", "discrete", "counts", "continuous")
+BINARISATIONS = ("none", "fixed", "dynamic", "threshold")
+
+Given = Tensor | tuple[Tensor, Tensor | None]
+"""A split as it comes: images x [N, *shape], or a pair of them and labels [N]."""
 
 
 @dataclass(frozen=True)
 class DataSpec:
     """What a density of these images is a density of; two numbers are comparable only where these agree.
 
-    shape: of one image. measure: `binary`, `discrete` (with its number of levels), `counts` or `continuous`. levels: of a
-    discrete image, or those that a continuous one in [0, 1) was dequantised from (then bits per dimension get log2(levels) put
-    back). binarisation: how a binary image came about (`none`, `fixed`, `dynamic`, `threshold`). context: length of the vector
-    that comes with each image of a conditional set, or None.
+    shape: of one image. measure: `binary`, `discrete` (with its number of levels), `counts` or `continuous`. levels: of
+    a discrete image, or those that a continuous one in [0, 1) was dequantised from (then bits per dimension get
+    log2(levels) put back). binarisation: how a binary image came about (`none`, `fixed`, `dynamic`, `threshold`).
+    context: length of the vector that comes with each image of a conditional set, or None.
+
+    Raises VaezooError for a measure or binarisation that is not among these, a discrete image without levels, dynamic
+    binarisation of what is not binary, and an axis of length 0.
     """
 
     shape: tuple[int, ...]
@@ -36,6 +46,16 @@ class DataSpec:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
         if self.measure not in MEASURES:
             raise VaezooError(unknown("measure", self.measure, MEASURES))
+        if self.binarisation not in BINARISATIONS:
+            raise VaezooError(unknown("binarisation", self.binarisation, BINARISATIONS))
+        if self.binarisation == "dynamic" and self.measure != "binary":
+            raise VaezooError(
+                f"binarisation 'dynamic' makes images binary, got measure {self.measure!r}; say measure='binary'"
+            )
+        if any(n < 1 for n in self.shape):
+            raise VaezooError(
+                f"an image has one pixel or more along each axis, got shape {list(self.shape)}; drop axes of length 0"
+            )
         if self.measure == "discrete" and (self.levels is None or self.levels < 2):
             raise VaezooError(f"a discrete image needs its number of levels, 2 or more, got levels={self.levels}")
 
@@ -45,7 +65,10 @@ class DataSpec:
         return math.prod(self.shape)
 
     def to_float(self, x: Tensor) -> Tensor:
-        """Stored images as the parts see them, in the default dtype: integers become 0/1, k/(levels-1) or counts; floats pass."""
+        """Stored images as the parts see them, in the default dtype.
+
+        Integers become 0/1, k/(levels-1) or counts; floats pass.
+        """
         if x.is_floating_point():
             return x.to(torch.get_default_dtype()) if x.dtype != torch.float64 else x
         scale = self.levels - 1 if self.measure == "discrete" and self.levels else 1
@@ -83,8 +106,10 @@ class Split:
 class Dataset:
     """Training, validation and test images with what they are.
 
-    Each of train, valid and test is a tensor x [N, *shape] or a pair (x, labels [N]). With binarisation="dynamic" train holds gray
-    levels 0..255 (uint8), binarised anew for every batch; valid and test are binary and fixed, the same in all cells.
+    Each of train, valid and test is a tensor x [N, *shape] or a pair (x, labels [N]). With binarisation="dynamic" train
+    holds gray levels 0..255 (uint8), binarised anew for every batch; valid and test are binary and fixed, the same in
+    all cells. All are kept on the CPU, floats of half precision as float32, and continuous splits that differ in dtype
+    in the default one. levels: see DataSpec; continuous images that have it lie in [0, 1].
 
     log_likelihood: where the true density is known, x [B, *shape] -> log p(x) [B] in nats.
 
@@ -93,22 +118,25 @@ class Dataset:
 
     def __init__(
         self,
-        train: Tensor | tuple[Tensor, Tensor | None],
-        valid: Tensor | tuple[Tensor, Tensor | None],
-        test: Tensor | tuple[Tensor, Tensor | None],
+        train: Given,
+        valid: Given,
+        test: Given,
         measure: str,
         *,
         levels: int | None = None,
         binarisation: str = "none",
         log_likelihood: Callable[[Tensor], Tensor] | None = None,
     ):
-        pairs = [part if isinstance(part, tuple) else (part, None) for part in (train, valid, test)]
+        names = ("train", "valid", "test")
+        pairs = [_pair(name, given) for name, given in zip(names, (train, valid, test), strict=True)]
         self.spec = DataSpec(tuple(pairs[0][0].shape[1:]), measure, levels, binarisation)
-        splits = []
-        for name, (x, y) in zip(("train", "valid", "test"), pairs, strict=True):
-            dynamic = binarisation == "dynamic" and name == "train"
-            splits.append(Split(_stored(name, x, y, self.spec, dynamic), y, self.spec, dynamic))
-        self.train, self.valid, self.test = splits
+        dynamic = [binarisation == "dynamic" and name == "train" for name in names]
+        stored = [_stored(name, x, self.spec, d) for name, (x, _), d in zip(names, pairs, dynamic, strict=True)]
+        if measure == "continuous" and len({x.dtype for x in stored}) > 1:
+            stored = [x.to(torch.get_default_dtype()) for x in stored]
+        self.train, self.valid, self.test = (
+            Split(x, y, self.spec, d) for x, (_, y), d in zip(stored, pairs, dynamic, strict=True)
+        )
         self.log_likelihood = log_likelihood
 
     @cached_property
@@ -117,33 +145,72 @@ class Dataset:
         digest = hashlib.sha256(json.dumps(asdict(self.spec), sort_keys=True).encode())
         for split in (self.train, self.valid, self.test):
             digest.update(str((tuple(split.x.shape), str(split.x.dtype))).encode())
-            digest.update(memoryview(split.x.contiguous().numpy()).cast("B"))
+            digest.update(split.x.contiguous().numpy().data.cast("B"))
         return digest.hexdigest()
 
 
-def _stored(name: str, x: Tensor, y: Tensor | None, spec: DataSpec, dynamic: bool) -> Tensor:
-    """Check one split and store it as small as it goes."""
+def _pair(name: str, given: Given) -> tuple[Tensor, Tensor | None]:
+    """Images and labels of a split, both on the CPU, images of half precision as float32."""
+    if isinstance(given, Tensor):
+        x, y = given, None
+    elif isinstance(given, tuple) and len(given) == 2:
+        x, y = given
+    else:
+        size = f" of {len(given)}" if isinstance(given, tuple | list) else ""
+        raise VaezooError(
+            f"{name} must be a torch.Tensor [N, *shape] or a pair (images, labels [N]), "
+            f"got {type(given).__name__}{size}; make tensors with torch.as_tensor, and a pair with round brackets"
+        )
     if not isinstance(x, Tensor):
-        raise VaezooError(f"{name} images must be a torch.Tensor [N, *shape], got {type(x).__name__}")
-    if x.ndim < 2 or x.shape[0] == 0:
-        raise VaezooError(f"{name} images must be [N, *shape] with N >= 1, got {list(x.shape)}")
+        raise VaezooError(
+            f"{name} images must be a torch.Tensor [N, *shape], got {type(x).__name__}; use torch.as_tensor"
+        )
+    if x.ndim < 2 or x.numel() == 0:
+        raise VaezooError(
+            f"{name} images must be [N, *shape] with N >= 1 and a pixel or more, got {list(x.shape)}; "
+            "give images an axis of their own, and none of length 0"
+        )
+    if x.is_complex():
+        raise VaezooError(f"{name} images must be real numbers, got {x.dtype}; take x.real or x.abs()")
+    if y is not None and not isinstance(y, Tensor):
+        raise VaezooError(f"{name} labels must be a torch.Tensor [N], got {type(y).__name__}; use torch.as_tensor")
+    if y is not None and y.shape[:1] != x.shape[:1]:
+        found = y.shape[0] if y.ndim else "a single number"
+        raise VaezooError(f"{name} needs a label for each of its {x.shape[0]} images, got {found}")
+    x = x.detach().cpu()
+    if x.is_floating_point() and x.dtype not in (torch.float32, torch.float64):
+        x = x.to(torch.float32)
+    elif x.dtype in (torch.uint16, torch.uint32, torch.uint64):  # torch does little with these
+        x = x.to(torch.int64)
+    return x, None if y is None else y.detach().cpu()
+
+
+def _stored(name: str, x: Tensor, spec: DataSpec, dynamic: bool) -> Tensor:
+    """Check one split and store it as small as it goes."""
     if tuple(x.shape[1:]) != spec.shape:
         raise VaezooError(f"{name} images must be of shape {list(spec.shape)} as train's are, got {list(x.shape[1:])}")
-    if y is not None and y.shape[0] != x.shape[0]:
-        raise VaezooError(f"{name} needs a label for each of its {x.shape[0]} images, got {y.shape[0]}")
     if x.is_floating_point():
         bad = (~x.isfinite()).flatten(1).any(1)
         if bad.any():
             first = int(bad.nonzero()[0])
             raise VaezooError(
-                f"{name} images hold NaN or infinity in {int(bad.sum())} of {len(x)} images, first in image {first}; clean the data"
+                f"{name} images hold NaN or infinity in {int(bad.sum())} of {len(x)} images, "
+                f"first in image {first}; clean the data"
             )
     if spec.measure == "continuous":
+        low, high = float(x.min()), float(x.max())
+        if spec.levels is not None and not 0 <= low <= high <= 1:
+            raise VaezooError(
+                f"{name} images of this continuous set with levels={spec.levels} must lie in [0, 1], "
+                f"got {low:g}..{high:g}; divide them by the number of levels, or leave levels out"
+            )
         return x if x.is_floating_point() else x.to(torch.get_default_dtype())
     if x.is_floating_point() and not bool((x == x.round()).all()):
-        raise VaezooError(f"{name} images of a {spec.measure} set must be whole numbers, got {float(x[x != x.round()][0]):.4g}")
-    top = {"binary": 255 if dynamic else 1, "discrete": (spec.levels or 2) - 1}.get(spec.measure)
+        raise VaezooError(
+            f"{name} images of a {spec.measure} set must be whole numbers, got {float(x[x != x.round()][0]):.4g}"
+        )
+    top = {"binary": 255 if dynamic else 1, "discrete": (spec.levels or 2) - 1}.get(spec.measure, 2**31 - 1)
     low, high = float(x.min()), float(x.max())
-    if low < 0 or (top is not None and high > top):
-        raise VaezooError(f"{name} images of this {spec.measure} set must lie in 0..{top or 'any'}, got {low:g}..{high:g}")
+    if low < 0 or high > top:
+        raise VaezooError(f"{name} images of this {spec.measure} set must lie in 0..{top}, got {low:g}..{high:g}")
     return x.to(torch.uint8 if high <= 255 else torch.int32)

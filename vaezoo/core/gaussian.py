@@ -69,8 +69,8 @@ def mixture_log_density(z: Tensor, mean: Tensor, log_std: Tensor, log_weight: Te
     """log sum_c w_c N(z; mean_c, std_c) in nats, for C diagonal components. [..., Z], [C, Z], [C, Z], [C] -> [...]
 
     The squares are expanded, so that C components cost one matrix product with [z^2, z] and not a [..., C, Z] tensor.
-    Taken about the components' common mean, which keeps the cancellation small (float32 is within 1e-3 nats of float64
-    for std >= 0.03).
+    Taken about the components' common mean; what cancels in float32 grows with Z (mean / std)^2, so that components far
+    narrower than their distances want float64.
     """
     centre = mean.mean(0)
     z, mean = z - centre, mean - centre

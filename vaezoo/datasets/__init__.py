@@ -6,12 +6,11 @@ import json
 import os
 from collections import OrderedDict
 from collections.abc import Mapping
-from inspect import Parameter
-from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vaezoo.core.errors import Skip, VaezooError, unknown
+from vaezoo.core.errors import Skip, VaezooError
+from vaezoo.core.options import checked_options
 from vaezoo.registry import Plugin, registry
 
 if TYPE_CHECKING:
@@ -21,12 +20,6 @@ KEPT = 4
 """How many datasets a process keeps: a worker serves many cells."""
 
 _kept: OrderedDict[tuple[Any, ...], Dataset] = OrderedDict()
-_KINDS: dict[Any, tuple[type, str]] = {
-    bool: (bool, "true or false"),
-    int: (Integral, "a whole number"),
-    float: (Real, "a number"),
-    str: (str, "a string"),
-}
 
 
 def data_root(root: str | Path | None = None) -> Path:
@@ -51,8 +44,7 @@ def load_dataset(
     or cannot be read, images that are not what they are said to be, and a function that returns something else.
     """
     plugin = registry("dataset")[name]
-    chosen = dict(options or {})
-    _check_options(plugin, chosen)
+    chosen = _options(plugin, options or {})
     place = data_root(root)
     key = (name, plugin.target, place, int(seed), json.dumps(chosen, sort_keys=True, default=repr))
     if key not in _kept:
@@ -63,21 +55,13 @@ def load_dataset(
     return _kept[key]
 
 
-def _check_options(plugin: Plugin, options: Mapping[str, Any]) -> None:
+def _options(plugin: Plugin, options: Mapping[str, Any]) -> dict[str, Any]:
     if len(plugin.asks) != 2:
         raise VaezooError(
             f"dataset {plugin.name!r}: the function must take (root, seed) and its options after *, "
             f"got ({', '.join(plugin.asks)}) from {plugin.place}"
         )
-    for option, value in options.items():
-        if option not in plugin.hyperparameters:
-            raise VaezooError(unknown(f"dataset {plugin.name!r}: option", option, plugin.hyperparameters))
-        kind, wanted = _KINDS.get(plugin.hyperparameters[option].annotation, (object, ""))
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind in (Integral, Real)):
-            raise VaezooError(f"dataset {plugin.name!r}: option {option!r} must be {wanted}, got {value!r}")
-    missing = [n for n, p in plugin.hyperparameters.items() if p.default is Parameter.empty and n not in options]
-    if missing:
-        raise VaezooError(f"dataset {plugin.name!r}: option {missing[0]!r} has no default and must be given")
+    return checked_options(plugin, options)
 
 
 def _load(plugin: Plugin, root: Path, seed: int, options: Mapping[str, Any]) -> Dataset:

@@ -50,7 +50,7 @@ def linear_gaussian(
     if not 1 <= latents <= dimensions:
         raise VaezooError(f"latents must lie in 1..dimensions={dimensions}, got {latents}")
     if not (noise > 0 and math.isfinite(noise)):
-        raise VaezooError(f"noise is a standard deviation and must be above 0, got {noise}")
+        raise VaezooError(f"noise is a standard deviation and must be above 0, got {noise:g}")
     if images < 1:
         raise VaezooError(f"images must be 1 or more, got {images}")
     truth = _model(seed, dimensions, latents, noise)

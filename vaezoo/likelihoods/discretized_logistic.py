@@ -1,5 +1,7 @@
 """The discretised logistic likelihood."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -45,7 +47,9 @@ class DiscretizedLogistic(Likelihood):
         half = 0.5 / (self.levels - 1)
         above = F.logsigmoid((x + half - mean) * precision)  # log S(a)
         below = F.logsigmoid((mean - x + half) * precision)  # log S(-b)
-        inside = torch.log(-torch.expm1(-2 * half * precision))
+        width = 2 * half * precision  # of a bin, in scales; log(1 - e^-width) without underflow for a scale of any size
+        share = torch.where(width < 1e-3, 1 - width / 2, -torch.expm1(-width) / width.clamp(min=1e-3))
+        inside = math.log(2 * half) - log_scale + share.log()
         first, last = x < half, x > 1 - half
         value = torch.where(first, above, torch.where(last, below, above + below + inside))
         return value.flatten(2).sum(-1)

@@ -1,13 +1,9 @@
-"""What several seeds say about one number, and which rows' numbers may be ranked together.
-
-Two rows share a ranking only if what was measured is the same: COMPARED for the ELBO, with ESTIMATED also for the
-importance-weighted log-likelihood, the device for speeds.
-"""
+"""What several seeds say about one number, and the columns and rows of a table that numbers stand in."""
 
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
@@ -15,11 +11,8 @@ from typing import Any, Literal
 import pandas
 from scipy.special import stdtrit
 
-COMPARED = ("checksum", "binarisation", "measure", "split", "images", "conditional")
-ESTIMATED = ("estimator", "importance_samples")
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Summary:
     """The mean of one number over seeds, and how far it may be off.
 
@@ -40,6 +33,10 @@ class Summary:
         return (self.high - self.low) / 2
 
 
+NOTHING = Summary(math.nan, math.nan, math.nan, 0, "none")
+"""The summary of no values."""
+
+
 def summarise(values: Iterable[float]) -> Summary:
     """The mean m of n values with its 95 % interval m ± t s / sqrt(n).
 
@@ -54,12 +51,14 @@ def summarise(values: Iterable[float]) -> Summary:
     kept = [float(value) for value in values if not math.isnan(value)]
     count = len(kept)
     if count == 0:
-        return Summary(math.nan, math.nan, math.nan, 0, "none")
+        return NOTHING
+    if count == 1:
+        return Summary(kept[0], kept[0], kept[0], 1, "single")
     mean = sum(kept) / count
     if math.isfinite(mean):
         mean = min(max(math.fsum(kept) / count, min(kept)), max(kept))  # rounding never leaves the values' range
-    if count < 3:
-        return Summary(mean, min(kept), max(kept), count, "range" if count == 2 else "single")
+    if count == 2:
+        return Summary(mean, min(kept), max(kept), 2, "range")
     if not math.isfinite(mean):
         return Summary(mean, -math.inf, math.inf, count, "interval")
     variance = math.fsum((value - mean) ** 2 for value in kept) / (count - 1)
@@ -141,113 +140,13 @@ class Row:
 
     def has(self, *columns: str) -> bool:
         """Whether there is a number in any of these columns."""
-        return any(column in self.cells and self.cells[column].count for column in columns)
+        cells = self.cells
+        return any(column in cells and cells[column].count for column in columns)
 
     def remark(self, text: str) -> None:
         """Says this of the row, once."""
         if text not in self.remarks:
             self.remarks.append(text)
-
-
-def rank(rows: Sequence[Row], columns: Sequence[Column]) -> Row | None:
-    """Sets what is `bold` and `ranked` among one dataset's rows, and remarks why a row is not ranked with the others.
-
-    The largest set of rows that agree is ranked (of equal ones the first); bold is the best mean, where two rows or
-    more compete. A pseudo-likelihood, a row whose seeds disagree and a row with fewer ok seeds than another do not
-    compete. Returns a row of the ranked set, or None.
-    """
-    bounds = [column for column in columns if column.ranking in ("iwll", "elbo")]
-    scored = [row for row in rows if row.has(*(column.name for column in bounds))]
-    for row in scored:
-        if row.pseudo_likelihood:
-            row.remark("pseudo-likelihood (a density of other values than these images): not ranked")
-    scored = [row for row in scored if not row.pseudo_likelihood]
-    chosen = _largest(scored)
-    iwll, elbo = (
-        [row for row in scored if row.has(*(c.name for c in columns if c.ranking == kind))] for kind in ("iwll", "elbo")
-    )
-    iwll = [row for row in iwll if chosen and _key(row, COMPARED + ESTIMATED) == _key(chosen, COMPARED + ESTIMATED)]
-    elbo = [row for row in elbo if chosen and _key(row, COMPARED) == _key(chosen, COMPARED)]
-    alike = set(elbo)
-    for row in scored:
-        names = COMPARED + ESTIMATED if row.has("iwll", "bits_per_dim") else COMPARED
-        if unlike := _differences(row, chosen, names, iwll or elbo):
-            row.remark(f"{'iwll ' if row in alike else ''}not ranked: {unlike}")
-    full = max((row.counts["ok"] for row in rows), default=0)
-    for row in rows:
-        if 0 < row.counts["ok"] < full:
-            row.remark(f"not ranked: {row.counts['ok']} ok seeds where others have {full}")
-    iwll = _best(iwll, [column for column in bounds if column.ranking == "iwll"], full)
-    elbo = _best(elbo, [column for column in bounds if column.ranking == "elbo"], full)
-    for row in iwll or elbo:
-        row.ranked = True
-    _rank_speeds(rows, [column for column in columns if column.ranking == "speed"], full)
-    return chosen
-
-
-def _rank_speeds(rows: Sequence[Row], columns: Sequence[Column], full: int) -> None:
-    """Ranks speeds among the rows of the device that most rows ran on."""
-    timed = [row for row in rows if row.has(*(column.name for column in columns))]
-    sizes = Counter(_key(row, ("device",)) for row in timed)
-    chosen = max(
-        (row for row in timed if _key(row, ("device",))), key=lambda row: sizes[_key(row, ("device",))], default=None
-    )
-    alike = [row for row in timed if chosen and _key(row, ("device",)) == _key(chosen, ("device",))]
-    for row in timed:
-        if unlike := _differences(row, chosen, ("device",), alike):
-            row.remark(f"speeds not ranked: {unlike}")
-    _best(alike, columns, full)
-
-
-def _largest(scored: Sequence[Row]) -> Row | None:
-    """The first row of the largest set that agrees in all; of equal sets, of the one with most comparable ELBOs."""
-    fine = Counter(_key(row, COMPARED + ESTIMATED) for row in scored if row.has("iwll", "bits_per_dim"))
-    coarse = Counter(_key(row, COMPARED) for row in scored)
-    fine[None] = 0
-
-    def size(row: Row) -> tuple[int, int]:
-        key = _key(row, COMPARED + ESTIMATED) if row.has("iwll", "bits_per_dim") else None
-        return fine[key], coarse[_key(row, COMPARED)]
-
-    return max((row for row in scored if _key(row, COMPARED)), key=size, default=None)
-
-
-def _key(row: Row, names: Sequence[str]) -> tuple[Any, ...] | None:
-    """What the row was measured with, or None where its seeds disagree."""
-    facts = [row.facts.get(name, (None,)) for name in names]
-    return None if any(len(values) > 1 for values in facts) else tuple(facts)
-
-
-def _differences(row: Row, chosen: Row | None, names: Sequence[str], ranked: Sequence[Row]) -> str:
-    """In words, how the row was measured unlike the chosen one; empty where it was not."""
-    others = "the ranked rows have" if len(ranked) > 1 or not chosen else f"{chosen.label} has"
-    words = []
-    for name in names:
-        values = row.facts.get(name, (None,))
-        if len(values) > 1:
-            words.append(f"{name} is {' and '.join(map(plain, values))} over its seeds")
-        elif chosen and values != (wanted := chosen.facts.get(name, (None,))):
-            words.append(f"{name} is {plain(values[0])}, {others} {' and '.join(map(plain, wanted))}")
-    return "; ".join(words)
-
-
-def _best(rows: Sequence[Row], columns: Sequence[Column], full: int) -> list[Row]:
-    """Makes the best of each column bold among rows with `full` seeds, and returns those; none if fewer than two."""
-    able = [row for row in rows if row.counts["ok"] == full]
-    for column in columns:
-        fit = []
-        for row in able:
-            count = row.cells[column.name].count
-            if column.ranking != "speed" and 0 < count < full:
-                row.remark(f"{column.name} not ranked: {count} of {full} seeds have it")
-            elif count and math.isfinite(row.cells[column.name].mean):
-                fit.append(row)
-        best = max((column.better * row.cells[column.name].mean for row in fit), default=0.0)
-        leaders = [row for row in fit if column.better * row.cells[column.name].mean == best]
-        if len(leaders) < len(fit):  # where all are equal none is best
-            for row in leaders:
-                row.bold.add(column.name)
-    return able if len(able) > 1 else []
 
 
 def plain(value: Any) -> str:

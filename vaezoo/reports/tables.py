@@ -17,19 +17,8 @@ import pandas
 from vaezoo.core.errors import VaezooError
 from vaezoo.reports import formats
 from vaezoo.reports.formats import Line, Sheet
-from vaezoo.reports.statistics import (
-    COMPARED,
-    COSTS,
-    ESTIMATED,
-    QUALITY,
-    Column,
-    Row,
-    Summary,
-    absent,
-    plain,
-    rank,
-    summarise,
-)
+from vaezoo.reports.ranking import COMPARED, ESTIMATED, rank, remark_settings, remark_subset
+from vaezoo.reports.statistics import COSTS, NOTHING, QUALITY, Column, Row, absent, plain, summarise
 
 _FACTS = (*COMPARED, *ESTIMATED, "device", "precision")
 _LETTERS = "abcdefghijklmnopqrstuvwyz"  # "- [x]" is a ticked box in Markdown
@@ -58,8 +47,7 @@ class Table:
         headings = ["label", *(column.heading for column in self.columns), "seeds", *["marks"] * marked]
 
         def line(row: Row) -> Line:
-            empty = Summary(math.nan, math.nan, math.nan, 0, "none")
-            texts = [formats.number(row.cells.get(c.name, empty), c.style, c.unit) for c in self.columns]
+            texts = [formats.number(row.cells.get(c.name, NOTHING), c.style, c.unit) for c in self.columns]
             bold = frozenset(place for place, column in enumerate(self.columns, start=1) if column.name in row.bold)
             label = f"{row.label} ({row.source})" if row.source else row.label
             return Line((label, *texts, row.seeds, *[" ".join(row.marks)] * marked), bold)
@@ -81,7 +69,7 @@ class Table:
 
     def frame(self) -> pandas.DataFrame:
         """The plain numbers: `x_mean`, `x_low`, `x_high` of each measured column x, in the results frame's units."""
-        return pandas.DataFrame([_record(self.dataset, row) for row in self.rows])
+        return _frame(self.dataset, self.rows)
 
     def csv(self) -> str:
         """`frame` as CSV."""
@@ -108,8 +96,10 @@ def tables(frame: pandas.DataFrame) -> list[Table]:
     metrics = [Column(name, name) for name in frame.attrs.get("metrics", []) if name in frame and name not in known]
     columns = [*QUALITY, *metrics, *COSTS]
     measured = [*(column.name for column in columns), "iwll_standard_error", "effective_samples"]
-    numbers = {name: _numbers(frame[name]) if name in frame else [math.nan] * len(frame) for name in measured}
+    numbers = {name: _numbers(frame[name]) if name in frame else [] for name in measured}
     values = {str(name): frame[name].tolist() for name in frame.columns if name not in numbers}
+    for name in set(_FACTS) & set(values):
+        values[name] = [None if gone else fact for fact, gone in zip(values[name], frame[name].isna(), strict=True)]
     settings = frame.attrs.get("settings", [name for name in values if "." in name])
     settings = [name for name in dict.fromkeys([*settings, "evaluate.images"]) if name in values]
     places: dict[str, dict[str, list[int]]] = {}
@@ -150,18 +140,18 @@ def _row(
 ) -> Row:
     """The row of these places of the frame; its remarks are why seeds failed."""
     ok = [place for place in at if values["status"][place] == "ok"]
-    timed = [
-        place for place in ok if any(not math.isnan(numbers[c.name][place]) for c in COSTS if c.ranking == "speed")
-    ]
+    speeds = [numbers[column.name] for column in COSTS if column.ranking == "speed" and numbers[column.name]]
+    timed = [place for place in ok if any(not math.isnan(column[place]) for column in speeds)]
     facts = {}
     for name in _FACTS:
         if name in values and ok:
-            column = [values[name][place] for place in (timed if name == "device" and timed else ok)]
-            facts[name] = tuple(dict.fromkeys(None if absent(value) else value for value in column))
+            column = values[name]
+            asked = timed if name == "device" and timed else ok
+            facts[name] = tuple(dict.fromkeys([column[place] for place in asked]))
     pseudo = [values["pseudo_likelihood"][place] for place in ok] if "pseudo_likelihood" in values else []
     row = Row(
         label,
-        {name: summarise(column[place] for place in ok) for name, column in numbers.items()},
+        {name: summarise([column[place] for place in ok]) if column else NOTHING for name, column in numbers.items()},
         str(values["variant"][at[0]]) if "variant" in values else "",
         facts=facts,
         counts=Counter(str(values["status"][place]) for place in at),
@@ -184,8 +174,8 @@ def _row(
 def _table(dataset: str, rows: list[Row], columns: list[Column], attrs: Mapping[Any, Any]) -> Table:
     """The table of these rows: ranked, remarked upon, with the references below."""
     chosen = rank(rows, columns)
-    _remark_settings(rows)
-    notes = _subset(rows, attrs)
+    remark_settings(rows)
+    notes = remark_subset(rows, attrs)
     references = [
         _reference(given, columns) for given in attrs.get("references", []) if given.get("dataset") == dataset
     ]
@@ -199,43 +189,6 @@ def _table(dataset: str, rows: list[Row], columns: list[Column], attrs: Mapping[
     shown = [column for column in columns if any(row.has(column.name) for row in rows + references)]
     title = f"{attrs['name']}: {dataset}" if attrs.get("name") else dataset
     return Table(dataset, title, [_measured(rows, chosen), _LEGEND], rows + references, shown, notes)
-
-
-def _remark_settings(rows: Sequence[Row]) -> None:
-    """Remarks what a row was trained or evaluated with, where most rows have another value."""
-    names = [name for name in (rows[0].settings if rows else ()) if name.startswith(("train.", "evaluate."))]
-    if not any(name.endswith(".precision") for name in names):
-        names.append("precision")
-    for name in names:
-        given = [" and ".join(map(plain, row.facts.get(name, ()))) or plain(row.settings.get(name)) for row in rows]
-        if name == "precision":
-            given = [text if row.counts["ok"] else "" for text, row in zip(given, rows, strict=True)]
-        counts = Counter(text for text in given if text)
-        if len(counts) < 2 or name == "evaluate.images":  # `_subset` tells
-            continue
-        common = counts.most_common(1)[0][0]
-        others = "others" if len(counts) == 2 else "most rows"
-        for row, text in zip(rows, given, strict=True):
-            told = name == "evaluate.importance_samples" and any(
-                "importance_samples is" in remark for remark in row.remarks
-            )
-            if text not in ("", common) and not told:
-                row.remark(f"{name} = {text} ({others} {common})")
-
-
-def _subset(rows: Sequence[Row], attrs: Mapping[Any, Any]) -> list[str]:
-    """Says which rows used only the first images of the test set: in one note where all did, else row by row."""
-    told = {}
-    for row in rows:
-        limit = row.settings.get("evaluate.images", attrs.get("evaluate.images"))
-        if row.counts["ok"] and not absent(limit):
-            images = row.facts.get("images", (limit,))
-            told[row] = f"on the first {' or '.join(f'{int(n):,}' for n in images if n is not None)} test images"
-    if len(set(told.values())) == 1 and len(told) == sum(row.counts["ok"] > 0 for row in rows):
-        return [next(iter(told.values()))]
-    for row, text in told.items():
-        row.remark(text)
-    return []
 
 
 def _reference(given: Mapping[str, Any], columns: Sequence[Column]) -> Row:
@@ -272,26 +225,33 @@ def _letters(place: int) -> str:
     return (_letters(more - 1) if more else "") + _LETTERS[letter]
 
 
-def _record(dataset: str, row: Row) -> dict[str, Any]:
-    """A row of the CSV file."""
-    status = (
-        ", ".join(f"{count} {status}" for status, count in row.counts.items())
-        if len(row.counts) > 1
-        else "".join(row.counts)
-    )
-    record: dict[str, Any] = {
-        "label": row.label,
-        "variant": row.variant,
-        "dataset": dataset,
-        "status": "reference" if row.reference else status,
-        "seeds": row.counts["ok"],
-        "seeds_planned": row.counts.total(),
+def _frame(dataset: str, rows: Sequence[Row]) -> pandas.DataFrame:
+    """What the CSV file holds, a column at a time."""
+    columns: dict[str, list[Any]] = {
+        "label": [row.label for row in rows],
+        "variant": [row.variant for row in rows],
+        "dataset": [dataset] * len(rows),
+        "status": ["reference" if row.reference else _status(row.counts) for row in rows],
+        "seeds": [row.counts["ok"] for row in rows],
+        "seeds_planned": [row.counts.total() for row in rows],
     }
-    for name, cell in row.cells.items():
-        record |= {f"{name}_mean": cell.mean, f"{name}_low": cell.low, f"{name}_high": cell.high}
-    record |= {"ranked": row.ranked, "reference": row.reference, "pseudo_likelihood": row.pseudo_likelihood}
+    for name in dict.fromkeys(name for row in rows for name in row.cells):
+        cells = [row.cells.get(name, NOTHING) for row in rows]
+        columns[f"{name}_mean"] = [cell.mean for cell in cells]
+        columns[f"{name}_low"] = [cell.low for cell in cells]
+        columns[f"{name}_high"] = [cell.high for cell in cells]
+    for name in ("ranked", "reference", "pseudo_likelihood"):
+        columns[name] = [getattr(row, name) for row in rows]
     for name in _FACTS:
-        values = row.facts.get(name, ())
-        record[name] = values[0] if len(values) == 1 else " and ".join(map(str, values)) or None
-    record["reason"] = "; ".join(row.reasons)
-    return record | {n: v for n, v in row.settings.items() if n not in record}
+        facts = [row.facts.get(name, ()) for row in rows]
+        columns[name] = [fact[0] if len(fact) == 1 else " and ".join(map(str, fact)) or None for fact in facts]
+    columns["reason"] = ["; ".join(row.reasons) for row in rows]
+    for name in dict.fromkeys(name for row in rows for name in row.settings):
+        if name not in columns:
+            columns[name] = [row.settings.get(name, math.nan) for row in rows]
+    return pandas.DataFrame(columns)
+
+
+def _status(counts: Counter[str]) -> str:
+    """The one status of all seeds, or how many have which."""
+    return "".join(counts) if len(counts) < 2 else ", ".join(f"{count} {status}" for status, count in counts.items())

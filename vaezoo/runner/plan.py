@@ -9,9 +9,10 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from vaezoo.build import Ingredients, Slots, hyperparameters, rehearse, resolve
+from vaezoo.build import Ingredients, Slots, rehearse, resolve
 from vaezoo.core.data import Dataset
 from vaezoo.core.errors import Skip, VaezooError
+from vaezoo.core.options import checked_options
 from vaezoo.datasets import load_dataset
 from vaezoo.registry import register, registry
 from vaezoo.runner.fingerprint import fingerprint
@@ -26,8 +27,8 @@ MEASURES = ("likelihood", "active-units")
 class Cell:
     """variant x dataset x seed, or (seed None) the timing of variant x dataset on this device.
 
-    specification: everything its result depends on; its sha256 is the key. skip: why it cannot be, or None. settings: the row's
-    settings, for the columns in which rows differ.
+    specification: everything its result depends on; its sha256 is the key. skip: why it cannot be, or None. settings:
+    the row's settings, for the columns in which rows differ.
     """
 
     label: str
@@ -174,7 +175,7 @@ def _is_pseudo(slots: Slots, measure: str) -> bool:
 def _metrics(row: Row) -> list[list[Any]]:
     asked: list[tuple[str, Mapping[str, Any]]] = [(name, {}) for name in MEASURES]
     asked += [(entry.name, entry.options) for entry in row.evaluate.metrics]
-    return [[name, hyperparameters(registry("metric")[name], values)] for name, values in asked]
+    return [[name, checked_options(registry("metric")[name], values)] for name, values in asked]
 
 
 def _code(slots: Slots, metrics: list[str]) -> dict[str, str]:
@@ -202,7 +203,9 @@ def _timing(cell: Cell, device: str, threads: int) -> Cell:
     kept = ("protocol", "slots", "latent", "hidden", "allow_pseudo_likelihood", "dataset", "code", "variant")
     specification = {name: cell.specification[name] for name in kept}
     train = cell.specification["train"]
-    specification["train"] = {name: train[name] for name in ("batch_size", "gradient_clip", "precision") if name in train}
+    specification["train"] = {
+        name: train[name] for name in ("batch_size", "gradient_clip", "precision") if name in train
+    }
     specification |= {"device": device, "threads": threads}
     code = {name: value for name, value in cell.specification["code"].items() if not name.startswith("metric/")}
     return Cell(

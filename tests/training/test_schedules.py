@@ -1,0 +1,111 @@
+"""Schedules against their formulas, and that a step follows them."""
+
+import math
+
+import pytest
+import torch
+
+import vaezoo
+from vaezoo import VaezooError
+from vaezoo.build import Ingredients, construct, resolve
+from vaezoo.training.schedules import SCHEDULES, kl_weights, learning_rates
+from vaezoo.training.step import Trainee, TrainingStep
+
+
+def test_a_constant_rate():
+    assert learning_rates("constant", 0.3, 4, 5).tolist() == [torch.tensor(0.3).item()] * 20
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(1, 1), (4, 5), (10, 3)])
+def test_cosine(epochs, steps):
+    rates = learning_rates("cosine", 0.2, epochs, steps)
+    total = epochs * steps
+    assert rates.shape == (total,)
+    for t, rate in enumerate(rates.tolist()):
+        assert math.isclose(rate, 0.2 * (1 + math.cos(math.pi * t / total)) / 2, rel_tol=1e-5, abs_tol=1e-9)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_stages_of_powers_of_three(steps):
+    """Stage i has 3^i epochs at rate 10^(-i/7): eight stages are 3,280 epochs (Burda et al. 2016)."""
+    rates = learning_rates("stages", 1e-3, 3280, steps).tolist()
+    expected = [1e-3 * 10 ** (-i / 7) for i in range(8) for _ in range(3**i * steps)]
+    assert len(rates) == len(expected) == 3280 * steps
+    assert all(math.isclose(a, b, rel_tol=1e-5) for a, b in zip(rates, expected, strict=True))
+    assert math.isclose(rates[-1], 1e-4, rel_tol=1e-5)
+
+
+def test_stages_stay_at_the_last_rate():
+    assert math.isclose(float(learning_rates("stages", 1.0, 4000, 1)[-1]), 0.1, rel_tol=1e-5)
+
+
+def test_an_unknown_schedule_is_named():
+    with pytest.raises(VaezooError, match="schedule 'cosin' is unknown; did you mean 'cosine'"):
+        learning_rates("cosin", 1e-3, 2, 2)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.5, 1.0, 2.5, 20.0])
+def test_the_weight_of_the_kl_rises_linearly(warmup):
+    weights = kl_weights(warmup, 6, 4).tolist()
+    expected = [1.0 if warmup == 0 else min(1.0, t / (4 * warmup)) for t in range(24)]
+    assert len(weights) == 24
+    assert all(math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9) for a, b in zip(weights, expected, strict=True))
+
+
+def step_of(**settings):
+    x = torch.rand(20, 1, 3, 3, generator=torch.Generator().manual_seed(0)).round()
+    data = vaezoo.Dataset(x, x, x, measure="binary")
+    model, objective = construct(resolve("vae", data.spec), Ingredients.of(data, 2, (4,)))
+    seen = []
+
+    class Spied(type(objective)):
+        def forward(self, draws):
+            seen.append(float(draws.kl_weight))
+            return super().forward(draws)
+
+    objective.__class__ = Spied
+    step = TrainingStep(Trainee(model, objective), data.train, epochs=3, steps_per_epoch=4, **settings)
+    return step, model, seen
+
+
+@pytest.mark.parametrize("warmup", [0.0, 2.0])
+def test_a_warm_up_is_applied_step_by_step(warmup):
+    step, _, seen = step_of(kl_warmup=warmup)
+    for _ in range(3):
+        step.restart()
+        for _ in range(4):
+            step(torch.arange(5))
+    torch.testing.assert_close(torch.tensor(seen), kl_weights(warmup, 3, 4))
+
+
+def test_a_warm_up_changes_what_is_learned():
+    weights = []
+    for warmup in (0.0, 3.0):
+        step, model, _ = step_of(kl_warmup=warmup)
+        for _ in range(4):
+            step(torch.arange(5))
+        weights.append(model.posterior_net.heads[1].bias.detach().clone())
+    assert not torch.allclose(weights[0], weights[1])
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_the_rate_is_applied_step_by_step(schedule):
+    """Adam's step under a gradient that stays 1 is the rate itself."""
+    step, model, _ = step_of(schedule=schedule, learning_rate=1e-2)
+    bias, moved = model.decoder.net[1].bias, []
+    step._differentiate = lambda values: [setattr(p, "grad", torch.ones_like(p)) for p in step.groups["all"]]
+    for _ in range(12):
+        before = bias.detach().clone()
+        step.restart()
+        step(torch.arange(5))
+        moved.append(float((before - bias.detach()).mean()))
+    torch.testing.assert_close(torch.tensor(moved), learning_rates(schedule, 1e-2, 3, 4), rtol=1e-3, atol=1e-7)
+
+
+def test_steps_beyond_the_schedule_keep_its_last_value():
+    step, _, seen = step_of(kl_warmup=1.5, schedule="cosine")
+    for _ in range(14):
+        step.restart()
+        step(torch.arange(5))
+    assert seen[-1] == 1.0
+    torch.testing.assert_close(step.rate, step.rates[-1])

@@ -1,0 +1,355 @@
+"""A run of training: repeatable, clipped, its divergence caught, its best epoch kept, its groups apart."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import vaezoo
+from vaezoo import Objective, VaezooError, noise
+from vaezoo.build import Ingredients, construct, resolve
+from vaezoo.core.estimate import log_likelihood
+from vaezoo.training import train as training
+from vaezoo.training.step import GROUPS, Trainee, TrainingStep, parameter_groups
+from vaezoo.training.train import VALIDATION_SAMPLES, Diverged, Settings, epoch_order, make_step, train
+
+
+def dataset(n=60, dynamic=False):
+    x = torch.rand(n, 1, 3, 3, generator=torch.Generator().manual_seed(0))
+    gray, binary = (255 * x).round().to(torch.uint8), x.round()
+    return vaezoo.Dataset(
+        gray if dynamic else binary,
+        binary[:20],
+        binary[:20],
+        measure="binary",
+        binarisation="dynamic" if dynamic else "none",
+    )
+
+
+def pair(data, variant="vae", seed=0, objective=None, **overrides):
+    slots = resolve(variant, data.spec, {s: (c, {}) for s, c in overrides.items()})
+    model, own = construct(slots, Ingredients.of(data, 2, (5,)), seed=seed)
+    return model, objective or own
+
+
+def state(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def run(settings, seed=0, dynamic=False, **options):
+    data = dataset(dynamic=dynamic)
+    model, objective = pair(data, **options)
+    return model, train(model, objective, data, settings, seed=seed)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_one_seed_repeats_and_another_differs(dynamic):
+    settings = Settings(epochs=3, batch_size=16)
+    (first, one), (again, two), (other, three) = (run(settings, seed, dynamic) for seed in (1, 1, 2))
+    torch.manual_seed(5)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    assert [p.objective for p in one.history] == [p.objective for p in two.history]
+    assert not any(torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
+    assert [p.objective for p in one.history] != [p.objective for p in three.history]
+
+
+def test_torchs_generator_has_no_say_and_is_left_alone():
+    settings = Settings(epochs=2, batch_size=16)
+    torch.manual_seed(1)
+    first, _ = run(settings)
+    torch.manual_seed(2)
+    before = torch.get_rng_state()
+    second, _ = run(settings)
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_training_raises_the_objective():
+    _, outcome = run(Settings(epochs=30, batch_size=20, learning_rate=1e-2))
+    values = [p.objective for p in outcome.history]
+    assert values[-1] > values[0] + 0.3
+    assert outcome.best_iwll > outcome.history[0].validation_iwll
+
+
+@pytest.mark.parametrize(("images", "batch", "steps"), [(60, 16, 3), (60, 60, 1), (60, 100, 1), (7, 2, 3)])
+def test_an_epoch_is_of_full_batches_of_different_images(images, batch, steps):
+    order = epoch_order(images, batch, 0, 1)
+    assert order.shape == (steps, min(batch, images))
+    assert len(order.unique()) == order.numel()
+    assert 0 <= int(order.min()) <= int(order.max()) < images
+    assert torch.equal(order, epoch_order(images, batch, 0, 1))
+    if images > 10:
+        assert not torch.equal(order, epoch_order(images, batch, 0, 2))
+        assert not torch.equal(order, epoch_order(images, batch, 1, 1))
+
+
+def test_the_noise_of_two_steps_and_two_seeds_differs():
+    data = dataset(dynamic=True)
+    seen = []
+    for seed in (0, 1):
+        model, objective = pair(data)
+        step = make_step(model, objective, data, Settings(batch_size=5, epochs=1), seed)
+        step.trainee.forward = lambda stored, index, key, weight, context, own=step.trainee.forward: (
+            seen.append(key.clone()),
+            own(stored, index, key, weight, context),
+        )[1]
+        for _ in range(3):
+            step(torch.arange(5))
+    assert len({int(key) for key in seen}) == 6
+
+
+@pytest.mark.parametrize("bound", [1e-3, 0.5])
+def test_clipping_bounds_the_norm_of_the_whole_gradient(bound):
+    data = dataset()
+    norms = []
+    for clip in (None, bound):
+        model, objective = pair(data)
+        step = make_step(model, objective, data, Settings(batch_size=20, gradient_clip=clip), 0)
+        step(torch.arange(20))
+        norms.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    assert float(norms[0].norm()) > bound
+    torch.testing.assert_close(float(norms[1].norm()), bound, rtol=1e-3, atol=0)
+    torch.testing.assert_close(norms[1] / norms[1].norm(), norms[0] / norms[0].norm())
+
+
+def test_a_gradient_under_the_bound_is_left_alone():
+    data = dataset()
+    gradients = []
+    for clip in (None, 1e6):
+        model, objective = pair(data)
+        make_step(model, objective, data, Settings(batch_size=20, gradient_clip=clip), 0)(torch.arange(20))
+        gradients.append([p.grad for p in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+class Breaks(Objective):
+    """The ELBO until a step, then something else."""
+
+    def __init__(self, at, value):
+        super().__init__()
+        self.at, self.value, self.steps = at, value, itertools.count(1)
+
+    def forward(self, draws):
+        value = draws.log_weight.mean(0)
+        return value * self.value if next(self.steps) == self.at else value
+
+
+@pytest.mark.parametrize(("at", "epoch"), [(1, 1), (3, 1), (4, 2), (8, 3)])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_an_objective_that_is_not_finite_is_a_divergence_with_its_step(at, epoch, value):
+    data = dataset()
+    model, _ = pair(data)
+    shown = "nan" if math.isnan(value) else "-inf"
+    with pytest.raises(Diverged, match=rf"the objective is {shown} at step {at} \(epoch {epoch}\)"):
+        train(model, Breaks(at, value), data, Settings(epochs=3, batch_size=20))
+
+
+def test_a_likelihood_that_becomes_nan_is_a_divergence_with_its_step():
+    data = dataset()
+    model, objective = pair(data)
+    original, calls = model.likelihood.log_prob, itertools.count(1)
+
+    def log_prob(x, parameters):
+        value = original(x, parameters)
+        return value * math.nan if next(calls) == 2 else value
+
+    model.likelihood.log_prob = log_prob
+    with pytest.raises(Diverged, match=r"the objective is nan at step 2 \(epoch 1\)"):
+        train(model, objective, data, Settings(epochs=2, batch_size=20))
+
+
+def test_weights_that_are_nan_after_the_last_step_are_found_by_validation():
+    data = dataset()
+    model, _ = pair(data)
+
+    class Poisons(Objective):
+        """A finite value with a gradient that is not."""
+
+        def forward(self, draws):
+            weight = draws.log_weight.mean(0)
+            return weight + (weight - weight.detach()).abs().sqrt()
+
+    with pytest.raises(Diverged, match=r"validation iwll is nan after step 1 \(epoch 1\)"):
+        train(model, Poisons(), data, Settings(epochs=2, batch_size=60))
+
+
+def scores_of(monkeypatch, scores):
+    """Validation says these, one an epoch; what the model was at each is kept."""
+    said, kept = iter(scores), []
+
+    def fake(model, x, samples, seed):
+        kept.append(state(model))
+        return type("Estimate", (), {"estimate": torch.tensor([next(said)], dtype=torch.float64)})
+
+    monkeypatch.setattr(training, "log_likelihood", fake)
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("scores", "warmup", "best"),
+    [
+        ([-5.0, -3.0, -4.0, -6.0], 0.0, 2),
+        ([-1.0, -2.0, -9.0, -8.0], 2.0, 4),
+        ([-1.0, -2.0, -9.0, -8.0], 1.5, 2),
+        ([-1.0, -2.0, -3.0, -4.0], 10.0, 4),
+        ([-3.0, -2.0, -2.0, -5.0], 0.0, 2),
+    ],
+)
+def test_the_best_epoch_after_the_warm_up_is_kept(monkeypatch, scores, warmup, best):
+    kept = scores_of(monkeypatch, scores)
+    model, outcome = run(Settings(epochs=4, batch_size=20, kl_warmup=warmup))
+    assert (outcome.best_epoch, outcome.best_iwll) == (best, scores[best - 1])
+    assert [p.validation_iwll for p in outcome.history] == scores
+    assert all(torch.equal(value, kept[best - 1][name]) for name, value in state(model).items())
+    assert not all(torch.equal(value, kept[best % 4][name]) for name, value in state(model).items())
+
+
+@pytest.mark.parametrize(("patience", "stop"), [(1, 4), (2, 5), (None, 7), (6, 7)])
+def test_patience_stops(monkeypatch, patience, stop):
+    scores_of(monkeypatch, [-5.0, -4.0, -3.0, -4.0, -5.0, -6.0, -7.0])
+    _, outcome = run(Settings(epochs=7, batch_size=20, patience=patience))
+    assert len(outcome.history) == stop
+    assert outcome.best_epoch == 3
+
+
+def test_patience_waits_for_the_warm_up(monkeypatch):
+    scores_of(monkeypatch, [-1.0, -2.0, -3.0, -3.5, -3.2, -9.0, -9.0])
+    _, outcome = run(Settings(epochs=7, batch_size=20, patience=2, kl_warmup=3))
+    assert (outcome.best_epoch, len(outcome.history)) == (5, 7)
+
+
+def test_validation_is_the_estimator_on_the_validation_images():
+    data = dataset()
+    model, objective = pair(data)
+    outcome = train(model, objective, data, Settings(epochs=1, batch_size=20, validation_images=7))
+    expected = log_likelihood(model, data.valid.x[:7], VALIDATION_SAMPLES, seed=0).estimate.mean()
+    torch.testing.assert_close(outcome.best_iwll, float(expected))
+
+
+def test_the_report_is_called_each_epoch():
+    data = dataset()
+    model, objective = pair(data)
+    seen = []
+    outcome = train(model, objective, data, Settings(epochs=3, batch_size=20), report=seen.append)
+    assert seen == outcome.history
+    assert [(p.epoch, p.epochs) for p in seen] == [(1, 3), (2, 3), (3, 3)]
+    assert 0 < seen[0].seconds < seen[2].seconds == outcome.seconds
+
+
+@pytest.mark.parametrize("settings", [Settings(epochs=0), Settings(batch_size=0)])
+def test_no_epochs_and_no_batch_are_refused(settings):
+    with pytest.raises(VaezooError, match="epochs and batch_size must be 1 or more, got"):
+        run(settings)
+
+
+class Grouped(Objective):
+    """Values for the groups named, with parameters of its own."""
+
+    def __init__(self, *groups):
+        super().__init__()
+        self.groups, self.own = groups, nn.Linear(2, 1)
+
+    def forward(self, draws):
+        value = draws.log_weight.mean(0)
+        every = {
+            "inference": value,
+            "generative": 2 * value,
+            "own": -self.own(draws.z[0].detach()).square().mean((0, 2)),
+        }
+        return {group: every[group] for group in self.groups}
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [("inference",), ("generative",), ("own",), ("inference", "generative"), ("inference", "generative", "own")],
+)
+def test_a_value_moves_only_its_own_group(groups):
+    data = dataset()
+    model, _ = pair(data, prior="mixture")
+    objective = Grouped(*groups)
+    step = make_step(model, objective, data, Settings(batch_size=20), 0)
+    before = {name: p.detach().clone() for name, p in step.trainee.named_parameters()}
+    step(torch.arange(20))
+    for name, parameter in step.trainee.named_parameters():
+        moves = any(name.startswith(GROUPS[group]) for group in groups)
+        assert torch.equal(parameter, before[name]) != moves, name
+
+
+def test_each_group_has_the_gradient_of_its_own_value():
+    data = dataset()
+    model, _ = pair(data)
+    trainee = Trainee(model, Grouped("inference", "generative"))
+    step = TrainingStep(trainee, data.train, epochs=1, steps_per_epoch=1)
+    step(torch.arange(20))
+    twin, own = pair(data, objective=Grouped("inference"))
+    with noise.stream(noise.mix(step.key), index=torch.arange(20)):
+        draws = twin.draw(twin.batch(data.train.x[:20]), own.importance_samples)
+    (-draws.log_weight.mean()).backward()
+    for (name, found), expected in zip(model.named_parameters(), twin.parameters(), strict=True):
+        factor = 1 if name.startswith(("encoder", "posterior_net")) else 2
+        torch.testing.assert_close(found.grad, factor * expected.grad, msg=name)
+
+
+def test_a_group_that_is_not_there_is_named():
+    class Wrong(Objective):
+        def forward(self, draws):
+            return {"inferrence": draws.log_weight.mean(0), "own": draws.log_weight.mean(0)}
+
+    data = dataset()
+    model, _ = pair(data)
+    with pytest.raises(VaezooError, match="group of parameters 'inferrence' is unknown; did you mean 'inference'"):
+        make_step(model, Wrong(), data, Settings(batch_size=20), 0)(torch.arange(20))
+
+
+def test_groups_are_all_the_parameters_once():
+    model, _ = pair(dataset(), prior="mixture")
+    trainee = Trainee(model, Grouped("own"))
+    groups = parameter_groups(trainee)
+    assert [id(p) for p in groups["all"]] == [id(p) for p in trainee.parameters()]
+    parts = [id(p) for group in GROUPS for p in groups[group]]
+    assert all(groups.values())
+    assert sorted(parts) == sorted({id(p) for p in groups["all"]})
+
+
+def test_an_objectives_own_parameters_are_trained_with_one_value():
+    class Weighted(Objective):
+        def __init__(self):
+            super().__init__()
+            self.log_scale = nn.Parameter(torch.zeros(()))
+
+        def forward(self, draws):
+            return draws.log_weight.mean(0) - self.log_scale.exp()
+
+    data = dataset()
+    model, _ = pair(data)
+    objective = Weighted()
+    train(model, objective, data, Settings(epochs=1, batch_size=20))
+    assert float(objective.log_scale.detach()) < 0
+
+
+def test_the_values_of_an_epoch_are_those_of_its_steps():
+    data = dataset()
+    model, objective = pair(data)
+    step = make_step(model, objective, data, Settings(batch_size=20, learning_rate=0.0), 0)
+    found = []
+    for index in epoch_order(60, 20, 0, 1):
+        key = noise.mix(step.key + step.count * noise.GOLDEN)
+        with torch.no_grad():
+            found.append(float(step.trainee(data.train.x[index], index, key, torch.ones(()))["all"]))
+        step(index)
+    torch.testing.assert_close(step.values, torch.tensor(found))
+
+
+def test_dynamic_images_are_binarised_anew_each_step():
+    data = dataset(dynamic=True)
+    model, objective = pair(data)
+    step = make_step(model, objective, data, Settings(batch_size=20), 0)
+    seen = []
+    original = model.batch
+    model.batch = lambda x, context, index: (seen.append(x.clone()), original(x, context, index))[1]
+    for _ in range(2):
+        step(torch.arange(20))
+    assert not torch.equal(seen[0], seen[1])
+    assert set(seen[0].unique().tolist()) == {0, 1}
