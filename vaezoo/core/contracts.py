@@ -126,10 +126,22 @@ class Objective(nn.Module, ABC):
     table.
 
     importance_samples: its K in training. batch_coupled: whether an image's value depends on the others of its batch.
+    lower_bound: whether its mean is at most log p(x) where the KL's weight is 1. surrogate: whether only its gradient,
+    not its value, is what it claims. `vaezoo check` holds it to all of these.
     """
 
     importance_samples: int = 1
     batch_coupled: bool = False
+    lower_bound: bool = False
+    surrogate: bool = False
+
+    def estimates(self, draws: Draws) -> Tensor | None:
+        """What it claims to maximise in expectation where the KL's weight is 1, written plainly: [B] or a scalar, in
+        nats.
+
+        None: it makes no claim that could be checked.
+        """
+        return None
 
     @abstractmethod
     def forward(self, draws: Draws) -> Tensor | dict[str, Tensor]:

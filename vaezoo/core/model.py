@@ -150,7 +150,12 @@ class LatentModel(nn.Module):
     @torch.no_grad()
     def sample(self, n: int) -> Tensor:
         """n images drawn from p(x|z) p(z). [n, *shape]"""
-        return self._decoded(self.prior_sample(n), self.likelihood.sample)
+        return self.simulate(self.prior_sample(n))
+
+    @torch.no_grad()
+    def simulate(self, z: Latents) -> Tensor:
+        """An image drawn from p(x|z) for each of n latents. A tuple of [n, Z_l] -> [n, *shape]"""
+        return self._decoded(z, self.likelihood.sample)
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:

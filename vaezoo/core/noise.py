@@ -14,12 +14,14 @@ notebook.
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 import torch
 from torch import Tensor
+
+from vaezoo.core.errors import VaezooError
 
 
 def _signed(value: int) -> int:
@@ -80,6 +82,7 @@ class Stream:
 
 
 _open: ContextVar[Stream | None] = ContextVar("vaezoo_noise", default=None)
+_taken: ContextVar[Callable[[tuple[int, ...]], Tensor] | None] = ContextVar("vaezoo_noise_handed", default=None)
 
 
 @contextmanager
@@ -120,6 +123,27 @@ def fallback(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def handed(values: Sequence[Tensor]) -> Iterator[None]:
+    """Inside, each call of `normal` gives the next of these tensors: to differentiate samples by their noise.
+
+    Raises VaezooError where a call asks for another shape or for more.
+    """
+    waiting = list(values)
+
+    def take(shape: tuple[int, ...]) -> Tensor:
+        if not waiting or tuple(waiting[0].shape) != tuple(shape):
+            left = list(waiting[0].shape) if waiting else "nothing more"
+            raise VaezooError(f"normal noise of shape {list(shape)} was asked for where {left} was handed over")
+        return waiting.pop(0)
+
+    token = _taken.set(take)
+    try:
+        yield
+    finally:
+        _taken.reset(token)
+
+
 def normal(*shape: int) -> Tensor:
     """Standard normal numbers of this shape: eps of z = mean + std * eps. In a stream, [K, B, ...] is keyed by sample
     and image.
@@ -127,7 +151,9 @@ def normal(*shape: int) -> Tensor:
     Box and Muller (1958) on 40 + 24 bits of each word: |eps| reaches 7.5, and float32 and float64 see the same numbers
     rounded.
     """
-    current = _open.get()
+    current, take = _open.get(), _taken.get()
+    if take is not None:
+        return take(shape)
     if current is None:
         return torch.randn(*shape)
     word, length = current.bits(shape, per_word=2)

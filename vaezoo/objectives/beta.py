@@ -21,5 +21,10 @@ class Beta(Objective):
             raise VaezooError(f"beta must be 0 or more, got {beta:g}")
         self.beta = beta
 
+    def estimates(self, draws: Draws) -> Tensor:
+        """E_q[log p(x|z) - beta (log q(z|x) - log p(z))]. [B]"""
+        ratio = (draws.log_posterior - draws.log_prior).sum(0)
+        return (draws.log_likelihood - self.beta * ratio).mean(0)
+
     def forward(self, draws: Draws) -> Tensor:
         return draws.log_likelihood.mean(0) - self.beta * draws.kl_weight * draws.kl_estimate

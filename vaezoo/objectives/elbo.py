@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from vaezoo.core import bounds
 from vaezoo.core.contracts import Objective
 from vaezoo.core.draws import Draws
 from vaezoo.core.errors import VaezooError
@@ -15,11 +16,17 @@ class ELBO(Objective):
     w is the KL warm-up's weight, 1 after it. importance_samples: draws of z an image, whose mean is taken.
     """
 
+    lower_bound = True
+
     def __init__(self, *, importance_samples: int = 1):
         super().__init__()
         if importance_samples < 1:
             raise VaezooError(f"importance_samples must be 1 or more, got {importance_samples}")
         self.importance_samples = importance_samples
+
+    def estimates(self, draws: Draws) -> Tensor:
+        """The bound `elbo`. [B]"""
+        return bounds.elbo(draws)
 
     def forward(self, draws: Draws) -> Tensor:
         return draws.log_likelihood.mean(0) - draws.kl_weight * draws.kl_estimate

@@ -4,6 +4,7 @@ import math
 
 from torch import Tensor
 
+from vaezoo.core import bounds
 from vaezoo.core.contracts import Objective
 from vaezoo.core.draws import Draws
 from vaezoo.core.errors import VaezooError
@@ -18,11 +19,17 @@ class IWAE(Objective):
     q(z_k|x)).
     """
 
+    lower_bound = True
+
     def __init__(self, *, importance_samples: int = 5):
         super().__init__()
         if importance_samples < 1:
             raise VaezooError(f"importance_samples must be 1 or more, got {importance_samples}")
         self.importance_samples = importance_samples
+
+    def estimates(self, draws: Draws) -> Tensor:
+        """The bound `iwll`. [B]"""
+        return bounds.iwll(draws)
 
     def forward(self, draws: Draws) -> Tensor:
         """Nats to maximise. [B]"""

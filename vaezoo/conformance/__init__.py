@@ -1,0 +1,1 @@
+"""The proofs that `vaezoo check` and our own tests run on any plugin."""

@@ -1,0 +1,106 @@
+"""All proofs of a plugin, each in a child process under a time-out."""
+
+import importlib
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import torch
+from pebble import ProcessExpired, ProcessPool
+
+from vaezoo.conformance.proof import FAIL, NOT_RUN, PASS, PROOFS, Finding, NotRun, Proof, Wrong
+from vaezoo.conformance.subject import Subject
+from vaezoo.core.errors import VaezooError
+from vaezoo.registry import GROUP, SLOTS, Plugin, find, register, registry
+
+MODULES = ("modules", "densities", "objectives", "others")
+TIMEOUT = 120.0
+"""Seconds that one proof may take; a plugin that hangs fails it."""
+
+
+def proofs_of(slot: str) -> list[Proof]:
+    """The proofs of a slot, in order."""
+    for name in MODULES:
+        importlib.import_module(f"vaezoo.conformance.{name}")
+    return PROOFS.of(slot)
+
+
+def prove(plugin: Plugin, proof: Proof, quick: bool = False) -> Finding:
+    """Carry out one proof here. A plugin that raises fails, with what it raised."""
+    started = time.perf_counter()
+    try:
+        verdict, figure, detail = PASS, proof.prove(Subject(plugin, quick)), ""
+    except NotRun as reason:
+        verdict, figure, detail = NOT_RUN, "", str(reason)
+    except Wrong as wrong:
+        verdict, figure, detail = FAIL, wrong.figure, f"{proof.formula} {wrong.detail}"
+    except Exception as error:  # whatever a stranger's plugin raises is its failure
+        verdict, figure = FAIL, "raised"
+        detail = f"{proof.formula} It raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    return Finding(proof.name, verdict, figure, detail, time.perf_counter() - started)
+
+
+def _child(files: Sequence[str], slot: str, name: str, proof: str, quick: bool) -> Finding:
+    torch.set_num_threads(1)
+    for path in files:
+        register.load_file(path)
+    chosen = next(p for p in proofs_of(slot) if p.name == proof)
+    return prove(registry(slot)[name], chosen, quick)
+
+
+def check(plugin: Plugin, *, quick: bool = False, timeout: float = TIMEOUT) -> Iterator[Finding]:
+    """Every proof of a plugin, as it is found. A crash or a hang of the child is a failure of that proof and of no
+    other.
+    """
+    files = [str(path) for path in register.files]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPool(max_workers=1, context=context) as pool:
+        for proof in proofs_of(plugin.slot):
+            future = pool.schedule(_child, args=(files, plugin.slot, plugin.name, proof.name, quick), timeout=timeout)
+            try:
+                yield future.result()
+            except TimeoutError:
+                yield Finding(
+                    proof.name, FAIL, "time-out", f"{proof.formula} It took longer than {timeout:g} s", timeout
+                )
+            except ProcessExpired as error:
+                yield Finding(
+                    proof.name, FAIL, "crash", f"{proof.formula} The process died: exit code {error.exitcode}"
+                )
+            except Exception as error:
+                yield Finding(proof.name, FAIL, "raised", f"{proof.formula} {type(error).__name__}: {error}")
+
+
+def plugins_named(name: str) -> list[Plugin]:
+    """The plugins of a command line's NAME, SLOT/NAME, FILE or PACKAGE. VaezooError where there are none, or it fails
+    to import.
+    """
+    if name.endswith(".py"):
+        path = Path(name).resolve()
+        register.load_file(path)
+        _refuse_unavailable(str(path))
+        return _all(lambda plugin: plugin.module == register.files[path], f"{name} registers nothing")
+    packages = {point.value.split(":")[0].split(".")[0] for point in entry_points(group=GROUP)}
+    if name.replace("-", "_") in packages:
+        package = name.replace("-", "_")
+        for point in entry_points(group=GROUP):
+            if point.value.split(":")[0].split(".")[0] == package:
+                _ = registry("variant").get("vae")
+                _refuse_unavailable(f"{point.name} ({point.value})")
+        return _all(lambda plugin: plugin.module.split(".")[0] == package, f"package {name} registers nothing")
+    return [find(name)]
+
+
+def _refuse_unavailable(source: str) -> None:
+    for lost in register.unavailable:
+        if lost.source == source:
+            raise VaezooError(f"{source} could not be imported: {lost.reason}")
+
+
+def _all(chosen: Callable[[Plugin], bool], otherwise: str) -> list[Plugin]:
+    found = [plugin for slot in SLOTS for plugin in registry(slot).values() if chosen(plugin)]
+    if not found:
+        raise VaezooError(f"{otherwise}; use vaezoo.register.SLOT(name) on its classes")
+    return found

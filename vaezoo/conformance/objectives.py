@@ -1,0 +1,133 @@
+"""Proofs of objectives, on the linear-Gaussian model, where log p(x) is known."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from vaezoo.conformance.modules import value_of
+from vaezoo.conformance.proof import PROOFS, NotRun, must, within_errors
+from vaezoo.conformance.subject import Subject, keyed
+from vaezoo.core.contracts import Objective
+from vaezoo.core.data import DataSpec
+from vaezoo.core.draws import Batch
+from vaezoo.core.model import LatentModel
+
+PARTS = {"encoder": "linear", "decoder": "linear", "likelihood": "gaussian"}
+STEP = 1e-4
+DIRECTIONS = 6
+
+
+def linear_gaussian(subject: Subject) -> tuple[LatentModel, Objective, Batch]:
+    """The objective on probabilistic PCA of 4 dimensions and 2 latents, in float64, and 16 images of it."""
+    linear = Subject(subject.plugin, subject.quick)
+    model, objective = linear.build_on(DataSpec((4,), "continuous"), 2, 0, dict(PARTS))
+    model, objective = model.double(), objective.double()
+    with torch.no_grad(), keyed(37, model):
+        for parameter in model.posterior_net.parameters():
+            parameter.mul_(0.5)
+        x = model.sample(16)
+    return model, objective, Batch(x, None, torch.arange(16))
+
+
+def log_evidence(model: LatentModel, x: Tensor) -> Tensor:
+    """log N(x; b, W W' + s^2 I) of the linear-Gaussian model, in nats. [B]"""
+    layer = next(m for m in model.decoder.modules() if isinstance(m, torch.nn.Linear))
+    std: Tensor = model.likelihood.std  # type: ignore[assignment]
+    covariance = layer.weight @ layer.weight.T + std.square() * torch.eye(x.shape[1], dtype=x.dtype)
+    return torch.distributions.MultivariateNormal(layer.bias, covariance).log_prob(x)
+
+
+def _claim(model: LatentModel, objective: Objective, batch: Batch, seed: int) -> Tensor:
+    with keyed(seed, model, batch):
+        value = objective.estimates(model.draw(batch, objective.importance_samples))
+    if value is None:
+        raise NotRun("it makes no claim: write estimates(draws)")
+    return value.mean()
+
+
+def _value(subject: Subject, model: LatentModel, objective: Objective, batch: Batch, seed: int) -> Tensor:
+    value = value_of(subject, model, objective, batch, seed)
+    if isinstance(value, dict):
+        raise NotRun("it gives a value for each group of parameters, which have no common claim")
+    return value.mean()
+
+
+@PROOFS.add("value as claimed", "objective")
+def value_as_claimed(subject: Subject) -> str:
+    """The mean of its value is the mean of what it claims to estimate, in nats."""
+    model, objective, batch = linear_gaussian(subject)
+    if objective.surrogate:
+        raise NotRun("it declares surrogate: only its gradient is what it claims")
+    with torch.no_grad():
+        pairs = [
+            (_value(subject, model, objective, batch, seed), _claim(model, objective, batch, seed))
+            for seed in range(subject.count(400))
+        ]
+    off = torch.stack([value - claim for value, claim in pairs])
+    error = float(off.std() / math.sqrt(len(off)))
+    claimed = float(torch.stack([claim for _, claim in pairs]).mean())
+    return within_errors(claimed + float(off.mean()), claimed, error, "the objective's mean value")
+
+
+@PROOFS.add("gradient as claimed", "objective")
+def gradient_as_claimed(subject: Subject) -> str:
+    """In expectation its gradient is the derivative (finite differences) of what it claims to estimate, in six
+    directions.
+    """
+    model, objective, batch = linear_gaussian(subject)
+    start = parameters_to_vector(model.parameters()).detach().clone()
+    generator = torch.Generator().manual_seed(0)
+    directions = torch.randn(DIRECTIONS, len(start), generator=generator, dtype=start.dtype)
+    directions /= directions.norm(dim=1, keepdim=True)
+    off, slopes = [], []
+    for seed in range(subject.count(160)):
+        vector_to_parameters(start, model.parameters())
+        value = _value(subject, model, objective, batch, seed)
+        gradient = torch.autograd.grad(value, list(model.parameters()), allow_unused=True)
+        flat = torch.cat(
+            [
+                (torch.zeros_like(p) if g is None else g).flatten()
+                for g, p in zip(gradient, model.parameters(), strict=True)
+            ]
+        )
+        with torch.no_grad():
+            claimed = []
+            for direction in directions:
+                ends = []
+                for sign in (1, -1):
+                    vector_to_parameters(start + sign * STEP * direction, model.parameters())
+                    ends.append(_claim(model, objective, batch, seed))
+                claimed.append((ends[0] - ends[1]) / (2 * STEP))
+            slopes.append(torch.stack(claimed))
+            off.append(directions @ flat - slopes[-1])
+    stacked, expected = torch.stack(off), torch.stack(slopes).mean(0)
+    figure = ""
+    for n in range(DIRECTIONS):
+        error = float(stacked[:, n].std() / math.sqrt(len(stacked)))
+        found = float(expected[n] + stacked[:, n].mean())
+        figure = within_errors(found, float(expected[n]), error, f"the mean gradient along direction {n}", 1e-5)
+    return figure
+
+
+@PROOFS.add("below log p(x)", "objective")
+def below(subject: Subject) -> str:
+    """The mean of a lower bound is at most log p(x), plus 4 standard errors, at its own K and at K = 1."""
+    model, objective, batch = linear_gaussian(subject)
+    if not objective.lower_bound:
+        raise NotRun("it does not declare lower_bound")
+    own, figure = objective.importance_samples, ""
+    with torch.no_grad():
+        truth = float(log_evidence(model, batch.x).mean())
+        for samples in {own, 1}:
+            objective.importance_samples = samples
+            values = torch.stack([_value(subject, model, objective, batch, seed) for seed in range(subject.count(400))])
+            error = float(values.std() / math.sqrt(len(values)))
+            mean = float(values.mean())
+            figure = must(
+                mean <= truth + 4 * error + 1e-9,
+                f"{mean - truth:+.4f}",
+                f"its mean at K={samples} is {mean:.5g} +- {error:.2g}, above log p(x) = {truth:.5g}",
+            )
+    return figure

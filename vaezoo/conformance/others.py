@@ -1,0 +1,79 @@
+"""Proofs of data sets and metrics."""
+
+import copy
+import math
+
+import torch
+
+from vaezoo.build import Ingredients, construct, resolve
+from vaezoo.conformance.proof import PROOFS, NotRun, must
+from vaezoo.conformance.subject import Subject
+from vaezoo.core.data import Dataset
+from vaezoo.core.errors import VaezooError
+from vaezoo.core.evaluation import Evaluation
+from vaezoo.core.options import checked_options
+from vaezoo.datasets import data_root, load_dataset
+from vaezoo.registry import registry
+
+
+def _dataset(subject: Subject) -> Dataset:
+    try:
+        return load_dataset(subject.plugin.name)
+    except VaezooError as error:
+        raise NotRun(str(error)) from None
+
+
+@PROOFS.add("the same twice", "dataset")
+def same_twice(subject: Subject) -> str:
+    """Loaded twice, with torch's own generator elsewhere, the data are the same: their checksum is."""
+    first = _dataset(subject).checksum
+    options = checked_options(subject.plugin, {})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(12345)
+        second = subject.plugin.target(data_root(), 0, **options).checksum
+    return must(first == second, second[:12], f"checksum {first[:12]} became {second[:12]} on loading again")
+
+
+@PROOFS.add("a model can be built", "dataset")
+def can_build(subject: Subject) -> str:
+    """The variant `vae` with the measure's natural likelihood scores its images: log p(x|z) is finite."""
+    dataset = _dataset(subject)
+    model, _ = construct(resolve("vae", dataset.spec), Ingredients.of(dataset, 2, (8,)))
+    with torch.no_grad():
+        value = model.draw(model.batch(dataset.test.x[:8]), 2).log_likelihood
+    return must(
+        bool(value.isfinite().all()), f"{float(value.mean()):.4g}", "log p(x|z) is not finite on its test images"
+    )
+
+
+@PROOFS.add("true likelihood", "dataset")
+def true_likelihood(subject: Subject) -> str:
+    """Where log_likelihood is known it gives one finite number an image."""
+    dataset = _dataset(subject)
+    if dataset.log_likelihood is None:
+        raise NotRun("its true density is not known")
+    value = dataset.log_likelihood(dataset.test.x[:8])
+    fits = value.shape == (8,) and bool(value.isfinite().all())
+    return must(fits, str(list(value.shape)), f"log_likelihood(x) must be 8 finite numbers, got {value}")
+
+
+@PROOFS.add("finite and repeatable", "metric")
+def finite_and_repeatable(subject: Subject) -> str:
+    """It gives a dict of numbers (or None), the same twice, on a small model, and leaves the model as it was."""
+    dataset = load_dataset("digits-binary")
+    model = Subject(registry("variant")["vae"]).build()[0]
+    before = copy.deepcopy(model.state_dict())
+    options = checked_options(subject.plugin, {})
+    for name, small in (("count", 8), ("chains", 2), ("temperatures", 5), ("steps", 5)):
+        if name in options:
+            options[name] = small
+    found = []
+    for _ in range(2):
+        context = Evaluation(5, 0, dataset, torch.arange(20))
+        found.append(subject.plugin.target(model, dataset.test.x[:20], context, **options))
+    for column, value in found[0].items():
+        good = value is None or (isinstance(value, int | float) and math.isfinite(value))
+        must(good, str(value), f"{column} must be a finite number or None, got {value!r}")
+        must(found[1][column] == value, column, f"{column} is {value} the first time and {found[1][column]} the second")
+    same = all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    return must(same, f"{len(found[0])} columns", "it changed the model's weights")

@@ -1,0 +1,107 @@
+"""What a proof is: a function of a Subject that passes, fails with a figure, or says why it could not run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vaezoo.conformance.subject import Subject
+
+PASS, FAIL, NOT_RUN = "pass", "FAIL", "not run"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a proof found. verdict: `pass`, `FAIL` or `not run`; figure: the number it turned on; detail: of a failure
+    the formula expected and the numbers found, of one not run the reason.
+    """
+
+    proof: str
+    verdict: str
+    figure: str = ""
+    detail: str = ""
+    seconds: float = 0.0
+
+
+class NotRun(Exception):
+    """The proof does not apply here, or cannot be carried out; the message is the reason. It is not a pass."""
+
+
+class Wrong(Exception):
+    """The proof failed."""
+
+    def __init__(self, figure: str, detail: str):
+        super().__init__(detail)
+        self.figure, self.detail = figure, detail
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A named proof of some slots; `prove` gives the figure, or raises Wrong or NotRun."""
+
+    name: str
+    slots: tuple[str, ...]
+    prove: Callable[[Subject], str]
+    quick: bool = True
+
+    @property
+    def formula(self) -> str:
+        """The identity that is proved: the first line of its docstring."""
+        return (self.prove.__doc__ or "").strip().splitlines()[0]
+
+
+@dataclass
+class Proofs:
+    """All proofs, in the order they were written."""
+
+    every: list[Proof] = field(default_factory=list)
+
+    def of(self, slot: str) -> list[Proof]:
+        """The proofs of a slot."""
+        return [proof for proof in self.every if slot in proof.slots]
+
+    def add(self, name: str, *slots: str) -> Callable[[Callable[[Subject], str]], Callable[[Subject], str]]:
+        """A decorator: enter a function as a proof of these slots."""
+
+        def enter(prove: Callable[[Subject], str]) -> Callable[[Subject], str]:
+            self.every.append(Proof(name, slots, prove))
+            return prove
+
+        return enter
+
+
+PROOFS = Proofs()
+
+
+def must(true: bool, figure: str, detail: str) -> str:
+    """The figure where the claim is true; Wrong where it is not."""
+    if not true:
+        raise Wrong(figure, detail)
+    return figure
+
+
+def close_to(found: float, expected: float, tolerance: float, what: str) -> str:
+    """The figure where found is within the tolerance of what was expected; Wrong (also for NaN) where it is not."""
+    off = abs(found - expected)
+    return must(
+        off <= tolerance, f"{found:.6g}", f"{what}: expected {expected:.6g} +- {tolerance:.1g}, found {found:.6g}"
+    )
+
+
+ERRORS = 5.0
+"""Standard errors that a mean may be off: a right plugin fails once in 1.7 million (normal), the false-alarm rate of
+each proof.
+"""
+
+
+def within_errors(found: float, expected: float, error: float, what: str, floor: float = 1e-6) -> str:
+    """The figure, in standard errors, where found is within ERRORS of what was expected; Wrong where it is not."""
+    off = abs(found - expected)
+    size = off / error if error > 0 else 0.0 if off <= floor else float("inf")
+    return must(
+        off <= ERRORS * error + floor,
+        f"{size:.1f} s.e.",
+        f"{what}: expected {expected:.5g}, found {found:.5g} +- {error:.2g}, which is {size:.1f} standard errors off",
+    )

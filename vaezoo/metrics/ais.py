@@ -1,0 +1,38 @@
+"""Annealed importance sampling of log p(x) of test images."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from vaezoo.core.ais import Annealing, ais
+from vaezoo.core.evaluation import Evaluation
+from vaezoo.core.model import LatentModel
+from vaezoo.registry import register
+
+
+@register.metric("ais", paper="Neal (2001), arXiv:physics/9803008; Wu et al. (2017), arXiv:1611.04273")
+def annealed(
+    model: LatentModel,
+    images: Tensor,
+    context: Evaluation,
+    *,
+    count: int = 100,
+    chains: int = 16,
+    temperatures: int = 200,
+    leapfrogs: int = 8,
+) -> dict[str, float | None]:
+    """ais: mean over the first `count` test images of AIS's estimate of log p(x), a lower bound in expectation, in nats
+    an image; ais_standard_error: of that mean over images; ais_iwll: the iwll of the same images, to compare with.
+    """
+    settings = Annealing(chains, temperatures, leapfrogs, context.seed)
+    chosen = images[:count]
+    value = torch.cat(
+        [ais(model, chosen[rows], settings, context.index[rows]) for rows in torch.arange(len(chosen)).split(100)]
+    )
+    context.per_image["ais"] = value
+    spread = float(value.std() / math.sqrt(len(value))) if len(value) > 1 else None
+    found: dict[str, float | None] = {"ais": float(value.mean()), "ais_standard_error": spread}
+    if "iwll" in context.per_image:
+        found["ais_iwll"] = float(context.per_image["iwll"][: len(value)].mean())
+    return found

@@ -1,0 +1,38 @@
+"""How far the importance-weighted estimate can be off, on images simulated from the model."""
+
+import math
+
+from torch import Tensor
+
+from vaezoo.core.ais import Annealing, bdmc
+from vaezoo.core.estimate import log_likelihood
+from vaezoo.core.evaluation import Evaluation
+from vaezoo.core.model import LatentModel
+from vaezoo.registry import register
+
+
+@register.metric("ais-gap", paper="Grosse et al. (2015), arXiv:1511.02543")
+def ais_gap(
+    model: LatentModel,
+    images: Tensor,
+    context: Evaluation,
+    *,
+    count: int = 100,
+    chains: int = 16,
+    temperatures: int = 200,
+    leapfrogs: int = 8,
+) -> dict[str, float | None]:
+    """Bidirectional Monte Carlo on `count` images simulated from the model, in nats an image.
+
+    ais_gap: mean upper minus mean lower bound, which holds the truth between them. iwll_gap: mean upper bound minus
+    mean iwll of the same images, how far iwll can be off on this model's own images; iwll_gap_standard_error: of that
+    mean over images.
+    """
+    found = bdmc(model, count, Annealing(chains, temperatures, leapfrogs, context.seed))
+    estimate = log_likelihood(model, found.x, context.importance_samples, context.seed).estimate
+    gap = found.upper - estimate
+    return {
+        "ais_gap": float((found.upper - found.lower).mean()),
+        "iwll_gap": float(gap.mean()),
+        "iwll_gap_standard_error": float(gap.std() / math.sqrt(len(gap))) if len(gap) > 1 else None,
+    }
