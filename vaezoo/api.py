@@ -52,10 +52,13 @@ def execute(plan: Plan, device: str, out: str | Path | None, jobs: int | None, w
 
     folder = Path(out) if out is not None else Path("results") / plan.name
     try:
-        return carry_out(plan, folder, device=device, jobs=jobs, watcher=watcher)
-    finally:
+        report = carry_out(plan, folder, device=device, jobs=jobs, watcher=watcher)
+    except KeyboardInterrupt:
         if (folder / "plan.json").is_file():
             write_tables(read_results(folder), folder / "tables")
+        raise
+    write_tables(read_results(folder), folder / "tables")
+    return report
 
 
 def run(

@@ -24,6 +24,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+WIDTH = 160
+"""Columns where the output is no terminal, so that no table is cut."""
+
 Plugins = Annotated[list[Path], typer.Option("--plugin", help="A plugin file; may be given again.")]
 Out = Annotated[Path | None, typer.Option(help="The results folder; results/<matrix name> when left out.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
@@ -38,7 +41,7 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.")
 def _console() -> "Console":
     from rich.console import Console
 
-    return Console(soft_wrap=False)
+    return Console(width=None if sys.stdout.isatty() else WIDTH)
 
 
 def _load_plugins(plugins: Sequence[Path]) -> None:
@@ -288,6 +291,41 @@ def tables_command(folder: Folder) -> None:
 
 
 @app.command()
+def check(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", help="A variant, SLOT/NAME, a plugin FILE, or an installed PACKAGE."),
+    ],
+    quick: Annotated[bool, typer.Option("--quick", help="A quarter of the samples.")] = False,
+    plugin: Plugins = [],
+) -> None:
+    """Prove plugins: that densities are normalised, samples agree with them, gradients are what they claim, and more."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from vaezoo.conformance.check import check as examine
+    from vaezoo.conformance.check import plugins_named
+    from vaezoo.conformance.proof import FAIL, NOT_RUN, PASS
+
+    _load_plugins(plugin)
+    plugins = [found for name in names for found in plugins_named(name)]
+    console, counts, colours = _console(), Counter[str](), {PASS: "green", FAIL: "bold red", NOT_RUN: "yellow"}
+    for found in plugins:
+        table = Table(title=f"{found.slot}/{found.name}", title_justify="left", title_style="bold", box=None)
+        for heading in ("proof", "verdict", "figure", "detail"):
+            table.add_column(heading, justify="left", no_wrap=heading != "detail")
+        with console.status(f"proving {found.slot}/{found.name}"):
+            for row in examine(found, quick=quick):
+                counts[row.verdict] += 1
+                table.add_row(row.proof, Text(row.verdict, style=colours[row.verdict]), row.figure, Text(row.detail))
+        console.print(table)
+        console.print()
+    typer.echo(f"{counts[PASS]} passed, {counts[FAIL]} failed, {counts[NOT_RUN]} not run")
+    if counts[FAIL]:
+        raise typer.Exit(1)
+
+
+@app.command()
 def env(data_root: DataRoot = None) -> None:
     """Show the versions, the devices and where data are looked for: what to put into a bug report."""
     import platform
@@ -300,7 +338,7 @@ def env(data_root: DataRoot = None) -> None:
 
     for package in ("vaezoo", "torch", "torchvision", "numpy", "pandas", "scipy", "pydantic", "pebble"):
         try:
-            typer.echo(f"{package:12s} {version(package)}")
+            typer.echo(f"{package:12s} {torch.__version__ if package == 'torch' else version(package)}")
         except PackageNotFoundError:
             typer.echo(f"{package:12s} not installed")
     typer.echo(f"{'python':12s} {platform.python_version()} on {platform.platform()}")

@@ -22,6 +22,11 @@ def title(task: Task) -> str:
     return f"{task['label']} on {task['dataset']}, {what}"
 
 
+def _pseudo(task: Task) -> str:
+    """What stands behind a likelihood that is none of these images."""
+    return " (pseudo-likelihood)" if task["comparability"]["pseudo_likelihood"] else ""
+
+
 def _span(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -86,6 +91,7 @@ class Live:
             text = "starting" if not epochs else f"epoch {epoch}/{epochs}"
             for name, short in (("objective", "objective"), ("validation_iwll", "validation iwll")):
                 text += f"  {short} {said[name]:.2f}" if isinstance(said.get(name), float) else ""
+            text += _pseudo(task) if "validation iwll" in text else ""
             if task["stem"] not in self.cells:
                 self.cells[task["stem"]] = self.bars.add_task(f"  {title(task)}", total=1, text=text, left=None)
             self.bars.update(self.cells[task["stem"]], completed=share, text=text)
@@ -103,21 +109,22 @@ class Live:
         if record.get("seconds") is not None:
             text += f"  {record['seconds']:.1f} s"
         if "iwll" in results:
-            text += f"  iwll {results['iwll']:.2f}"
+            text += f"  iwll {results['iwll']:.2f}{_pseudo(task)}"
         if status != "ok":
             text += f"  {record.get('reason')}"
-        self.console.print(text, markup=False, highlight=False)
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Take the bars away."""
-        self.bars.stop()
+        if self.overall is not None:  # rich ends what was never begun with an empty line
+            self.bars.stop()
 
 
 def running_now(folder: Path) -> list[dict[str, Any]]:
-    """What the cells of a run that is under way last said of themselves."""
-    found = []
+    """What the cells of a run that is under way last said of themselves; a killed run's last words do not count."""
+    store, found = Store(folder), []
     for path in sorted((folder / "running").glob("*.json")):
-        said = Store(folder).record("running", path.stem)
+        said = store.record("running", path.stem)
         if said is not None:
             found.append({"stem": path.stem, **said})
-    return found
+    return found if found and store.is_held() else []

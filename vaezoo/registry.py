@@ -84,7 +84,7 @@ class Plugin:
     @property
     def summary(self) -> str:
         """First line of its docstring."""
-        text = self.target.about if isinstance(self.target, Variant) else inspect.getdoc(self.target) or ""
+        text = self.target.about if isinstance(self.target, Variant) else self.target.__doc__ or ""  # not a base's
         return text.strip().splitlines()[0] if text.strip() else ""
 
     @cached_property
@@ -153,6 +153,8 @@ class Registry(Mapping[str, Plugin]):
                 f"{self.slot} {plugin.name!r} is registered twice: {known.place} and {plugin.place}; rename one of them"
             )
         self._plugins[plugin.name] = plugin
+        if self.owner._entered:
+            self.owner._entered[-1].append(plugin)
 
 
 class Register:
@@ -163,6 +165,7 @@ class Register:
         self.unavailable: list[Unavailable] = []
         self.files: dict[Path, str] = {}
         self._loaded: set[str] = set()
+        self._entered: list[list[Plugin]] = []  # what each import that is under way has registered itself
 
     def _add(self, slot: str, name: str, target: Any, paper: str | None, depth: int = 2) -> None:
         frame = sys._getframe(depth)
@@ -247,13 +250,17 @@ class Register:
         self._attempt(str(path), run)
 
     def _attempt(self, source: str, load: Callable[[str], Any]) -> None:
-        before = {slot: dict(registry._plugins) for slot, registry in self.registries.items()}
+        self._entered.append([])
         try:
             load(source)
-        except Exception as error:  # whatever a stranger's module raises is its reason
-            for slot, registry in self.registries.items():
-                registry._plugins = before[slot]
+        except (Exception, SystemExit) as error:  # whatever a stranger's module raises is its reason
+            for plugin in self._entered[-1]:
+                built_in = plugin.module.startswith("vaezoo.") and plugin.module in sys.modules
+                if not built_in:  # what it was merely the first to import stays
+                    del self.registries[plugin.slot]._plugins[plugin.name]
             self.unavailable.append(Unavailable(source, f"{type(error).__name__}: {error}".splitlines()[0]))
+        finally:
+            self._entered.pop()
 
 
 register = Register()

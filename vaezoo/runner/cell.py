@@ -8,9 +8,11 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,14 @@ import torch
 import vaezoo
 from vaezoo.build import Ingredients, Slots, construct
 from vaezoo.core.data import Dataset, DataSpec
-from vaezoo.core.errors import Skip, VaezooError
+from vaezoo.core.errors import Skip, VaezooError, VaezooWarning
 from vaezoo.core.evaluation import Evaluation
 from vaezoo.core.model import LatentModel
 from vaezoo.datasets import load_dataset
 from vaezoo.registry import register, registry
 from vaezoo.runner.checkpoint import save_weights
 from vaezoo.runner.device import describe, memory, peak_memory, restart_peak_memory
+from vaezoo.runner.fingerprint import fingerprint
 from vaezoo.runner.store import Store
 from vaezoo.runner.timing import measure_speeds
 from vaezoo.training.train import Diverged, Progress, Settings, train
@@ -36,6 +39,7 @@ Task = Mapping[str, Any]
 def start_worker(threads: int, parent: int) -> None:
     """Set up a worker that will serve many cells: its share of the cores, and an end when its parent is gone."""
     torch.set_num_threads(threads)
+    import_module("torch._dynamo")  # else the first optimiser does, and the first cell's training time counts it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
@@ -65,7 +69,7 @@ def run_cell(task: Task, device: str) -> str:
             record["provenance"] = provenance(device, task)
             record["device"] = describe(device)
             record |= (_timing_results if kind == "timings" else _results)(task, device, store)
-        except Exception as error:  # a failure is a result: it is recorded with its reason and its log
+        except (Exception, SystemExit) as error:  # a failure is a result: it is recorded with its reason and its log
             traceback.print_exc()
             record["status"], record["reason"] = _status(error), f"{_reason(error)}"
     if record["status"] in ("ok", "skipped"):
@@ -78,7 +82,7 @@ def run_cell(task: Task, device: str) -> str:
     return str(record["status"])
 
 
-def _status(error: Exception) -> str:
+def _status(error: BaseException) -> str:
     if isinstance(error, Diverged):
         return "diverged"
     if isinstance(error, Skip):
@@ -86,7 +90,7 @@ def _status(error: Exception) -> str:
     return "oom" if isinstance(error, MemoryError | torch.OutOfMemoryError) else "failed"
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
     return first if isinstance(error, VaezooError | Diverged) else f"{type(error).__name__}: {first}"
 
@@ -103,6 +107,10 @@ def prepare(task: Task, device: str) -> tuple[LatentModel, torch.nn.Module, Data
         raise VaezooError(
             f"dataset {spec['dataset']['name']!r} has changed since the plan was made; plan and run again"
         )
+    for title, code in spec["code"].items():
+        slot, _, name = title.partition("/")
+        if fingerprint(registry(slot)[name]) != code:
+            raise VaezooError(f"{slot} {name!r} has changed since the plan was made; plan and run again")
     slots: Slots = {slot: (name, dict(values)) for slot, (name, values) in spec["slots"].items()}
     ingredients = Ingredients.of(dataset, spec["latent"], spec["hidden"])
     model, objective = construct(
@@ -135,9 +143,10 @@ def _results(task: Task, device: str, store: Store) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in model.parameters()),
         "train_seconds": outcome.seconds,
     }
-    for name, values in spec["metrics"]:
-        found = registry("metric")[name].target(model, images, context, **values)
-        results |= {column: value for column, value in found.items() if value is not None}
+    with _warnings_kept() as said:
+        for name, values in spec["metrics"]:
+            found = registry("metric")[name].target(model, images, context, **values)
+            results |= {column: value for column, value in found.items() if value is not None}
     if not math.isfinite(results["iwll"]):
         raise Diverged(f"the test iwll is {results['iwll']} although training was finite")
     if dataset.log_likelihood is not None:
@@ -152,8 +161,29 @@ def _results(task: Task, device: str, store: Store) -> dict[str, Any]:
         "results": results,
         "best_epoch": outcome.best_epoch,
         "history": history,
+        "vectors": {name: value.tolist() for name, value in context.vectors.items()},
+        "notes": context.notes,
+        "warnings": said,
         "data": data_facts(dataset.spec, len(dataset.train)),
     }
+
+
+@contextmanager
+def _warnings_kept() -> Iterator[list[str]]:
+    """What vaezoo itself warns of, each line once, for the record; every warning goes to the log as usual."""
+    said: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", VaezooWarning)
+        shown = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+            """Keep it and show it."""
+            if issubclass(category, VaezooWarning) and str(message) not in said:
+                said.append(str(message))
+            shown(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield said
 
 
 def _timing_results(task: Task, device: str, store: Store) -> dict[str, Any]:

@@ -74,6 +74,7 @@ def carry_out(plan: Plan, folder: str | Path, *, device: str, jobs: int | None, 
 
     Raises VaezooError where the folder cannot be written to or another run holds it.
     """
+    workers(device, jobs, 1)
     store = Store(folder)
     store.prepare()
     with store.lock():

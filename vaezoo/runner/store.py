@@ -9,13 +9,15 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from vaezoo.core.errors import VaezooError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PROTOCOL = 1
 """Raised by one whenever a change to core, training or evaluation changes what a cell measures: every cell is then run
@@ -105,6 +107,14 @@ class Store:
                 f"another run is writing to {self.folder}; wait for it, or give another folder with --out"
             ) from None
 
+    def is_held(self) -> bool:
+        """Whether a run holds the folder; so it is said, too, of one that cannot be written to."""
+        try:
+            with self.lock():
+                return False
+        except (VaezooError, OSError):
+            return True
+
     def path(self, kind: str, stem: str) -> Path:
         """Where something of a cell lies: kind is cells, timings, checkpoints, logs or running."""
         suffix = {"checkpoints": ".safetensors", "logs": ".log"}.get(kind, ".json")
@@ -137,12 +147,14 @@ class Store:
         return plan
 
 
-def read_results(path: str | Path) -> pd.DataFrame:
+def read_results(path: str | Path) -> "pd.DataFrame":
     """The results of a folder that `vaezoo run` wrote: one row a cell, in the order of the matrix, failures among them.
 
     Log-likelihoods are in nats an image, higher is better. frame.attrs holds the matrix's name, the settings that
     differ between rows, the further metrics, and the references. Raises VaezooError where the folder holds no results.
     """
+    import pandas as pd
+
     store = Store(path)
     plan = store.plan()
     records = {cell["stem"]: store.record("cells", cell["stem"]) for cell in plan["cells"]}
@@ -159,7 +171,7 @@ def read_results(path: str | Path) -> pd.DataFrame:
         row["reason"] = cell["skip"] or record.get("reason")
         speeds = timing.get("results", {})
         for name in (*RESULTS, *SPEEDS, *COSTS):
-            row[name] = speeds.get(name) if name in SPEEDS else results.get(name)
+            row[name] = speeds.get(name, results.get(name)) if name in SPEEDS else results.get(name)
         row |= {name: {**cell["comparability"], **data}.get(name) for name in COMPARED}
         row |= {name: record.get(name, cell["comparability"].get(name)) for name in PROVENANCE}
         rows.append(row | further | {f"{name}": value for name, value in cell["settings"].items()})

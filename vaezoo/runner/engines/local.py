@@ -4,14 +4,17 @@ import multiprocessing
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from vaezoo.runner.cell import Task, run_cell, start_worker
-from vaezoo.runner.store import Store
+from vaezoo.runner.store import FINAL, Store
 
 POLL_SECONDS = 0.25
+STARTS = 3
+"""So many times in a row workers may end before they take a cell; then the cells that were to run have failed."""
 
 
 def run_tasks(
@@ -33,23 +36,37 @@ def run_tasks(
     """
     free, waiting = list(devices)[::-1], list(tasks)[::-1]
     running: dict[ProcessFuture, tuple[Task, str]] = {}
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPool(
-        max_workers=len(devices), context=context, initializer=start_worker, initargs=(threads, os.getpid())
-    )
+    pool, broken = _pool(len(devices), threads), 0
     try:
         while waiting or running:
-            while free and waiting:
-                task, device = waiting.pop(), free.pop()
-                running[pool.schedule(run_cell, args=(task, device), timeout=timeout)] = task, device
+            while free and waiting and pool.active:
+                future = pool.schedule(run_cell, args=(waiting[-1], free[-1]), timeout=timeout)
+                running[future] = waiting.pop(), free.pop()
             tick([task for task, _ in running.values()])
-            for future in wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done:
-                task, device = running.pop(future)  # type: ignore[call-overload]
-                free.append(device)
-                finished(task, _settled(future, task, store, timeout))
+            for ended in wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done:
+                if pool.active:
+                    task, device = running.pop(ended)  # type: ignore[call-overload]
+                    free.append(device)
+                    finished(task, _settled(ended, task, store, timeout))
+                    broken = 0
+            if not pool.active:  # a worker ended with no cell in its hands: Pebble gives up its pool, we open another
+                pool.stop()
+                pool.join()
+                broken += 1
+                for future, (task, device) in running.items():
+                    free.append(device)
+                    if not _is_lost(future):
+                        finished(task, _settled(future, task, store, timeout))
+                    elif broken < STARTS:
+                        waiting.append(task)
+                    else:
+                        finished(task, _write(store, task, "failed", "its workers ended before they took it"))
+                running.clear()
+                pool, broken = _pool(len(devices), threads), broken % STARTS
         pool.close()
     except KeyboardInterrupt:
         pool.stop()
+        pool.join()
         for task, _ in running.values():
             _write(store, task, "interrupted", "the run was stopped")
         raise
@@ -58,6 +75,15 @@ def run_tasks(
         raise
     finally:
         pool.join()
+
+
+def _pool(workers: int, threads: int) -> ProcessPool:
+    context = multiprocessing.get_context("spawn")
+    return ProcessPool(max_workers=workers, context=context, initializer=start_worker, initargs=(threads, os.getpid()))
+
+
+def _is_lost(future: Any) -> bool:
+    return not future.done() or isinstance(future.exception(), BrokenProcessPool)
 
 
 def _settled(future: Any, task: Task, store: Store, timeout: float | None) -> str:
@@ -78,6 +104,9 @@ def _settled(future: Any, task: Task, store: Store, timeout: float | None) -> st
 
 def _write(store: Store, task: Task, status: str, reason: str) -> str:
     kind = "timings" if task["seed"] is None else "cells"
+    known = store.record(kind, task["stem"]) or {}
+    if known.get("status") in FINAL:  # the worker had written it before its end
+        return str(known["status"])
     names = ("label", "variant", "dataset", "seed", "key", "specification", "comparability")
     log = store.path("logs", task["stem"])
     record = {name: task[name] for name in names} | {"status": status, "reason": reason}

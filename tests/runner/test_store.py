@@ -1,0 +1,250 @@
+"""The results folder: atomic files, and the frame that is read from them."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy
+import pandas
+import pytest
+
+import vaezoo
+from vaezoo.core.errors import VaezooError
+from vaezoo.runner.store import Store, read_json, read_results, write_atomically, write_json
+
+TEXTS = ("label", "variant", "dataset", "status", "measure", "checksum", "device", "precision")
+NUMBERS = (
+    "seed",
+    "elbo",
+    "iwll",
+    "kl",
+    "reconstruction",
+    "active_units",
+    "bits_per_dim",
+    "train_images_per_second",
+    "iwll_samples_per_second",
+    "sample_images_per_second",
+    "peak_memory_bytes",
+    "parameters",
+    "train_seconds",
+    "iwll_standard_error",
+    "effective_samples",
+    "importance_samples",
+)
+
+
+# Files
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "deep" / "a.json"
+    for content in (b"first", b"second"):
+        write_atomically(path, content)
+        assert path.read_bytes() == content
+    assert [each.name for each in path.parent.iterdir()] == ["a.json"]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("broken", ["fsync", "replace", "chmod"])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_write_that_fails_midway_leaves_the_old_file(tmp_path, monkeypatch, broken, error):
+    path = tmp_path / "a.json"
+    write_json(path, {"value": "old"})
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(os, broken, fail)
+    with pytest.raises(type(error)):
+        write_json(path, {"value": "new"})
+    assert read_json(path) == {"value": "old"}
+    assert [each.name for each in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_it_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    done = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (done.append("fsync"), fsync(handle)))
+    monkeypatch.setattr(os, "replace", lambda old, new: (done.append("replace"), replace(old, new)))
+    write_atomically(tmp_path / "lasting", b"x")
+    write_atomically(tmp_path / "passing", b"x", lasting=False)
+    assert done == ["fsync", "replace", "replace"]
+
+
+def test_what_json_cannot_say_is_null(tmp_path):
+    write_json(tmp_path / "a.json", {"a": float("nan"), "b": [1.5, float("inf")], "c": {1: (2, None)}})
+    text = (tmp_path / "a.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == {"a": None, "b": [1.5, None], "c": {"1": [2, None]}}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", b"null"])
+def test_a_broken_record_is_none(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    assert read_json(tmp_path / "a.json") is None
+    assert read_json(tmp_path / "b.json") is None
+    assert read_json(tmp_path / "a.json" / "below.json") is None
+
+
+def test_values_of_images_are_float32_without_pickles(tmp_path):
+    Store(tmp_path).write_images("x", {"iwll": numpy.arange(3, dtype=numpy.float64)})
+    with numpy.load(tmp_path / "cells" / "x.npz", allow_pickle=False) as found:
+        assert {name: str(found[name].dtype) for name in found.files} == {"iwll": "float32"}
+
+
+def test_a_folder_is_held_by_one_run(tmp_path):
+    store = Store(tmp_path)
+    assert not store.is_held()
+    with store.lock():
+        assert store.is_held()
+        said = r"another run is writing to .*; wait for it, or give another folder"
+        with pytest.raises(VaezooError, match=said), Store(tmp_path).lock():
+            pass
+    assert not store.is_held()
+
+
+def test_a_folder_without_results_is_an_error(tmp_path):
+    for path in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(VaezooError, match=r"holds no results of a matrix \(no plan\.json\); give the folder that"):
+            vaezoo.read_results(path)
+    (tmp_path / "plan.json").write_text("{")
+    with pytest.raises(VaezooError, match="holds no results"):
+        read_results(tmp_path)
+
+
+# The frame
+
+
+@pytest.fixture(scope="module")
+def frame(finished):
+    return read_results(finished.folder)
+
+
+def test_one_row_a_cell_in_the_order_of_the_matrix(frame):
+    assert list(zip(frame.label, frame.seed, frame.status, strict=True)) == [
+        ("vae", 0, "ok"),
+        ("vae", 1, "ok"),
+        ("beta-vae", 0, "ok"),
+        ("beta-vae", 1, "ok"),
+    ]
+    assert frame.attrs["name"] == "first"
+    assert frame.attrs["references"] == []
+
+
+def test_the_columns_of_the_design(frame):
+    assert {*TEXTS, *NUMBERS, "reason"} <= set(frame.columns)
+    for name in NUMBERS:
+        assert pandas.api.types.is_numeric_dtype(frame[name]), name
+        assert frame[name][:2].notna().all(), name
+    for name in TEXTS:
+        assert frame[name].map(type).eq(str).all(), name
+    assert frame.reason.isna().all()
+    assert (frame.importance_samples == 5).all()
+    assert set(frame.measure) == {"binary"}
+
+
+def test_a_setting_that_differs_between_rows_is_a_column(frame):
+    assert {"objective", "objective.beta", "evaluate.throughput"} <= set(frame.attrs["settings"]) <= set(frame.columns)
+    assert list(frame["objective"]) == ["elbo", "elbo", "beta", "beta"]
+    assert list(frame["objective.beta"])[2:] == [8.0, 8.0]
+    assert "train.epochs" not in frame
+    assert "model.latent" not in frame
+
+
+def test_speeds_are_those_of_the_one_timing(frame):
+    vae, beta = frame[frame.variant == "vae"], frame[frame.variant == "beta-vae"]
+    for name in ("train_images_per_second", "iwll_samples_per_second", "sample_images_per_second"):
+        assert vae[name].nunique() == 1
+        assert beta[name].isna().all()
+
+
+def test_what_has_not_been_run_is_missing_and_its_columns_are_numbers(finished, tmp_path):
+    (tmp_path / "plan.json").write_bytes((finished.folder / "plan.json").read_bytes())
+    frame = read_results(tmp_path)
+    assert list(frame.status) == ["missing"] * 4
+    for name in NUMBERS:
+        assert pandas.api.types.is_numeric_dtype(frame[name]), name
+
+
+def test_the_plan_is_kept_in_the_folder(finished):
+    plan = Store(finished.folder).plan()
+    assert (plan["name"], len(plan["cells"]), plan["protocol"]) == ("first", 4, 1)
+    assert {cell["stem"] for cell in plan["cells"]} == {path.stem for path in finished.folder.glob("cells/*.json")}
+    assert plan["matrix"]["train"] == {"epochs": 2}
+
+
+# The same again, elsewhere
+
+SCRIPT = """
+import vaezoo
+
+if __name__ == "__main__":
+    matrix = {
+        "name": "second",
+        "datasets": ["digits-binary"],
+        "seeds": [1, 2],
+        "model": {"latent": 2, "hidden": [8]},
+        "train": {"epochs": 2},
+        "evaluate": {"importance_samples": 5, "throughput": False},
+        "variants": [{"name": "beta-vae", "objective": {"beta": 8}}, {"name": "vae"}, {"name": "iwae"}],
+    }
+    frame = vaezoo.run(matrix, "there", device="cpu", jobs=1)
+    print(len(frame), set(frame.status))
+"""
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """Another matrix that shares two cells with the finished one, run from Python into another folder."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    (folder / "script.py").write_text(SCRIPT)
+    words = [sys.executable, "script.py"]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "6 {'ok'}\n", "")
+    return folder / "there"
+
+
+def without_circumstances(record: dict) -> dict:
+    """A record without what two runs of one cell may differ in: times, memory, and where and when it was run."""
+    results = {name: value for name, value in record["results"].items() if not re.search("second|memory", name)}
+    history = {name: values for name, values in record["history"].items() if name != "seconds"}
+    kept = {name: value for name, value in record.items() if name not in ("provenance", "seconds", "device")}
+    return kept | {"results": results, "history": history}
+
+
+def test_the_same_cells_give_the_same_records(finished, elsewhere):
+    shared = sorted(
+        {path.name for path in finished.folder.glob("cells/*")} & {p.name for p in elsewhere.glob("cells/*")}
+    )
+    assert [name.split("--")[0] for name in shared] == ["beta-vae", "beta-vae", "vae", "vae"]
+    for name in shared:
+        one, other = (folder / "cells" / name for folder in (finished.folder, elsewhere))
+        if name.endswith(".json"):
+            one, other = (without_circumstances(json.loads(path.read_text())) for path in (one, other))
+            assert one == other
+        else:
+            with numpy.load(one) as a, numpy.load(other) as b:
+                assert a.files == b.files
+                assert all((a[key] == b[key]).all() for key in a.files)
+    for name in shared:
+        weights = [
+            folder / "checkpoints" / name.replace(".json", ".safetensors") for folder in (finished.folder, elsewhere)
+        ]
+        if name.endswith(".json"):
+            assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_a_row_that_is_added_runs_its_own_cells_alone(shell, finished, elsewhere, matrix_file, tmp_path):
+    """Labels, order, other rows and the name of the matrix are no part of a cell's key."""
+    rows = ["vae", {"name": "iwae", "label": "another name"}, {"name": "vae", "prior": "mixture", "label": "new"}]
+    matrix_file(tmp_path / "more.toml", rows, seeds=[2], train={"epochs": 2})
+    before = {path: path.stat().st_mtime_ns for path in elsewhere.glob("cells/*")}
+    done = shell("run", tmp_path / "more.toml", "--out", elsewhere, "--jobs", 1, "--device", "cpu")
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert lines[0] == "cells: 1 to run, 2 already done"
+    assert lines[1].startswith("[1/1] ok       new on digits-binary, seed 2 ")
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert len(list(elsewhere.glob("cells/*.json"))) == 7
+    assert list(read_results(elsewhere).label) == ["vae", "another name", "new"]

@@ -1,0 +1,66 @@
+"""The command line answers at once: nothing heavy is imported before it is needed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(sys.executable).with_name("vaezoo")
+HEAVY = ("torch", "numpy", "pandas", "scipy", "sklearn", "pydantic")
+
+
+def test_help_takes_less_than_half_a_second():
+    """Of the processor, at best of three: what else the machine does is not our time."""
+
+    def seconds() -> float:
+        before = os.times()
+        subprocess.run([SCRIPT, "--help"], check=True, capture_output=True)
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
+
+    assert min(seconds() for _ in range(3)) < 0.5
+
+
+@pytest.mark.parametrize("module", ["vaezoo", "vaezoo.cli", "vaezoo.registry"])
+def test_nothing_heavy_is_imported(module):
+    code = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert ended.stdout.strip() == "[]"
+
+
+def test_the_names_of_the_package_are_there_without_torch():
+    code = "import sys, vaezoo; assert {'build', 'run', 'Prior'} <= set(dir(vaezoo)); print('torch' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert ended.stdout.strip() == "False"
+
+
+def test_every_public_name_is_found(shell):
+    assert shell.python("import vaezoo; print([n for n in vaezoo.__all__ if getattr(vaezoo, n) is None])") == "[]\n"
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    import vaezoo
+
+    with pytest.raises(AttributeError, match="module 'vaezoo' has no attribute 'Priors'"):
+        _ = vaezoo.Priors
+
+
+def test_results_are_read_and_shown_without_torch(finished):
+    """`tables` and `status` are the commands to call again and again."""
+    code = f"""
+import sys
+from vaezoo.cli import main
+sys.argv = ["vaezoo", "tables", {str(finished.folder)!r}]
+main()
+import vaezoo.reports.formats, vaezoo.reports.statistics
+print("torch" in sys.modules)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code.replace("main()\n", "try:\n    main()\nexcept SystemExit:\n    pass\n", 1)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.stdout.splitlines()[-1] == "False"

@@ -1,0 +1,246 @@
+"""The registry: names, near misses, what is refused, what fails to import and hurts nobody."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+import vaezoo
+from vaezoo.core.errors import VaezooError
+from vaezoo.registry import SLOTS, Register, Variant, find, register, registry
+
+PRIOR = """
+import vaezoo
+
+@vaezoo.register.prior("{name}", paper="Me (2026)")
+class Mine(vaezoo.Prior):
+    '''The first line.
+
+    And more.
+    '''
+
+    def __init__(self, latent, *, scale: float = 1.0):
+        super().__init__()
+
+    def sample(self, n):
+        return n
+"""
+
+
+@pytest.fixture
+def own_registry(monkeypatch):
+    """What a test registers is forgotten after it."""
+    for slot in SLOTS:
+        len(registry(slot))
+    for slot in SLOTS:
+        monkeypatch.setattr(registry(slot), "_plugins", dict(registry(slot)._plugins))
+    monkeypatch.setattr(register, "unavailable", list(register.unavailable))
+    monkeypatch.setattr(register, "files", dict(register.files))
+    return register
+
+
+def test_every_slot_has_names_in_order():
+    for slot in SLOTS:
+        assert vaezoo.names(slot) == sorted(vaezoo.names(slot)) != []
+        assert len(registry(slot)) == len(vaezoo.names(slot))
+
+
+def test_every_registered_name_is_lower_case_with_hyphens():
+    for slot in SLOTS:
+        for name in registry(slot):
+            assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name), f"{slot}/{name}"
+
+
+def test_every_plugin_says_what_it_is():
+    for slot in SLOTS:
+        for plugin in registry(slot).values():
+            assert plugin.summary, f"{slot}/{plugin.name} has no docstring"
+            assert (plugin.slot, registry(slot)[plugin.name]) == (slot, plugin)
+
+
+def test_every_hyperparameter_has_a_type():
+    for slot in SLOTS:
+        for plugin in registry(slot).values():
+            for name, parameter in plugin.hyperparameters.items():
+                assert parameter.annotation is not parameter.empty, f"{slot}/{plugin.name}: {name}"
+
+
+def test_a_decorator_gives_back_what_it_was_given(own_registry):
+    variant = Variant("mine", prior=("mixture", {"components": 3}))
+    assert own_registry.variant(variant) is variant
+    assert registry("variant")["mine"].target is variant
+
+    def count(model, images, context):
+        return {"count": 1}
+
+    assert own_registry.metric("count")(count) is count
+    assert registry("metric")["count"].place.endswith(f"{__file__}:{count.__code__.co_firstlineno + 3}")
+
+
+def test_an_unknown_name_has_its_near_misses():
+    with pytest.raises(VaezooError, match=r"^prior 'vampprio' is unknown; did you mean 'vampprior'\?$"):
+        registry("prior")["vampprio"]
+    with pytest.raises(VaezooError, match=r"^prior 'zzzzz' is unknown; there are: mixture, normal"):
+        registry("prior")["zzzzz"]
+    with pytest.raises(VaezooError, match=r"slot 'pior' is unknown; did you mean 'prior' or 'posterior'\?"):
+        vaezoo.names("pior")
+    assert "vampprio" not in registry("prior")
+    assert registry("prior").get("normal").name == "normal"
+
+
+def test_a_bare_name_is_found_where_one_slot_has_it():
+    assert find("vampprior").slot == "prior"
+    assert find("vae").slot == "variant"
+    assert find("prior/normal").name == "normal"
+    with pytest.raises(
+        VaezooError, match=r"'gaussian' stands in several slots: say posterior/gaussian or likelihood/g"
+    ):
+        find("gaussian")
+    with pytest.raises(VaezooError, match=r"name 'vampprio' is unknown; did you mean 'vampprior'"):
+        find("vampprio")
+
+
+def test_a_file_is_a_plugin(own_registry, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(PRIOR.format(name="mine"))
+    own_registry.load_file(path)
+    plugin = registry("prior")["mine"]
+    assert (plugin.paper, plugin.summary, plugin.place) == ("Me (2026)", "The first line.", f"{path}:4")
+    assert list(plugin.asks) == ["latent"]
+    assert plugin.hyperparameters["scale"].default == 1.0
+    own_registry.load_file(tmp_path / "." / "mine.py")  # once
+    assert own_registry.unavailable == []
+
+
+def test_two_files_of_one_name_are_two_plugins(own_registry, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text(PRIOR.format(name=f"mine-{folder}"))
+        own_registry.load_file(tmp_path / folder / "mine.py")
+    assert {"mine-a", "mine-b"} <= set(registry("prior"))
+
+
+def test_a_missing_file_is_an_error(own_registry, tmp_path):
+    with pytest.raises(VaezooError, match=r"plugin file .*/mine\.py does not exist; .* relative to the matrix file"):
+        own_registry.load_file(tmp_path / "mine.py")
+
+
+def test_a_name_that_is_taken_is_refused_naming_both_places(own_registry, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(PRIOR.format(name="normal"))
+    own_registry.load_file(path)
+    (lost,) = own_registry.unavailable
+    assert lost.source == str(path)
+    assert re.fullmatch(
+        r"VaezooError: prior 'normal' is registered twice: vaezoo/priors/normal\.py:\d+ and "
+        rf"{re.escape(str(path))}:4; rename one of them",
+        lost.reason,
+    )
+    assert registry("prior")["normal"].module == "vaezoo.priors.normal"
+
+
+def test_a_name_may_stand_in_two_slots(own_registry):
+    own_registry.objective("normal")(lambda: None)
+    assert "normal" in registry("objective")
+
+
+def test_what_fails_half_way_is_taken_back(own_registry, tmp_path):
+    half, other = tmp_path / "half.py", tmp_path / "other.py"
+    before = {slot: list(registry(slot)) for slot in SLOTS}
+    half.write_text(
+        PRIOR.format(name="half")
+        + "\nvaezoo.register.variant(vaezoo.Variant('half', prior='half'))\nimport no_such_module\n"
+    )
+    other.write_text(PRIOR.format(name="other"))
+    own_registry.load_file(half)
+    own_registry.load_file(other)
+    (lost,) = own_registry.unavailable
+    assert (lost.source, lost.reason) == (str(half), "ModuleNotFoundError: No module named 'no_such_module'")
+    before["prior"] = sorted([*before["prior"], "other"])
+    assert {slot: list(registry(slot)) for slot in SLOTS} == before
+    with pytest.raises(VaezooError, match=r"prior 'half' is unknown; .* \(.*half\.py is unavailable: ModuleNotFound"):
+        registry("prior")["half"]
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("def (", r"SyntaxError: .*"),
+        ("raise ValueError('first line\\nsecond line')", r"ValueError: first line"),
+        ("assert False", r"AssertionError: ?"),
+        ("import vaezoo\nvaezoo.register.pior('x')", r"AttributeError: .*'pior'.*"),
+    ],
+)
+def test_whatever_a_file_raises_is_its_reason_in_one_line(own_registry, tmp_path, source, reason):
+    (tmp_path / "mine.py").write_text(source)
+    own_registry.load_file(tmp_path / "mine.py")
+    assert re.fullmatch(reason, own_registry.unavailable[-1].reason)
+
+
+def test_a_notebook_may_define_a_name_again(own_registry):
+    """A cell that is run again replaces what it had registered."""
+    scope = {"__name__": "__main__", "register": own_registry}
+    for _ in range(2):
+        exec("@register.metric('mine')\ndef mine(model, images, context):\n    return {}", scope)
+    assert registry("metric")["mine"].target is scope["mine"]
+
+
+FAILING = """
+import vaezoo
+from vaezoo.objectives.elbo import ELBO
+from whole_package import anything
+
+@vaezoo.register.decoder("half")
+class Half(vaezoo.Decoder):
+    def forward(self, z):
+        return z
+
+class Mine(ELBO):
+    pass
+
+vaezoo.register.objective("half")(Mine)
+raise SystemExit("not a plugin")
+"""
+
+
+def test_what_a_failing_file_was_the_first_to_import_stays(tmp_path):
+    """In a process that has not looked at any slot: vaezoo's own parts, and what other packages register meanwhile."""
+    (tmp_path / "failing.py").write_text(FAILING)
+    (tmp_path / "whole_package.py").write_text("anything = None\n")
+    (tmp_path / "other_package.py").write_text(PRIOR.format(name="other"))
+    facts = tmp_path / "other-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text("[vaezoo.plugins]\nother = other_package\n")
+    code = """
+import vaezoo
+vaezoo.register.load_file("failing.py")
+print(vaezoo.names("decoder"), vaezoo.names("objective"), vaezoo.names("prior"))
+print(*(lost.reason for lost in vaezoo.register.unavailable))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = [vaezoo.names(slot) for slot in ("decoder", "objective", "prior")]
+    expected[2] = sorted([*expected[2], "other"])
+    assert ended.stdout.splitlines() == [" ".join(map(str, expected)), "SystemExit: not a plugin"]
+
+
+def test_registries_are_apart():
+    """A second Register shares nothing with the package's own."""
+    own = Register()
+    own.registries["metric"]._plugins["only-here"] = None
+    assert "only-here" not in register.registries["metric"]._plugins
+
+
+def test_a_slot_is_not_imported_before_it_is_asked_for():
+    code = "import sys, vaezoo\nvaezoo.names('variant')\nprint('vaezoo.priors.normal' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "False\n"
