@@ -6,7 +6,7 @@ Importing this package does not import torch: its names are looked up when they 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from vaezoo.core.errors import Skip, VaezooError
+from vaezoo.core.errors import Skip, VaezooError, VaezooWarning
 from vaezoo.registry import Variant, names, register
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ __all__ = [
     "Prior",
     "Skip",
     "VaezooError",
+    "VaezooWarning",
     "Variant",
     "bounds",
     "build",

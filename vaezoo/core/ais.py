@@ -21,6 +21,8 @@ from vaezoo.core.model import LatentModel
 TARGET = 0.65
 """Acceptance that the pilot steers the step size to (Neal 2011, arXiv:1206.1901)."""
 PACE = 1.05
+PILOT_MOVES = 100
+"""A pilot makes so many moves at least, however few the temperatures, for the step size to arrive."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,11 @@ def _sweep(
         if not reverse:
             log_weight += (beta[t] - beta[t - 1]) * target.log_likelihood(z).double()
         current = current if pilot else steps[t - 1]
-        z, accept = _move(target, z, beta[t], current, annealing.leapfrogs)
-        if pilot:
-            current = torch.where(accept.mean(0) > TARGET, current * PACE, current / PACE)
-            steps[t - 1] = current
+        for _ in range(-(-PILOT_MOVES // annealing.temperatures) if pilot else 1):
+            z, accept = _move(target, z, beta[t], current, annealing.leapfrogs)
+            if pilot:
+                current = torch.where(accept.mean(0) > TARGET, current * PACE, current / PACE)
+                steps[t - 1] = current
         if reverse:
             log_weight += (beta[t] - beta[t - 1]) * target.log_likelihood(z).double()
     return log_weight
@@ -119,7 +122,8 @@ def _sweep(
 
 def _begin(model: LatentModel, batch: Batch, annealing: Annealing, axis: str) -> tuple[_Target, Tensor]:
     images = batch.x.shape[0]
-    with noise.stream(noise.derive(annealing.seed, axis, "prior"), device=model.device, dtype=model.dtype):
+    first = 0 if batch.index is None else int(batch.index[0])  # each block of images has draws of its own
+    with noise.stream(noise.derive(annealing.seed, axis, "prior", first), device=model.device, dtype=model.dtype):
         groups = model.prior_sample(annealing.chains * images)
     sizes = tuple(group.shape[-1] for group in groups)
     z = torch.cat(groups, -1).view(annealing.chains, images, -1)

@@ -14,6 +14,10 @@ class Skip(VaezooError):
     """
 
 
+class VaezooWarning(UserWarning):
+    """A number is not to be trusted as it stands: the message says why, for how many images, and what to do."""
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     """One line for a name that is not there, with the nearest right ones.
 

@@ -1,22 +1,31 @@
 """The one estimator of log p(x): importance sampling, streamed over blocks of images and samples."""
 
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from vaezoo.core import noise
 from vaezoo.core.draws import Draws
-from vaezoo.core.errors import VaezooError
+from vaezoo.core.errors import VaezooError, VaezooWarning
 from vaezoo.core.model import LatentModel
 
 IMAGES_A_BLOCK = 100
 CPU_BLOCK = 2**19
 """Numbers in a block's decoder output: 2 MB of float32, which stays in a core's cache."""
 GPU_BLOCK = 2**27
+FEWEST = 100
+"""Under so many samples an estimate is a quick look (a validation while training), of which nothing is warned."""
+POOR = 0.01
+"""The effective share of the samples below which a standard error cannot be trusted."""
+NEGLIGIBLE = 1e-3
+"""A rise in nats that no table shows."""
+CLEAR = 3.0
+"""How many standard errors make a rise one."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +34,8 @@ class Estimate:
 
     estimate: log (1/K) sum_k w_k, a lower bound of log p(x) in expectation. standard_error: its Monte-Carlo standard
     error (delta method). effective_samples: (sum w)^2 / sum w^2, between 1 and K. elbo: mean log w_k. reconstruction:
-    mean log p(x|z_k).
+    mean log p(x|z_k). at: samples -> the estimate of so many first samples, at K/4, K/2 and K; where it still rises
+    from each to the next, what is left of the bias is about as large as the last rise (it falls as 1/K).
     """
 
     estimate: Tensor
@@ -34,6 +44,7 @@ class Estimate:
     elbo: Tensor
     reconstruction: Tensor
     importance_samples: int
+    at: dict[int, Tensor] = field(default_factory=dict)
 
     @property
     def kl(self) -> Tensor:
@@ -41,16 +52,35 @@ class Estimate:
         return self.reconstruction - self.elbo
 
 
-class _Running:
-    """Sums over the samples of B images: log-sum-exp about a running maximum, in float64."""
+def _stages(samples: int) -> list[int]:
+    """K/4, K/2 and K, as far as they are 1 or more and differ."""
+    return sorted({stage for stage in (samples // 4, samples // 2, samples) if stage})
 
-    def __init__(self, images: int, device: torch.device):
+
+class _Running:
+    """Sums over the samples of B images: log-sum-exp about a running maximum, in float64.
+
+    at: samples -> [2, B], the estimate and its standard error as they stood at each stage.
+    """
+
+    def __init__(self, images: int, device: torch.device, stages: list[int]):
         self.maximum = torch.full((images,), -math.inf, dtype=torch.float64, device=device)
         self.sums = torch.zeros(4, images, dtype=torch.float64, device=device)  # w, w^2, log w, log p(x|z)
+        self.samples, self.stages = 0, stages
+        self.at: dict[int, Tensor] = {}
 
     def add(self, draws: Draws) -> None:
-        """Take in one block of samples."""
-        log_weight = draws.log_weight.double()
+        """Take in one block of samples, in parts where a stage lies within it."""
+        log_weight, log_likelihood = draws.log_weight.double(), draws.log_likelihood.double()
+        end = self.samples + len(log_weight)
+        ends = [stage for stage in self.stages if self.samples < stage < end] + [end]
+        sizes = [last - first for first, last in zip([self.samples, *ends], ends, strict=False)]
+        for part in zip(log_weight.split(sizes), log_likelihood.split(sizes), strict=True):
+            self._add(*part)
+            if self.samples in self.stages:
+                self.at[self.samples] = self.values(self.samples)[:2]
+
+    def _add(self, log_weight: Tensor, log_likelihood: Tensor) -> None:
         maximum = torch.maximum(self.maximum, log_weight.amax(0))
         centre = torch.where(maximum.isfinite(), maximum, 0.0)
         shrink = torch.where(self.maximum.isfinite(), (self.maximum - centre).exp(), 0.0)
@@ -58,8 +88,9 @@ class _Running:
         self.sums[0] = self.sums[0] * shrink + weight.sum(0)
         self.sums[1] = self.sums[1] * shrink.square() + weight.square().sum(0)
         self.sums[2] += log_weight.sum(0)
-        self.sums[3] += draws.log_likelihood.double().sum(0)
+        self.sums[3] += log_likelihood.sum(0)
         self.maximum = maximum
+        self.samples += len(log_weight)
 
     def values(self, samples: int) -> Tensor:
         """[5, B]: estimate, standard error, effective samples, elbo, reconstruction."""
@@ -104,6 +135,12 @@ def log_likelihood(
     beyond rounding. The encoder runs once an image. At K = 1 it equals the ELBO's single-sample estimate. Burda et al.
     (2016), arXiv:1509.00519.
 
+    Warns (VaezooWarning, K of 100 or more) where the effective samples are under 1 % of K for some images, and where
+    the mean over the images rises from K/4 to K/2 and again from K/2 to K, each time by more than 0.001 nats and three
+    standard errors of that rise. The samples are the same ones, so the rises are paired: to first order a rise has the
+    Monte-Carlo variance of the estimate it rises to; the spread of the rises over the images is taken where it is
+    larger. The two rises are uncorrelated, so without bias about two estimates in a million warn.
+
     Raises VaezooError for x of another shape or K under 1.
     """
     if importance_samples < 1:
@@ -115,19 +152,59 @@ def log_likelihood(
         for rows in torch.arange(x.shape[0]).split(IMAGES_A_BLOCK if model.device.type == "cpu" else 1000):
             chosen = None if context is None else context[rows].to(model.device)
             values.append(_block(model, x[rows], chosen, index[rows].to(model.device), importance_samples, seed).cpu())
-    estimate, error, effective, elbo, reconstruction = torch.cat(values, 1)
-    return Estimate(estimate, error, effective, elbo, reconstruction, importance_samples)
+    main, staged = torch.cat(values, 1).split([5, 2 * len(_stages(importance_samples))])
+    estimate, error, effective, elbo, reconstruction = main
+    at = dict(zip(_stages(importance_samples), staged.unflatten(0, (-1, 2)), strict=True))
+    found = Estimate(
+        estimate, error, effective, elbo, reconstruction, importance_samples, {k: both[0] for k, both in at.items()}
+    )
+    if importance_samples >= FEWEST and (doubts := _doubts(found, {k: both[1] for k, both in at.items()})):
+        warnings.warn(doubts, VaezooWarning, stacklevel=2)
+    return found
+
+
+def _doubts(found: Estimate, errors: dict[int, Tensor]) -> str | None:
+    """Why the estimate is not to be trusted, and what to do, in one line; None where nothing speaks against it."""
+    images, samples, said = len(found.estimate), found.importance_samples, []
+    poor = int((found.effective_samples < POOR * samples).sum())
+    if poor:
+        least = float(found.effective_samples[found.effective_samples.isfinite()].min())
+        said.append(
+            f"the effective samples are under {POOR:.0%} of K = {samples:,} for {poor:,} of {images:,} images "
+            f"(least {least:.1f}), so their standard errors are too small"
+        )
+    quarter, half, whole = _stages(samples)
+    rises = [_rise(found.at[few], found.at[many], errors[many]) for few, many in ((quarter, half), (half, whole))]
+    if all(rise > max(CLEAR * error, NEGLIGIBLE) for rise, error in rises):
+        (first, _), (second, error) = rises
+        said.append(
+            f"the mean over {images:,} images still rises with K, by {first:.3f} nats from {quarter:,} to {half:,} and "
+            f"by {second:.3f} (standard error {error:.3f}) to {whole:,}, so log p(x) lies higher"
+        )
+    if not said:
+        return None
+    return f"log_likelihood: {'; '.join(said)}; take more importance samples or a better posterior, or compare with ais"
+
+
+def _rise(few: Tensor, many: Tensor, error: Tensor) -> tuple[float, float]:
+    """The mean over the images of many - few, and its standard error (NaN where no image has finite values)."""
+    rise = many - few
+    rise, error = rise[rise.isfinite()], error[rise.isfinite()]
+    own = float(error.square().sum().sqrt()) / max(len(rise), 1)
+    over_images = float(rise.std()) / math.sqrt(len(rise)) if len(rise) > 1 else 0.0
+    return float(rise.mean()), max(own, over_images)
 
 
 def _block(
     model: LatentModel, x: Tensor, context: Tensor | None, index: Tensor, importance_samples: int, seed: int
 ) -> Tensor:
+    """[5 + 2 for each stage, B]: `_Running.values`, then the estimate and its standard error at each stage."""
     batch = model.batch(x, context, index)
     with noise.stream(noise.derive(seed, "posterior"), index=index, dtype=model.dtype):
         q = model.posterior(batch)
-    running = _Running(x.shape[0], model.device)
+    running = _Running(x.shape[0], model.device, _stages(importance_samples))
     size = samples_a_block(model, x.shape[0])
     for first in range(0, importance_samples, size):
         with noise.stream(noise.derive(seed, "samples"), index=index, first=first, dtype=model.dtype):
             running.add(model.draw_from(q, batch, min(size, importance_samples - first)))
-    return running.values(importance_samples)
+    return torch.cat([running.values(importance_samples), *running.at.values()])

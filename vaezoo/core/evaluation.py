@@ -13,7 +13,8 @@ class Evaluation:
 
     importance_samples: K. seed: of the evaluation's noise, the same for every variant. dataset: whose test images these
     are. index: [N], the images' numbers in their split. per_image: a metric leaves values of each image here, name ->
-    [N]; they are stored beside the record.
+    [N]; they are stored beside the record. vectors: and here numbers that are neither one column nor of each image (a
+    KL for each dimension), stored in the record. notes: column -> why a metric has no number for it, stored there too.
     """
 
     importance_samples: int
@@ -21,3 +22,5 @@ class Evaluation:
     dataset: Dataset
     index: Tensor
     per_image: dict[str, Tensor] = field(default_factory=dict)
+    vectors: dict[str, Tensor] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)

@@ -188,8 +188,8 @@ def latex(sheet: Sheet) -> str:
 class Terminal:
     """The sheet for a rich console: `console.print(Terminal(sheet))`.
 
-    Where the console is too narrow the columns go on in further tables below, each with the labels; no number is cut.
-    Labels are never read as rich's own markup.
+    Where the console is too narrow the columns go on in further tables below, each with the labels and the marks; no
+    number is cut. Labels are never read as rich's own markup.
     """
 
     sheet: Sheet
@@ -201,23 +201,32 @@ class Terminal:
             for place, heading in enumerate(sheet.headings)
         ]
         widths[0] = min(widths[0], max(12, options.max_width // 4))
+        last = [place for place, heading in enumerate(sheet.headings) if place and heading == "marks"]
         groups: list[list[int]] = [[]]
-        for place, width in enumerate(widths[1:], start=1):
-            if groups[-1] and sum(widths[at] + 3 for at in (0, *groups[-1])) + width + 4 > options.max_width:
+        for place in (place for place in range(1, len(widths)) if place not in last):
+            taken = sum(widths[at] + 3 for at in (0, *groups[-1], *last))
+            if groups[-1] and taken + widths[place] + 4 > options.max_width:
                 groups.append([])
             groups[-1].append(place)
         yield Text(sheet.title, style="bold")
         for group in groups:
-            yield self._part([0, *group], widths)
+            yield self._part([0, *group, *last], widths, options.max_width)
         yield from map(Text, (*sheet.notes, *sheet.lead))
 
-    def _part(self, places: list[int], widths: list[int]) -> TerminalTable:
-        """The table of these columns."""
+    def _part(self, places: list[int], widths: list[int], room: int) -> TerminalTable:
+        """The table of these columns: as wide as they like where there is room, else each with its own width, since
+        rich would take the widest ones' from their neighbours.
+        """
         table = TerminalTable()
-        sides = _aligned(self.sheet)
+        sides, headings = _aligned(self.sheet), Line(tuple(self.sheet.headings))
+        every = [headings, *self.sheet.lines, *self.sheet.references]
+        tight = sum(max(len(line.texts[at]) for line in every) + 3 for at in places) + 1 > room
         for place in places:
             heading = Text(self.sheet.headings[place])
-            table.add_column(heading, justify=sides[place], min_width=widths[place], overflow="fold")
+            width = widths[place]
+            table.add_column(
+                heading, justify=sides[place], min_width=width, width=width if tight else None, overflow="fold"
+            )
         for lines in (self.sheet.lines, self.sheet.references):
             table.add_section()
             for line in lines:

@@ -156,7 +156,7 @@ def _row(
         facts=facts,
         counts=Counter(str(values["status"][place]) for place in at),
         settings={name: values[name][at[0]] for name in settings},
-        pseudo_likelihood=any(not absent(value) and bool(value) for value in pseudo),
+        pseudo_likelihood=any(_is_true(value) for value in pseudo),
     )
     failures: dict[tuple[str, str], list[str]] = {}
     for place in at:
@@ -169,6 +169,11 @@ def _row(
         which = "" if len(seeds) == len(at) else f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)} "
         row.remark(f"{which}{status}: {reason if len(reason) <= 120 else reason[:119].rstrip() + '…'}")
     return row
+
+
+def _is_true(value: Any) -> bool:
+    """Whether a frame's cell says yes, also in the words of a file: `True`, `1`, but not `False` or nothing."""
+    return not absent(value) and str(value).strip().lower() not in ("", "false", "0", "0.0", "none", "nan")
 
 
 def _table(dataset: str, rows: list[Row], columns: list[Column], attrs: Mapping[Any, Any]) -> Table:

@@ -32,24 +32,29 @@ def of_files(paths: list[Path]) -> str:
 
 
 def _own_imports(path: Path, package: str) -> list[Path]:
-    """Files of the same folder that a built-in plugin imports: `from vaezoo.datasets._mnist import ...`."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(package + "."):
-            names.add(node.module.removeprefix(package + ".").split(".")[0])
-    return sorted(path.parent / f"{name}.py" for name in names)
+    """Files of the same folder that a built-in plugin imports, and those that these import."""
+    found: set[Path] = set()
+    waiting = [path]
+    while waiting:
+        for node in ast.walk(ast.parse(waiting.pop().read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(package + "."):
+                other = path.parent / f"{node.module.removeprefix(package + '.').split('.')[0]}.py"
+                if other not in found | {path}:
+                    found.add(other)
+                    waiting.append(other)
+    return sorted(found)
 
 
 def fingerprint(plugin: Plugin) -> str:
     """sha256 of a plugin's code: of a built-in, its file and those of its folder that it imports; of a plugin file, the
-    file; of an installed package, every Python file of the package. A changed comment or docstring does not count. VaezooError
-    for one that is in no file.
+    file; of an installed package, every Python file of the package. A changed comment or docstring does not count.
+    VaezooError for one that is in no file.
     """
     path = Path(plugin.file)
     if not path.is_file():
         raise VaezooError(
-            f"{plugin.slot} {plugin.name!r} was registered in a notebook or at a prompt ({plugin.file}), where the child "
-            'processes of a run cannot find it; put it into a file and name that under plugins = ["..."]'
+            f"{plugin.slot} {plugin.name!r} was registered in a notebook or at a prompt ({plugin.file}), where the "
+            'child processes of a run cannot find it; put it into a file and name that under plugins = ["..."]'
         )
     top = plugin.module.split(".")[0]
     if top == "vaezoo":

@@ -1,0 +1,324 @@
+"""The diagnostic metrics against closed forms and identities on the linear Gaussian model."""
+
+import math
+
+import pytest
+import torch
+from linear_model import linear_model
+
+import vaezoo
+from vaezoo.build import build
+from vaezoo.core import noise
+from vaezoo.core.estimate import log_likelihood
+from vaezoo.core.evaluation import Evaluation
+from vaezoo.registry import registry
+
+
+def evaluation(dataset, images=None, samples=100, **per_image):
+    return Evaluation(samples, 0, dataset, torch.arange(images or len(dataset.test)), per_image=dict(per_image))
+
+
+def metric(name, model, dataset, context=None, **options):
+    context = context or evaluation(dataset)
+    return registry("metric")[name].target(model, dataset.test.x, context, **options)
+
+
+def digits_model(latent=6, seed=0, **overrides):
+    dataset = vaezoo.load_dataset("digits-binary")
+    return build("vae", dataset, latent=latent, hidden=(16,), seed=seed, overrides=overrides), dataset
+
+
+def mean_kl(known):
+    with torch.no_grad():
+        return known.model.encode(known.x).kl_standard_normal().mean(0)
+
+
+class NotGaussian:
+    """A posterior that gives its samples and their densities alone, as an IAF."""
+
+    gaussian = None
+
+    def __init__(self, q):
+        self.q = q
+
+    def rsample_and_log_prob(self, samples):
+        return self.q.rsample_and_log_prob(samples)
+
+    def log_prob(self, z):
+        return None
+
+
+def opaque(model):
+    forward = model.posterior_net.forward
+    model.posterior_net.forward = lambda features: NotGaussian(forward(features))
+    return model
+
+
+METRICS = (
+    "kl-per-dimension",
+    "active-unit-vector",
+    "aggregate-kl",
+    "collapse",
+    "amortisation-gap",
+    "generalisation-gap",
+    "ais",
+    "ais-gap",
+)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_is_repeatable_and_leaves_the_model_alone(name):
+    """The same numbers whatever torch's own generator does, finite, in the documented columns; no gradient is left."""
+    model, dataset = digits_model()
+    model.train()
+    small = {"count": 6, "steps": 3, "temperatures": 3, "chains": 2}
+    options = {k: v for k, v in small.items() if k in registry("metric")[name].hyperparameters}
+    found, contexts = [], []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        contexts.append(evaluation(dataset, 12, 20))
+        found.append(registry("metric")[name].target(model, dataset.test.x[:12], contexts[-1], **options))
+    assert found[0] == found[1]
+    documented = registry("metric")[name].target.__doc__
+    for column, value in found[0].items():
+        assert value is None or math.isfinite(value)
+        assert value is not None or column in contexts[0].notes
+        stem = column.removesuffix("_standard_error").removesuffix("_iwll").removesuffix("_elbo")
+        assert stem.split("_over_")[0] in documented, column
+    assert contexts[0].vectors.keys() == contexts[1].vectors.keys()
+    for key, value in contexts[0].vectors.items():
+        assert torch.equal(value, contexts[1].vectors[key])
+        assert key in documented
+    assert model.training
+    assert all(p.grad is None for p in model.parameters())
+    assert torch.is_grad_enabled()
+
+
+def test_kl_of_each_dimension_is_the_closed_form_and_adds_up():
+    known = linear_model(5, images=300)
+    context = evaluation(known.dataset)
+    found = metric("kl-per-dimension", known.model, known.dataset, context)
+    kl = mean_kl(known)
+    vector, order = context.vectors["kl_per_dimension"], context.vectors["kl_per_dimension_order"]
+    assert vector.shape == order.shape == (1, 5)
+    torch.testing.assert_close(vector[0], kl[order[0]])
+    assert (vector[0].diff() <= 0).all()
+    torch.testing.assert_close(context.vectors["kl_per_group"], vector.sum(1))
+    assert found["kl_largest_dimension"] == pytest.approx(float(kl.max()))
+    assert found["kl_median_dimension"] == pytest.approx(float(kl.median()))
+    many = found["kl_dimensions_for_90_percent"]
+    assert vector[0, :many].sum() >= 0.9 * kl.sum() > vector[0, : many - 1].sum()
+
+
+def test_kl_without_a_closed_form_is_that_of_the_group():
+    known = linear_model(3, images=300)
+    context = evaluation(known.dataset)
+    found = metric("kl-per-dimension", opaque(known.model), known.dataset, context, samples=200)
+    assert set(found.values()) == {None}
+    assert found.keys() == context.notes.keys()
+    known = linear_model(3, images=300)
+    assert float(context.vectors["kl_per_group"]) == pytest.approx(float(mean_kl(known).sum()), abs=0.05)
+
+
+def test_a_prior_as_posterior_has_no_kl():
+    known = linear_model(3, images=20)
+    silence(known.model)
+    context = evaluation(known.dataset)
+    found = metric("kl-per-dimension", known.model, known.dataset, context)
+    assert float(context.vectors["kl_per_group"]) == 0
+    assert (found["kl_largest_dimension"], found["kl_dimensions_for_90_percent"]) == (0, 0)
+
+
+def silence(model):
+    """Make q the prior, whatever x is."""
+    with torch.no_grad():
+        for parameter in model.posterior_net.parameters():
+            parameter.zero_()
+
+
+def test_active_units_for_several_thresholds():
+    model, dataset = digits_model()
+    with torch.no_grad():
+        means = model.encode(dataset.test.x).mean.double()
+    variances = means.var(0)
+    context = evaluation(dataset)
+    middle = float(variances.median())
+    found = metric("active-unit-vector", model, dataset, context, thresholds=(0.0, 0.01, middle, 1e9))
+    counts = list(found.values())
+    assert counts[0] == 6
+    assert counts[2] == 3
+    assert counts[3] == 0
+    assert list(found)[1] == "active_units_over_0.01"
+    assert counts[1] == metric("active-units", model, dataset)["active_units"]
+    order = context.vectors["mean_variances_order"]
+    torch.testing.assert_close(context.vectors["mean_variances"], variances[order])
+    assert (context.vectors["mean_variances"].diff() <= 0).all()
+
+
+def test_aggregate_kl_and_mutual_information_make_the_mean_kl():
+    known = linear_model(2, images=400)
+    found = metric("aggregate-kl", known.model, known.dataset, samples=20)
+    total = found["mutual_information"] + found["aggregate_kl"]
+    assert found["mutual_information_limit"] == pytest.approx(math.log(400))
+    with torch.no_grad(), noise.stream(0, index=torch.arange(400), dtype=torch.float64):
+        draws = known.model.draw(known.model.batch(known.x), 1000)
+        spread = float((draws.log_posterior - draws.log_prior)[0].std(0).mean()) / math.sqrt(20 * 400)
+    assert total == pytest.approx(float(mean_kl(known).sum()), abs=5 * spread)
+    assert 0 < found["mutual_information"] < math.log(400)
+    assert found["aggregate_kl"] > 0
+
+
+def test_mutual_information_is_that_of_the_channel():
+    """With the exact posterior, data and codes are jointly Gaussian: I(x;z) = -1/2 sum_j log v_j, and q(z) = p(z)."""
+    known = linear_model(1, images=2000, noise=1.5)
+    found = metric("aggregate-kl", known.model, known.dataset, samples=5)
+    assert found["mutual_information"] == pytest.approx(-0.5 * float(known.variance.log()), abs=0.06)
+    assert found["aggregate_kl"] == pytest.approx(0, abs=0.05)
+
+
+def test_information_is_at_most_log_n_and_reaches_it():
+    """Posteriors so narrow that each z tells its image: I = log N."""
+    known = linear_model(4, images=30, scale=1e-6)
+    found = metric("aggregate-kl", known.model, known.dataset)
+    assert found["mutual_information"] <= math.log(30) + 1e-9
+    assert found["mutual_information"] == pytest.approx(math.log(30), abs=1e-3)
+    few = metric("aggregate-kl", known.model, known.dataset, count=5)
+    assert few["mutual_information_limit"] == pytest.approx(math.log(5))
+
+
+def test_information_of_a_silent_encoder_is_none():
+    known = linear_model(3, images=50)
+    silence(known.model)
+    found = metric("aggregate-kl", known.model, known.dataset)
+    assert found["mutual_information"] == pytest.approx(0, abs=1e-9)
+    assert found["aggregate_kl"] == pytest.approx(0, abs=1e-9)
+
+
+def test_information_does_not_hang_on_the_block(monkeypatch):
+    known = linear_model(2, images=60)
+    whole = metric("aggregate-kl", known.model, known.dataset, samples=3)
+    monkeypatch.setattr("vaezoo.metrics.aggregate_kl.BLOCK", 60 * 2 * 7)
+    assert metric("aggregate-kl", known.model, known.dataset, samples=3) == pytest.approx(whole)
+
+
+def test_a_posterior_that_cannot_score_has_no_aggregate():
+    model = opaque(linear_model(2).model)
+    dataset = linear_model(2).dataset
+    context = evaluation(dataset)
+    assert set(metric("aggregate-kl", model, dataset, context).values()) == {None}
+    assert "cannot score" in context.notes["mutual_information"]
+    found = metric("collapse", model, dataset, context)
+    assert found["collapse_mutual_information"] is None
+    assert found["collapsed"] == 0
+    assert set(metric("amortisation-gap", model, dataset, context).values()) == {None}
+    assert context.notes["amortisation_gap"] == "the posterior is not a diagonal Gaussian"
+
+
+def test_collapse_of_silent_and_untrained_encoders_is_flagged():
+    known = linear_model(3, images=200)
+    healthy = metric("collapse", known.model, known.dataset)
+    assert (healthy["collapsed"], healthy["idle_dimensions"]) == (0, 0)
+    assert healthy["reconstruction_gain"] > 1
+    silence(known.model)
+    silent = metric("collapse", known.model, known.dataset)
+    assert (silent["collapsed"], silent["idle_dimensions"]) == (1, 1)
+    assert silent["collapse_mutual_information"] == pytest.approx(0, abs=1e-9)
+    model, dataset = digits_model()
+    assert metric("collapse", model, dataset)["collapsed"] == 1
+
+
+def test_collapse_of_a_deaf_decoder_is_flagged():
+    """The code tells the image, and nothing is made of it."""
+    known = linear_model(3, images=200)
+    with torch.no_grad():
+        known.model.decoder.net[0].weight.zero_()
+    found = metric("collapse", known.model, known.dataset)
+    assert found["collapse_mutual_information"] > 1
+    assert found["reconstruction_gain"] == 0
+    assert found["collapsed"] == 1
+
+
+def test_the_share_of_idle_dimensions():
+    known = linear_model(4, images=100)
+    with torch.no_grad():
+        for parameter in known.model.posterior_net.parameters():
+            parameter[[0, 4]] = 0  # mean and log_std of the first dimension
+    found = metric("collapse", known.model, known.dataset)
+    assert (found["idle_dimensions"], found["collapsed"]) == (0.25, 0)
+
+
+def test_the_reconstruction_gain_is_its_closed_form():
+    """Along a column of W of length n the squared error is s^2 in the mean with z ~ q, the exact posterior, and
+    s^2 + 2 n^2 with z ~ p: the gain is n^2 / s^2.
+    """
+    known = linear_model(1, images=4000, noise=1.0)
+    found = metric("collapse", known.model, known.dataset, count=4000, samples=20)
+    assert found["reconstruction_gain"] == pytest.approx(1.7**2, abs=0.16)
+
+
+def test_an_exact_posterior_has_no_amortisation_gap():
+    known = linear_model(3, images=20)
+    found = metric("amortisation-gap", known.model, known.dataset, steps=50)
+    assert abs(found["amortisation_gap"]) < 1e-9
+    single = linear_model(3, images=20)
+    model = single.model.float()
+    dataset = vaezoo.Dataset(*[single.x.float()] * 3, measure="continuous")
+    assert abs(metric("amortisation-gap", model, dataset, steps=100)["amortisation_gap"]) < 1e-3
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.7), (2.0, 0.0), (0.7, -0.5)])
+def test_the_amortisation_gap_of_a_perturbed_posterior_is_its_divergence(scale, shift):
+    known = linear_model(3, images=40, scale=scale, shift=shift)
+    estimate = log_likelihood(known.model, known.x, 4000)
+    context = evaluation(known.dataset, iwll=estimate.estimate)
+    found = metric("amortisation-gap", known.model, known.dataset, context, elbo_samples=1000)
+    assert known.divergence > 0.3
+    assert found["amortisation_gap"] == pytest.approx(known.divergence, abs=4 * 1.5 * math.sqrt(3 / (1000 * 40)) + 1e-3)
+    assert found["approximation_gap"] == pytest.approx(0, abs=0.02)
+    assert context.per_image["amortisation_gap"].shape == (40,)
+    highest = estimate.elbo + context.per_image["amortisation_gap"]
+    torch.testing.assert_close(highest, known.log_p(known.x), rtol=0, atol=0.3)
+
+
+def test_the_approximation_gap_needs_iwll():
+    known = linear_model(2)
+    context = evaluation(known.dataset)
+    assert metric("amortisation-gap", known.model, known.dataset, context, steps=2)["approximation_gap"] is None
+    assert "iwll" in context.notes["approximation_gap"]
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_there_is_no_generalisation_gap_between_like_splits(measured):
+    known = linear_model(2, images=500, scale=1.5)
+    context = evaluation(known.dataset)
+    if measured:
+        metric("likelihood", known.model, known.dataset, context)
+    found = metric("generalisation-gap", known.model, known.dataset, context)
+    for name in ("iwll", "elbo"):
+        gap, error = (found[f"generalisation_gap_{name}{end}"] for end in ("", "_standard_error"))
+        assert 0.05 < error < 0.2
+        assert abs(gap) < 4 * error
+    truth = float(known.log_p(known.dataset.train.x).mean() - known.log_p(known.x).mean())
+    assert found["generalisation_gap_iwll"] == pytest.approx(truth, abs=0.02)
+
+
+def test_the_generalisation_gap_compares_equally_many_images():
+    known = linear_model(2, images=60)
+    x = known.dataset.train.x
+    dataset = vaezoo.Dataset(x, x, x, measure="continuous")
+    found = metric("generalisation-gap", known.model, dataset, count=40)
+    assert found["generalisation_gap_iwll"] == pytest.approx(0, abs=1e-9)  # the same images, with an exact posterior
+    easy = vaezoo.Dataset(known.mean.expand(10, -1), x, x, measure="continuous")
+    found = metric("generalisation-gap", known.model, easy)
+    truth = known.log_p(known.mean[None]) - known.log_p(x[:10]).mean()
+    assert found["generalisation_gap_elbo"] == pytest.approx(float(truth))
+    assert float(truth) > 0
+
+
+def test_dynamic_training_images_are_binarised_for_the_gap():
+    x = torch.full((30, 4), 128, dtype=torch.uint8)
+    held_out = (torch.rand(30, 4, generator=torch.Generator().manual_seed(0)) < 0.5).to(torch.uint8)
+    dataset = vaezoo.Dataset(x, held_out, held_out, measure="binary", binarisation="dynamic")
+    model = build("vae", dataset, latent=2, hidden=(4,))
+    found = metric("generalisation-gap", model, dataset)
+    assert abs(found["generalisation_gap_elbo"]) < 1

@@ -1,0 +1,44 @@
+"""How much better the training images are scored than the test images."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from vaezoo.core import noise
+from vaezoo.core.estimate import log_likelihood
+from vaezoo.core.evaluation import Evaluation
+from vaezoo.core.model import LatentModel
+from vaezoo.registry import register
+
+
+@register.metric("generalisation-gap", paper="Wu et al. (2017), arXiv:1611.04273")
+def generalisation_gap(
+    model: LatentModel, images: Tensor, context: Evaluation, *, count: int = 1000
+) -> dict[str, float | None]:
+    """elbo and iwll of the first training images minus those of equally many test images, in nats an image.
+
+    generalisation_gap_iwll and generalisation_gap_elbo: at most `count` images of each split, the same K; about 0 where
+    the splits are alike and nothing was learned by heart, above 0 with over-fitting. Their standard errors are over the
+    images of both splits, sqrt(s_train^2 / N + s_test^2 / N). Training images that are binarised anew for each batch
+    are so once here.
+    """
+    count = min(count, len(images), len(context.dataset.train))
+    index = torch.arange(count)
+    with noise.stream(noise.derive(context.seed, "generalisation"), index=index):
+        x = context.dataset.train.images(index)
+    samples, own_seed = context.importance_samples, noise.derive(context.seed, "generalisation", "samples")
+    train = log_likelihood(model, x, samples, own_seed, index=index)
+    values = {"iwll": train.estimate, "elbo": train.elbo}
+    if values.keys() <= context.per_image.keys():
+        held_out = {name: context.per_image[name][:count] for name in values}
+    else:
+        test = log_likelihood(model, images[:count], samples, context.seed, index=context.index[:count])
+        held_out = {"iwll": test.estimate, "elbo": test.elbo}
+    found: dict[str, float | None] = {}
+    for name, value in values.items():
+        found[f"generalisation_gap_{name}"] = float(value.mean() - held_out[name].mean())
+        variance = (value.var() + held_out[name].var()) / count if count > 1 else None
+        error = None if variance is None else math.sqrt(float(variance))
+        found[f"generalisation_gap_{name}_standard_error"] = error
+    return found
