@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import vaezoo
-from vaezoo.build import Ingredients, construct, resolve
+from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.core import noise
 from vaezoo.core.estimate import evaluating, log_likelihood
 from vaezoo.training.train import Settings, epoch_order, make_step

@@ -8,7 +8,7 @@ from scipy.stats import multivariate_normal
 from torch import Tensor
 
 import vaezoo
-from vaezoo.build import build
+from vaezoo.builder import build
 from vaezoo.core.model import LatentModel
 
 

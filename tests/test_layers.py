@@ -15,11 +15,11 @@ SLOTS = ("encoders", "posteriors", "priors", "decoders", "likelihoods", "objecti
 LAYERS: tuple[tuple[set[str], ...], ...] = (
     ({"core", "registry", ""},),  # "" is vaezoo/__init__.py: its lazy names are followed to where they live
     (*({slot} for slot in SLOTS), {"datasets"}),
-    ({"variants"}, {"build"}),
+    ({"variants"}, {"builder"}),
     ({"training"}, {"metrics"}),
     ({"runner"},),
     ({"reports"}, {"conformance"}),
-    ({"cli", "api", "progress"},),
+    ({"cli", "api", "display", "progress", "scaffold"},),
 )
 """From below: each layer's groups. A module imports its own group and whatever lies in a lower layer."""
 PLACE = {
@@ -103,21 +103,21 @@ def test_every_module_is_looked_at():
     known, lazy = modules(HOUSE), lazy_names(HOUSE)
     taken = {other for name, path in known.items() for _, other in imports(name, path, known, lazy)}
     assert {"core.contracts", "core.gaussian", "runner.store", "reports.tables", "registry"} <= taken
-    assert lazy["build"] == "build.build"
+    assert lazy["build"] == "builder.build"
     assert len(known) > 60
 
 
 @pytest.mark.parametrize(
     ("file", "source", "said"),
     [
-        ("core/model.py", "import vaezoo.build", "core/model.py:1 climbs to build"),
+        ("core/model.py", "import vaezoo.builder", "core/model.py:1 climbs to builder"),
         (
             "core/model.py",
             "def f():\n    from vaezoo.runner.store import Store",
             "core/model.py:2 climbs to runner.store",
         ),
-        ("core/model.py", "from vaezoo import build", "core/model.py:1 climbs to build"),
-        ("core/model.py", "from .. import build", "core/model.py:1 climbs to build"),
+        ("core/model.py", "from vaezoo import builder", "core/model.py:1 climbs to builder"),
+        ("core/model.py", "from .. import builder", "core/model.py:1 climbs to builder"),
         ("core/model.py", "from ..runner import store", "core/model.py:1 climbs to runner.store"),
         (
             "priors/flow.py",
@@ -130,7 +130,7 @@ def test_every_module_is_looked_at():
             "priors/flow.py:1 goes sideways to posteriors.gaussian",
         ),
         ("priors/flow.py", "from vaezoo.datasets import load_dataset", "priors/flow.py:1 goes sideways to datasets"),
-        ("priors/flow.py", "import vaezoo\nvaezoo.build()", "priors/flow.py:2 climbs to build.build"),
+        ("priors/flow.py", "import vaezoo\nvaezoo.build()", "priors/flow.py:2 climbs to builder.build"),
         ("priors/flow.py", "from vaezoo import run", "priors/flow.py:1 climbs to api.run"),
         ("metrics/fid.py", "from vaezoo.training import train", "metrics/fid.py:1 goes sideways to training"),
         ("runner/store.py", "from vaezoo.reports.tables import tables", "runner/store.py:1 climbs to reports.tables"),
@@ -145,8 +145,8 @@ def test_every_module_is_looked_at():
 def test_the_checker_can_fail(tmp_path, file, source, said):
     house = {
         "__init__.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n"
-        "    from vaezoo.api import run\n    from vaezoo.build import build\n",
-        **{f"{name}.py": "" for name in ("registry", "build", "cli", "api")},
+        "    from vaezoo.api import run\n    from vaezoo.builder import build\n",
+        **{f"{name}.py": "" for name in ("registry", "builder", "cli", "api")},
         **{
             f"{folder}/__init__.py": "" for folder in ("core", "priors", "posteriors", "datasets", "training", "runner")
         },

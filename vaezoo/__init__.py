@@ -11,7 +11,7 @@ from vaezoo.registry import Variant, names, register
 
 if TYPE_CHECKING:
     from vaezoo.api import load_model, run
-    from vaezoo.build import build
+    from vaezoo.builder import build
     from vaezoo.core import bounds, noise
     from vaezoo.core.contracts import Decoder, Encoder, Likelihood, Objective, Posterior, Prior
     from vaezoo.core.data import Dataset, DataSpec
@@ -32,7 +32,7 @@ _PLACES = {
     "core.gaussian": ("DiagonalGaussian",),
     "core.model": ("LatentModel",),
     "datasets": ("load_dataset",),
-    "build": ("build",),
+    "builder": ("build",),
     "runner.store": ("read_results",),
     "api": ("run", "load_model"),
 }

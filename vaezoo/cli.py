@@ -3,14 +3,13 @@
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vaezoo.core.errors import VaezooError
-from vaezoo.registry import PARTS, SLOTS, Plugin, Variant, find, register, registry
+from vaezoo.registry import SLOTS, Variant, find, register, registry
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,17 +59,13 @@ def list_command(
     plugin: Plugins = [],
 ) -> None:
     """List what is registered, and what could not be imported."""
-    from rich.table import Table
-    from rich.text import Text
+    from vaezoo.display import registry_table
 
     _load_plugins(plugin)
     slots = SLOTS if slot is None else (slot.removesuffix("s") if slot not in SLOTS else slot,)
     console = _console()
     for name in slots:
-        table = Table(title=name, title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False)
-        for found in registry(name).values():
-            table.add_row(found.name, Text(found.summary), Text(found.paper or "", style="dim"))
-        console.print(table)
+        console.print(registry_table(name))
         console.print()
     for lost in register.unavailable:
         console.print(f"unavailable: {lost.source}: {lost.reason}", markup=False, highlight=False, soft_wrap=True)
@@ -81,42 +76,10 @@ def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A variant, or SLOT/NAME.")], plugin: Plugins = []
 ) -> None:
     """Show a plugin: its paper, its place, its docstring and its hyper-parameters."""
-    import inspect
+    from vaezoo.display import plugin_lines
 
     _load_plugins(plugin)
-    found = find(name)
-    typer.echo(f"{found.slot}/{found.name}    {found.place}")
-    if found.paper:
-        typer.echo(found.paper)
-    if isinstance(found.target, Variant):
-        typer.echo(f"\n{found.target.about}\n" if found.target.about else "")
-        _show_slots(found.target)
-        return
-    text = inspect.getdoc(found.target)
-    typer.echo(f"\n{text}\n" if text else "")
-    if found.asks:
-        typer.echo(f"asks for: {', '.join(found.asks)}")
-    _show_hyperparameters(found)
-
-
-def _show_slots(variant: Variant) -> None:
-    for slot in PARTS:
-        choice = getattr(variant, slot)
-        name, values = (choice, {}) if isinstance(choice, str) else choice
-        typer.echo(f"{slot:11s} {name}")
-        if slot == "likelihood" and name == "auto":
-            typer.echo("              the natural likelihood of the data set's measure")
-            continue
-        _show_hyperparameters(registry(slot)[name], values, indent="              ")
-
-
-def _show_hyperparameters(plugin: Plugin, values: Any = None, indent: str = "") -> None:
-    for name, parameter in plugin.hyperparameters.items():
-        kind = parameter.annotation
-        text = kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind)
-        default = (values or {}).get(name, parameter.default)
-        shown = "needed" if default is Parameter.empty else repr(default)
-        typer.echo(f"{indent}{name}: {text} = {shown}")
+    typer.echo("\n".join(plugin_lines(find(name))))
 
 
 @app.command()
@@ -211,6 +174,7 @@ def _words() -> str:
 
 def _carry_out(made: Any, device: str, out: Path | None, jobs: int | None, again: str) -> None:
     from vaezoo.api import execute
+    from vaezoo.display import best_lines
     from vaezoo.progress import Live
     from vaezoo.runner.store import read_results
 
@@ -231,7 +195,8 @@ def _carry_out(made: Any, device: str, out: Path | None, jobs: int | None, again
     for failure in report.failures:
         log = f"; log: {report.folder / failure['log']}" if failure["log"] else ""
         typer.echo(f"{failure['status']}: {failure['title']}: {failure['reason']}{log}")
-    _print_best(frame)
+    for line in best_lines(frame):
+        typer.echo(line)
     typer.echo(f"tables: {report.folder / 'tables'}")
     if report.failures:
         typer.echo(f"try the failures again: {again}")
@@ -246,35 +211,12 @@ def _print_tables(console: "Console", frame: "pd.DataFrame") -> None:
         console.print()
 
 
-def _print_best(frame: "pd.DataFrame") -> None:
-    from vaezoo.reports.tables import tables
-
-    for table in tables(frame):
-        for row in table.rows:
-            if "iwll" in row.bold:
-                best = row.cells["iwll"]
-                span = f" ({best.low:.2f} to {best.high:.2f})" if best.count > 1 else ""
-                typer.echo(f"best on {table.dataset}: {row.label}, iwll {best.mean:.2f} nats{span}")
-
-
 @app.command()
 def status(folder: Folder) -> None:
     """Show how far a run is: cells by status, what is running now, each failure with its log."""
-    from vaezoo.progress import running_now
-    from vaezoo.runner.store import Store, read_results
+    from vaezoo.display import status_lines
 
-    frame = read_results(folder)
-    store, counts = Store(folder), frame["status"].value_counts()
-    typer.echo(f"{frame.attrs['name']}: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
-    for said in running_now(folder):
-        typer.echo(
-            f"running: {said['stem']}: epoch {said['epoch']}/{said['epochs']}, objective {said['objective']:.2f}"
-        )
-    for cell, row in zip(store.plan()["cells"], frame.itertuples(), strict=True):
-        if row.status not in ("ok", "missing"):
-            record = store.record("cells", cell["stem"]) or {}
-            log = f"; log: {folder / record['log']}" if record.get("log") else ""
-            typer.echo(f"{row.status}: {row.label} on {row.dataset}, seed {row.seed}: {row.reason}{log}")
+    typer.echo("\n".join(status_lines(folder)))
 
 
 @app.command("tables")
@@ -299,26 +241,20 @@ def check(
     quick: Annotated[bool, typer.Option("--quick", help="A quarter of the samples.")] = False,
     plugin: Plugins = [],
 ) -> None:
-    """Prove plugins: that densities are normalised, samples agree with them, gradients are what they claim, and more."""
-    from rich.table import Table
-    from rich.text import Text
-
+    """Prove plugins: densities normalised, samples as they say, gradients as claimed, and more."""
     from vaezoo.conformance.check import check as examine
     from vaezoo.conformance.check import plugins_named
     from vaezoo.conformance.proof import FAIL, NOT_RUN, PASS
+    from vaezoo.display import findings_table
 
     _load_plugins(plugin)
     plugins = [found for name in names for found in plugins_named(name)]
-    console, counts, colours = _console(), Counter[str](), {PASS: "green", FAIL: "bold red", NOT_RUN: "yellow"}
+    console, counts = _console(), Counter[str]()
     for found in plugins:
-        table = Table(title=f"{found.slot}/{found.name}", title_justify="left", title_style="bold", box=None)
-        for heading in ("proof", "verdict", "figure", "detail"):
-            table.add_column(heading, justify="left", no_wrap=heading != "detail")
         with console.status(f"proving {found.slot}/{found.name}"):
-            for row in examine(found, quick=quick):
-                counts[row.verdict] += 1
-                table.add_row(row.proof, Text(row.verdict, style=colours[row.verdict]), row.figure, Text(row.detail))
-        console.print(table)
+            findings = list(examine(found, quick=quick))
+        counts.update(row.verdict for row in findings)
+        console.print(findings_table(found, findings))
         console.print()
     typer.echo(f"{counts[PASS]} passed, {counts[FAIL]} failed, {counts[NOT_RUN]} not run")
     if counts[FAIL]:
@@ -326,30 +262,28 @@ def check(
 
 
 @app.command()
+def new(
+    slot: Annotated[str, typer.Argument(metavar="SLOT", help=f"One of {', '.join(SLOTS)}; or `package`.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case with hyphens.")],
+    out: Annotated[Path | None, typer.Option(help="The file, or a package's folder.")] = None,
+) -> None:
+    """Write a plugin file that passes `vaezoo check` as it stands, or an installable package with one and its test."""
+    from vaezoo.scaffold import PACKAGE, new_package, new_plugin
+
+    if slot == PACKAGE:
+        folder = new_package(name, out)
+        typer.echo(f"wrote {folder}; now: pip install -e {folder} && vaezoo check {name}")
+    else:
+        path = new_plugin(slot, name, out)
+        typer.echo(f"wrote {path}; now: vaezoo check {path}")
+
+
+@app.command()
 def env(data_root: DataRoot = None) -> None:
     """Show the versions, the devices and where data are looked for: what to put into a bug report."""
-    import platform
-    from importlib.metadata import PackageNotFoundError, version
+    from vaezoo.display import environment_lines
 
-    import torch
-
-    from vaezoo.datasets import data_root as place
-    from vaezoo.runner.device import cores, describe, memory
-
-    for package in ("vaezoo", "torch", "torchvision", "numpy", "pandas", "scipy", "pydantic", "pebble"):
-        try:
-            typer.echo(f"{package:12s} {torch.__version__ if package == 'torch' else version(package)}")
-        except PackageNotFoundError:
-            typer.echo(f"{package:12s} not installed")
-    typer.echo(f"{'python':12s} {platform.python_version()} on {platform.platform()}")
-    devices = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
-    for device in devices:
-        size = memory(device)
-        typer.echo(
-            f"{device:12s} {describe(device)}, {(size or 0) / 2**30:.0f} GiB"
-            + (f", {cores()} cores" if device == "cpu" else "")
-        )
-    typer.echo(f"{'data':12s} {place(data_root)}")
+    typer.echo("\n".join(environment_lines(data_root)))
     _warn_unavailable()
 
 

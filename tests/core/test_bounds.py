@@ -8,7 +8,7 @@ from scipy.stats import multivariate_normal
 
 import vaezoo
 from vaezoo import bounds, noise
-from vaezoo.build import build
+from vaezoo.builder import build
 from vaezoo.core.draws import Batch
 
 D, Z, S = 5, 2, 0.6

@@ -8,7 +8,7 @@ import torch
 
 import vaezoo
 from vaezoo import VaezooError
-from vaezoo.build import build
+from vaezoo.builder import build
 from vaezoo.core import estimate
 from vaezoo.core.estimate import evaluating, log_likelihood
 

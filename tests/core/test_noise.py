@@ -8,7 +8,7 @@ from scipy import stats
 
 import vaezoo
 from vaezoo import noise
-from vaezoo.build import build
+from vaezoo.builder import build
 
 N = 400_000
 

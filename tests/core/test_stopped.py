@@ -7,7 +7,7 @@ import torch
 
 import vaezoo
 from vaezoo import Skip, noise
-from vaezoo.build import build
+from vaezoo.builder import build
 
 
 def images(shape=(1, 8, 8), n=12):

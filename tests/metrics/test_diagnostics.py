@@ -7,7 +7,7 @@ import torch
 from linear_model import linear_model
 
 import vaezoo
-from vaezoo.build import build
+from vaezoo.builder import build
 from vaezoo.core import noise
 from vaezoo.core.estimate import log_likelihood
 from vaezoo.core.evaluation import Evaluation

@@ -7,7 +7,7 @@ import torch
 
 import vaezoo
 from vaezoo import Skip, bounds, noise
-from vaezoo.build import Ingredients, build, construct, resolve
+from vaezoo.builder import Ingredients, build, construct, resolve
 
 BINARY = torch.rand(40, 1, 3, 3, generator=torch.Generator().manual_seed(0)).round()
 

@@ -7,7 +7,7 @@ import torch
 
 import vaezoo
 from vaezoo import DataSpec, Skip, Variant, noise
-from vaezoo.build import Ingredients, construct, resolve
+from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.registry import PARTS, registry
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]

@@ -9,7 +9,7 @@ from scipy import stats
 
 import vaezoo
 from vaezoo import DiagonalGaussian, Variant, noise
-from vaezoo.build import build
+from vaezoo.builder import build
 from vaezoo.core.draws import Batch
 from vaezoo.registry import registry
 

@@ -8,7 +8,7 @@ from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 
 import vaezoo
 from vaezoo import Skip, noise
-from vaezoo.build import Ingredients, construct, resolve
+from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.registry import PARTS, registry
 from vaezoo.training.step import Trainee
 

@@ -4,7 +4,7 @@ import torch
 from torch.distributions import MultivariateNormal
 
 import vaezoo
-from vaezoo.build import Ingredients, construct, resolve
+from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.datasets.linear_gaussian import ppca_optimum
 from vaezoo.training.train import Settings, train
 

@@ -7,7 +7,7 @@ import torch
 
 import vaezoo
 from vaezoo import VaezooError
-from vaezoo.build import Ingredients, construct, resolve
+from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.training.schedules import SCHEDULES, kl_weights, learning_rates
 from vaezoo.training.step import Trainee, TrainingStep
 

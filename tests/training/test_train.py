@@ -9,7 +9,7 @@ from torch import nn
 
 import vaezoo
 from vaezoo import Objective, VaezooError, noise
-from vaezoo.build import Ingredients, construct, resolve
+from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.core.estimate import log_likelihood
 from vaezoo.training import train as training
 from vaezoo.training.step import GROUPS, Trainee, TrainingStep, parameter_groups

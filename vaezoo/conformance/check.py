@@ -12,10 +12,10 @@ from pebble import ProcessExpired, ProcessPool
 
 from vaezoo.conformance.proof import FAIL, NOT_RUN, PASS, PROOFS, Finding, NotRun, Proof, Wrong
 from vaezoo.conformance.subject import Subject
-from vaezoo.core.errors import VaezooError
+from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.registry import GROUP, SLOTS, Plugin, find, register, registry
 
-MODULES = ("modules", "densities", "objectives", "others")
+MODULES = ("modules", "states", "densities", "likelihoods", "objectives", "others")
 TIMEOUT = 120.0
 """Seconds that one proof may take; a plugin that hangs fails it."""
 
@@ -30,12 +30,15 @@ def proofs_of(slot: str) -> list[Proof]:
 def prove(plugin: Plugin, proof: Proof, quick: bool = False) -> Finding:
     """Carry out one proof here. A plugin that raises fails, with what it raised."""
     started = time.perf_counter()
+    subject = Subject(plugin, quick)
     try:
-        verdict, figure, detail = PASS, proof.prove(Subject(plugin, quick)), ""
+        verdict, figure, detail = PASS, proof.prove(subject), ""
     except NotRun as reason:
         verdict, figure, detail = NOT_RUN, "", str(reason)
+    except Skip as reason:
+        verdict, figure, detail = NOT_RUN, "", f"it skips: {reason}"
     except Wrong as wrong:
-        verdict, figure, detail = FAIL, wrong.figure, f"{proof.formula} {wrong.detail}"
+        verdict, figure, detail = FAIL, wrong.figure, f"{proof.formula} {wrong.detail}{subject.where}"
     except Exception as error:  # whatever a stranger's plugin raises is its failure
         verdict, figure = FAIL, "raised"
         detail = f"{proof.formula} It raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"

@@ -2,14 +2,16 @@
 
 import copy
 import math
+from collections.abc import Iterator
+from http.client import HTTPException
 
 import torch
 
-from vaezoo.build import Ingredients, construct, resolve
-from vaezoo.conformance.proof import PROOFS, NotRun, must
+from vaezoo.builder import Ingredients, construct, resolve
+from vaezoo.conformance.proof import PROOFS, NotRun, Wrong, must
 from vaezoo.conformance.subject import Subject
 from vaezoo.core.data import Dataset
-from vaezoo.core.errors import VaezooError
+from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.evaluation import Evaluation
 from vaezoo.core.options import checked_options
 from vaezoo.datasets import data_root, load_dataset
@@ -20,7 +22,19 @@ def _dataset(subject: Subject) -> Dataset:
     try:
         return load_dataset(subject.plugin.name)
     except VaezooError as error:
-        raise NotRun(str(error)) from None
+        if isinstance(error, Skip) or any(isinstance(cause, ABSENT) for cause in _causes(error)):
+            raise NotRun(str(error)) from None
+        raise Wrong("refused", str(error)) from None
+
+
+ABSENT = (OSError, RuntimeError, HTTPException, EOFError)
+"""What is behind a dataset's error where its files are not there and cannot be fetched."""
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 @PROOFS.add("the same twice", "dataset")
@@ -62,7 +76,7 @@ def finite_and_repeatable(subject: Subject) -> str:
     """It gives a dict of numbers (or None), the same twice, on a small model, and leaves the model as it was."""
     dataset = load_dataset("digits-binary")
     model = Subject(registry("variant")["vae"]).build()[0]
-    before = copy.deepcopy(model.state_dict())
+    before, mode = copy.deepcopy(model.state_dict()), model.training
     options = checked_options(subject.plugin, {})
     for name, small in (("count", 8), ("chains", 2), ("temperatures", 5), ("steps", 5)):
         if name in options:
@@ -71,9 +85,20 @@ def finite_and_repeatable(subject: Subject) -> str:
     for _ in range(2):
         context = Evaluation(5, 0, dataset, torch.arange(20))
         found.append(subject.plugin.target(model, dataset.test.x[:20], context, **options))
+    must(
+        set(found[0]) == set(found[1]),
+        "columns",
+        f"its columns are {sorted(found[0])} the first time and {sorted(found[1])} the second",
+    )
     for column, value in found[0].items():
         good = value is None or (isinstance(value, int | float) and math.isfinite(value))
         must(good, str(value), f"{column} must be a finite number or None, got {value!r}")
         must(found[1][column] == value, column, f"{column} is {value} the first time and {found[1][column]} the second")
     same = all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-    return must(same, f"{len(found[0])} columns", "it changed the model's weights")
+    must(same, "weights", "it changed the model's weights")
+    must(
+        model.training == mode,
+        "mode",
+        "it left the model in another mode, train or eval",
+    )
+    return f"{len(found[0])} columns"

@@ -91,17 +91,20 @@ def close_to(found: float, expected: float, tolerance: float, what: str) -> str:
 
 
 ERRORS = 5.0
-"""Standard errors that a mean may be off: a right plugin fails once in 1.7 million (normal), the false-alarm rate of
-each proof.
+"""Standard errors that a mean may be off: a right plugin fails once in 1.7 million for each mean that is normal, and
+once in 80,000 where the error is that of 40 numbers (Student's t): under once in 10,000 for each proof, of 6 means or
+fewer.
 """
 
 
 def within_errors(found: float, expected: float, error: float, what: str, floor: float = 1e-6) -> str:
     """The figure, in standard errors, where found is within ERRORS of what was expected; Wrong where it is not."""
     off = abs(found - expected)
-    size = off / error if error > 0 else 0.0 if off <= floor else float("inf")
+    beyond = off - floor if not off <= floor else 0.0
+    size = beyond / error if error > 0 else 0.0 if beyond == 0 else float("inf")
+    said = f"{size:.1f}" if size < 1e4 else f"{size:.1g}"
     return must(
         off <= ERRORS * error + floor,
-        f"{size:.1f} s.e.",
-        f"{what}: expected {expected:.5g}, found {found:.5g} +- {error:.2g}, which is {size:.1f} standard errors off",
+        f"{said} s.e.",
+        f"{what}: expected {expected:.5g}, found {found:.5g} +- {error:.2g}, which is {said} standard errors off",
     )

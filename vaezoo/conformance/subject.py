@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from vaezoo.build import Ingredients, construct, resolve
+from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.conformance.proof import NotRun
 from vaezoo.core import noise
 from vaezoo.core.contracts import Objective
 from vaezoo.core.data import DataSpec
 from vaezoo.core.draws import Batch
-from vaezoo.core.errors import Skip
+from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.model import LatentModel
 from vaezoo.registry import PARTS, Plugin, Variant, registry
 
@@ -24,11 +25,15 @@ SHAPES: tuple[tuple[int, ...], ...] = ((1, 8, 8), (6,), (3, 32, 32), (1, 28, 28)
 """Tried in turn, until one is not skipped."""
 TRAIN_SIZE = 600
 LEVELS = 5
+BOUNDED = 256
+"""Levels of continuous images in [0, 1): for a plugin that skips those on the whole line."""
 
 
-def spec_of(measure: str, shape: tuple[int, ...]) -> DataSpec:
-    """A spec of a measure, in few levels."""
-    return DataSpec(shape, measure, LEVELS if measure == "discrete" else None)
+def specs_of(measure: str, shape: tuple[int, ...]) -> list[DataSpec]:
+    """Specs of a measure, in few levels, to be tried in turn."""
+    if measure == "continuous":
+        return [DataSpec(shape, measure), DataSpec(shape, measure, BOUNDED)]
+    return [DataSpec(shape, measure, LEVELS if measure == "discrete" else None)]
 
 
 def images(spec: DataSpec, count: int, seed: int = 0) -> Tensor:
@@ -40,8 +45,21 @@ def images(spec: DataSpec, count: int, seed: int = 0) -> Tensor:
     if spec.measure == "discrete":
         return (uniform * LEVELS).floor().clamp(max=LEVELS - 1) / (LEVELS - 1)
     if spec.measure == "counts":
-        return (uniform * 10).floor()
-    return torch.randn(count, *spec.shape, generator=generator)
+        return (uniform * 5).floor()
+    return uniform if spec.levels else torch.randn(count, *spec.shape, generator=generator)
+
+
+@torch.no_grad()
+def jitter(module: nn.Module, seed: int) -> None:
+    """Move every parameter off its start: at zeros and ones a variance equals its root, a flow is the identity, and a
+    wrong formula looks right.
+    """
+    generator = torch.Generator().manual_seed(noise.derive(seed, "jitter"))
+    for parameter in module.parameters():
+        if parameter.is_floating_point() and parameter.numel():
+            fan_in = parameter.numel() // parameter.shape[0] if parameter.ndim > 1 else 4
+            step = torch.randn(parameter.shape, generator=generator).to(parameter)
+            parameter.add_(step, alpha=0.4 / math.sqrt(fan_in))
 
 
 @dataclass
@@ -50,19 +68,37 @@ class Subject:
 
     plugin: Plugin
     quick: bool = False
+    measure: str = ""
     _shape: tuple[int, ...] | None = field(default=None, repr=False)
+    _around: Variant | None = field(default=None, repr=False)
+    _options: dict[str, float] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.measure = self.measure or self.measures[0]
 
     @property
-    def measure(self) -> str:
-        """The first measure that the plugin, or its variant's likelihood, scores; binary where it does not say."""
+    def measures(self) -> tuple[str, ...]:
+        """The measures that the plugin, or its variant's likelihood, scores; binary where it does not say."""
         target = self.plugin.target
         if self.plugin.slot == "likelihood":
-            return str(target.measures[0])
+            return tuple(target.measures)
         if isinstance(target, Variant):
             name = target.likelihood if isinstance(target.likelihood, str) else target.likelihood[0]
             if name != "auto":
-                return str(registry("likelihood")[name].target.measures[0])
-        return "binary"
+                return tuple(registry("likelihood")[name].target.measures)
+        return ("binary",)
+
+    def each_measure(self) -> Iterator[Subject]:
+        """This subject on every measure that it scores."""
+        for measure in self.measures:
+            yield Subject(self.plugin, self.quick, measure)
+
+    @property
+    def where(self) -> str:
+        """What a failure says of the hyper-parameters that were not the defaults."""
+        if not self._options:
+            return ""
+        return f" (with {', '.join(f'{name}={value:g}' for name, value in self._options.items())})"
 
     def count(self, samples: int) -> int:
         """So many samples, a quarter of them in quick mode."""
@@ -75,35 +111,98 @@ class Subject:
         shape: tuple[int, ...] | None = None,
         seed: int = 0,
         double: bool = False,
+        altered: bool = False,
         overrides: dict[str, Any] | None = None,
     ) -> tuple[LatentModel, Objective]:
-        """A small model with the plugin in its slot and plain parts around it."""
+        """A small model with the plugin in its slot and plain parts around it, its parameters off their start.
+
+        altered: with other hyper-parameters than the defaults, at which a missing factor may be 1.
+        """
+        options = self._altered_options() if altered else {}
         for candidate in (shape,) if shape else (self._shape,) if self._shape else SHAPES:
-            try:
-                assert candidate is not None
-                made = self.build_on(spec_of(self.measure, candidate), latent, seed, overrides or {})
-            except Skip as reason:
-                last = reason
-                continue
-            self._shape = self._shape or candidate
-            return (made[0].double(), made[1].double()) if double else made
+            assert candidate is not None
+            for spec in specs_of(self.measure, candidate):
+                try:
+                    made = self.build_on(spec, latent, seed, overrides or {}, options)
+                except Skip as reason:
+                    last = reason
+                    continue
+                self._shape = self._shape or candidate
+                for part in made:
+                    jitter(part, seed)
+                return (made[0].double(), made[1].double()) if double else made
         raise NotRun(f"it skips: {last}")
 
     def build_on(
-        self, spec: DataSpec, latent: int, seed: int, overrides: dict[str, Any]
+        self,
+        spec: DataSpec,
+        latent: int,
+        seed: int,
+        overrides: dict[str, Any],
+        options: dict[str, float] | None = None,
     ) -> tuple[LatentModel, Objective]:
         """The model on images of this spec; Skip where a part cannot be."""
-        own: dict[str, Any] = {} if self.plugin.slot == "variant" else {self.plugin.slot: (self.plugin.name, {})}
-        variant: str | Variant = self.plugin.target if isinstance(self.plugin.target, Variant) else "vae"
-        slots = resolve(variant, spec, {**{s: (n, {}) for s, n in overrides.items()}, **own})
+        own: dict[str, Any] = {}
+        if self.plugin.slot != "variant":
+            own = {self.plugin.slot: (self.plugin.name, options or {})}
         ingredients = Ingredients(spec, latent, (8,), lambda n: images(spec, min(n, TRAIN_SIZE), seed=1), TRAIN_SIZE)
-        return construct(slots, ingredients, seed=seed)
+
+        def made(around: Variant) -> tuple[LatentModel, Objective]:
+            slots = resolve(around, spec, {**{s: (n, {}) for s, n in overrides.items()}, **own})
+            return construct(slots, ingredients, seed=seed)
+
+        around, found = (self._around, True) if self._around else self._surroundings(made)
+        self._around = around if found else None
+        return made(around)
+
+    def _surroundings(self, made: Any) -> tuple[Variant, bool]:
+        """The variant whose other parts surround it: one of its own module that names it, else `vae`, else any that
+        names it; the first in which it can be drawn from, and whether there was one.
+        """
+        if isinstance(self.plugin.target, Variant):
+            return self.plugin.target, True
+        every = list(registry("variant").values())
+        naming = [p for p in every if self.plugin.name in (c := getattr(p.target, self.plugin.slot, ""), c[0])]
+        own = [p.target for p in naming if p.module == self.plugin.module]
+        plain: Variant = registry("variant")["vae"].target
+        chosen = [*own, plain, *(p.target for p in naming if p.target not in own)]
+        for around in chosen:
+            try:
+                model, objective = made(around)
+                with torch.no_grad(), keyed(1, model):
+                    objective(model.draw(self.batch(model, 2), objective.importance_samples))
+            except VaezooError:
+                continue
+            except Exception:  # a proof will say so
+                return around, True
+            return around, True
+        return chosen[0], False
+
+    def _altered_options(self) -> dict[str, float]:
+        if self._options is None:
+            self._options = {}
+            for name, parameter in self.plugin.hyperparameters.items():
+                if type(parameter.default) is float:
+                    value = 0.7 * parameter.default or 0.3
+                    if self._takes({**self._options, name: value}):
+                        self._options[name] = value
+        return self._options
+
+    def _takes(self, options: dict[str, float]) -> bool:
+        try:
+            shape = self._shape or SHAPES[0]
+            self.build_on(specs_of(self.measure, shape)[0], 2, 0, {}, options)
+        except Skip:
+            return True
+        except Exception:  # a value that it refuses is not tried
+            return False
+        return True
 
     def batch(self, model: LatentModel, count: int = 3, seed: int = 2) -> Batch:
         """Random images for a model, in its dtype."""
         return model.batch(images(model.spec, count, seed), index=torch.arange(count))
 
-    def part(self, model: LatentModel, objective: Objective) -> torch.nn.Module:
+    def part(self, model: LatentModel, objective: Objective) -> nn.Module:
         """The plugin's own module."""
         names = {"posterior": "posterior_net", "variant": ""}
         slot = self.plugin.slot
@@ -113,10 +212,11 @@ class Subject:
 
 
 @contextmanager
-def keyed(seed: int, model: LatentModel, batch: Batch | None = None) -> Iterator[None]:
+def keyed(seed: int, model: LatentModel, batch: Batch | None = None, first: int = 0) -> Iterator[None]:
     """A stream of noise for a model, keyed by the batch's images."""
     index = batch.index if batch is not None else None
-    with noise.stream(noise.derive(seed, "check"), index=index, device=model.device, dtype=model.dtype):
+    key = noise.derive(seed, "check")
+    with noise.stream(key, index=index, first=first, device=model.device, dtype=model.dtype):
         yield
 
 

@@ -154,7 +154,12 @@ class LatentModel(nn.Module):
 
     @torch.no_grad()
     def simulate(self, z: Latents) -> Tensor:
-        """An image drawn from p(x|z) for each of n latents. A tuple of [n, Z_l] -> [n, *shape]"""
+        """An image drawn from p(x|z) for each of n latents. A tuple of [n, Z_l] -> [n, *shape]
+
+        Raises NotImplementedError where the decoder must be handed x, which a drawn image does not have yet.
+        """
+        if ("x", True) in asked(self.decoder.forward, 1):
+            raise NotImplementedError(f"{_where(self.decoder)} must be handed x: give it a default to sample without")
         return self._decoded(z, self.likelihood.sample)
 
     @torch.no_grad()

@@ -96,7 +96,8 @@ def stream(
 ) -> Iterator[Stream]:
     """Open a stream: inside it `normal` and `uniform` are functions of (key, image, sample, call, position).
 
-    key: a seed or an int64 scalar tensor (its device is then the stream's). index: [B] int64, the images' numbers in
+    key: a seed from `derive`, or an int64 scalar tensor of one (its device is then the stream's); among small raw keys
+    image a of key b would share the numbers of image b of key a. index: [B] int64, the images' numbers in
     their split. first: number of the first sample of a block; drawing samples 0..9 at once or in two blocks gives the
     same numbers.
     """

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 import vaezoo
-from vaezoo.build import Ingredients, Slots, construct
+from vaezoo.builder import Ingredients, Slots, construct
 from vaezoo.core.data import Dataset, DataSpec
 from vaezoo.core.errors import Skip, VaezooError, VaezooWarning
 from vaezoo.core.evaluation import Evaluation

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save
 
-from vaezoo.build import Ingredients, Slots, construct
+from vaezoo.builder import Ingredients, Slots, construct
 from vaezoo.core.data import DataSpec
 from vaezoo.core.errors import VaezooError
 from vaezoo.core.model import LatentModel

@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from vaezoo.build import Ingredients, Slots, rehearse, resolve
+from vaezoo.builder import Ingredients, Slots, rehearse, resolve
 from vaezoo.core.data import Dataset
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.options import checked_options

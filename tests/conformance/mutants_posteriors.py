@@ -1,0 +1,322 @@
+"""Wrong posteriors and encoders, each beside its right twin: NAME is right, NAME-wrong is not."""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import vaezoo
+
+HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+posterior, encoder = vaezoo.register.posterior, vaezoo.register.encoder
+
+
+class Normal:
+    """N(mean, diag(std^2)) written by hand."""
+
+    gaussian = None
+
+    def __init__(self, mean, log_std):
+        self.mean, self.log_std = mean, log_std
+
+    def noise(self, samples):
+        """eps. [K, B, Z]"""
+        return vaezoo.noise.normal(samples, *self.mean.shape)
+
+    def rsample_and_log_prob(self, samples):
+        """z and log q."""
+        eps = self.noise(samples)
+        return (self.mean + self.log_std.exp() * eps,), self.score(eps)
+
+    def score(self, eps):
+        """log q of mean + std eps. [1, K, B]"""
+        return -(0.5 * eps**2 + self.log_std + HALF_LOG_TWO_PI).sum(-1)[None]
+
+    def log_prob(self, z):
+        """log q(z|x)."""
+        return self.score((z[0] - self.mean) * (-self.log_std).exp())
+
+
+class Heads(vaezoo.Posterior):
+    """Two linear heads for a `Normal`."""
+
+    kind = Normal
+
+    def __init__(self, features: tuple[int, ...], latent: int):
+        super().__init__()
+        self.heads = nn.Linear(math.prod(features), 2 * latent)
+
+    def forward(self, features):
+        return self.kind(*self.heads(features.flatten(1)).chunk(2, -1))
+
+
+@posterior("by-hand")
+class ByHand(Heads):
+    """The right twin of many."""
+
+
+@posterior("sign-wrong")
+class SignWrong(Heads):
+    """The sign of log std in log q."""
+
+    class kind(Normal):
+        def score(self, eps):
+            return -(0.5 * eps**2 - self.log_std + HALF_LOG_TWO_PI).sum(-1)[None]
+
+
+@posterior("constant-wrong")
+class ConstantWrong(Heads):
+    """Without -D/2 log 2 pi, in both ways to score."""
+
+    class kind(Normal):
+        def score(self, eps):
+            return -(0.5 * eps**2 + self.log_std).sum(-1)[None]
+
+
+@posterior("variance-wrong")
+class VarianceWrong(Heads):
+    """Sigma for variance where given points are scored."""
+
+    class kind(Normal):
+        def log_prob(self, z):
+            square = (z[0] - self.mean) ** 2
+            return -(0.5 * square * (-self.log_std).exp() + 0.5 * self.log_std + HALF_LOG_TWO_PI).sum(-1)[None]
+
+
+@posterior("one-eps-for-all-samples-wrong")
+class OneEpsSamplesWrong(Heads):
+    """The same eps for all K samples."""
+
+    class kind(Normal):
+        def noise(self, samples):
+            return super().noise(1).expand(samples, *self.mean.shape)
+
+
+@posterior("one-eps-for-all-images-wrong")
+class OneEpsImagesWrong(Heads):
+    """The same eps for all images."""
+
+    class kind(Normal):
+        def noise(self, samples):
+            return vaezoo.noise.normal(samples, 1, self.mean.shape[1]).expand(samples, *self.mean.shape)
+
+
+@posterior("torch-randn-wrong")
+class RandnWrong(Heads):
+    """torch.randn instead of vaezoo.noise."""
+
+    class kind(Normal):
+        def noise(self, samples):
+            return torch.randn(samples, *self.mean.shape).to(self.mean)
+
+
+@posterior("own-generator-wrong")
+class OwnGeneratorWrong(Heads):
+    """A generator of its own, begun anew each time: the same noise at every step."""
+
+    class kind(Normal):
+        def noise(self, samples):
+            generator = torch.Generator().manual_seed(0)
+            shape = (samples, *self.mean.shape)
+            return torch.randn(shape, generator=generator, dtype=self.mean.dtype)
+
+
+@posterior("shape-wrong")
+class ShapeWrong(Heads):
+    """log q without its axis of groups."""
+
+    class kind(Normal):
+        def score(self, eps):
+            return super().score(eps)[0]
+
+
+class Affine:
+    """A flow's samples z = eps + u h(w.eps + b) (planar), which cannot score given points."""
+
+    gaussian, sign, share, u_share = None, 1.0, 1.0, 1.0
+
+    def __init__(self, mean, log_std, u, w, b):
+        self.mean, self.log_std, self.u, self.w, self.b = mean, log_std, u, w, b
+
+    def rsample_and_log_prob(self, samples):
+        """z and log q."""
+        eps = vaezoo.noise.normal(samples, *self.mean.shape)
+        start = self.mean + self.log_std.exp() * eps
+        inner = (self.w * self.u).sum(-1, keepdim=True)
+        u = self.u + (F.softplus(inner) - 1 - inner) * self.w / (self.w**2).sum(-1, keepdim=True)
+        h = torch.tanh((start * self.w).sum(-1, keepdim=True) + self.b)
+        log_det = (1 + (1 - h[..., 0] ** 2) * (self.w * u).sum(-1)).log()
+        log_q = -(0.5 * eps**2 + self.log_std + HALF_LOG_TWO_PI).sum(-1)
+        return (start + u * h,), (log_q - self.sign * self.share * log_det)[None]
+
+    def log_prob(self, z):
+        """Not to be had."""
+        return None
+
+
+@posterior("planar")
+class Planar(vaezoo.Posterior):
+    """One planar flow, at the identity to begin with."""
+
+    kind = Affine
+
+    def __init__(self, features: tuple[int, ...], latent: int):
+        super().__init__()
+        self.latent = latent
+        self.heads = nn.Linear(math.prod(features), 2 * latent)
+        self.flow = nn.Linear(math.prod(features), 2 * latent + 1)
+        nn.init.zeros_(self.flow.weight)
+        with torch.no_grad():
+            self.flow.bias.copy_(torch.ones(2 * latent + 1))
+
+    def forward(self, features):
+        mean, log_std = self.heads(features.flatten(1)).chunk(2, -1)
+        u, w, b = self.flow(features.flatten(1)).split([self.latent, self.latent, 1], -1)
+        return self.kind(mean, log_std, 2 * u, 2 * w, b)
+
+
+@posterior("planar-sign-wrong")
+class PlanarSignWrong(Planar):
+    """The sign of the log-determinant."""
+
+    class kind(Affine):
+        sign = -1.0
+
+
+@posterior("planar-missing-wrong")
+class PlanarMissingWrong(Planar):
+    """Without the log-determinant."""
+
+    class kind(Affine):
+        share = 0.0
+
+
+@posterior("planar-tenth-wrong")
+class PlanarTenthWrong(Planar):
+    """A log-determinant that is a tenth off."""
+
+    class kind(Affine):
+        share = 0.9
+
+
+class Ladder:
+    """q(z1|x) q(z2|z1, x): two groups, L = 2."""
+
+    gaussian, share = None, 1.0
+
+    def __init__(self, top, net, features):
+        self.top, self.net, self.features = top, net, features
+
+    def below(self, top):
+        """q(z2|z1, x) of given z1 [K, B, Z]."""
+        features = self.features.expand(top.shape[0], *self.features.shape)
+        mean, log_std = self.net(torch.cat([features, top], -1)).chunk(2, -1)
+        return vaezoo.DiagonalGaussian(mean, log_std)
+
+    def rsample_and_log_prob(self, samples):
+        """z and log q of both."""
+        (top,), first = self.top.rsample_and_log_prob(samples)
+        q = self.below(top)
+        eps = vaezoo.noise.normal(*q.mean.shape)
+        low = q.mean + q.std * eps
+        second = -(0.5 * eps**2 + self.share * q.log_std + HALF_LOG_TWO_PI).sum(-1)
+        return (top, low), torch.cat([first, second[None]])
+
+    def log_prob(self, z):
+        """Of given points."""
+        return torch.cat([self.top.log_prob(z[:1]), self.below(z[0]).log_density(z[1])[None]])
+
+
+@posterior("ladder")
+class LadderHeads(vaezoo.Posterior):
+    """A hierarchical posterior."""
+
+    kind = Ladder
+
+    def __init__(self, features: tuple[int, ...], latent: int):
+        super().__init__()
+        size = math.prod(features)
+        self.heads, self.below = nn.Linear(size, 2 * latent), nn.Linear(size + latent, 2 * latent)
+
+    def forward(self, features):
+        flat = features.flatten(1)
+        return self.kind(vaezoo.DiagonalGaussian(*self.heads(flat).chunk(2, -1)), self.below, flat)
+
+
+@posterior("ladder-wrong")
+class LadderWrong(LadderHeads):
+    """The lower group's log std is dropped."""
+
+    class kind(Ladder):
+        share = 0.0
+
+
+@vaezoo.register.prior("ladder")
+class LadderPrior(vaezoo.Prior):
+    """p(z1) p(z2|z1), with z2 about z1."""
+
+    share = 1.0
+
+    def __init__(self, latent: int):
+        super().__init__()
+        self.latent, self.log_std = latent, nn.Parameter(torch.zeros(latent))
+
+    def log_prob(self, z):
+        top = vaezoo.DiagonalGaussian(torch.zeros_like(z[0]), torch.zeros_like(z[0])).log_density(z[0])
+        low = vaezoo.DiagonalGaussian(self.share * z[0], self.log_std).log_density(z[1])
+        return torch.stack([top, low])
+
+    def sample(self, n):
+        top = vaezoo.noise.normal(n, self.latent)
+        return top, vaezoo.DiagonalGaussian(top, self.log_std).rsample(1)[0]
+
+
+@vaezoo.register.prior("ladder-wrong")
+class LadderPriorWrong(LadderPrior):
+    """Its samples hang together, its density says they do not."""
+
+    share = 0.0
+
+
+for name in ("ladder", "ladder-wrong"):
+    vaezoo.register.variant(vaezoo.Variant(f"{name}-posterior", posterior=name, prior="ladder"))
+vaezoo.register.variant(vaezoo.Variant("ladder-prior", posterior="ladder", prior="ladder-wrong"))
+
+
+@encoder("dense")
+class Dense(vaezoo.Encoder):
+    """One layer."""
+
+    def __init__(self, spec: vaezoo.DataSpec):
+        super().__init__()
+        self.net, self.features = nn.Linear(spec.dimensions, 8), (8,)
+        self.norm = nn.LayerNorm(8)
+
+    def forward(self, x):
+        return self.norm(self.net(x.flatten(1))).relu()
+
+
+@encoder("batch-norm-wrong")
+class BatchNormWrong(Dense):
+    """Statistics of the batch, in train mode."""
+
+    def __init__(self, spec: vaezoo.DataSpec):
+        super().__init__(spec)
+        self.norm = nn.BatchNorm1d(8)
+
+
+@encoder("batch-mean-wrong")
+class BatchMeanWrong(Dense):
+    """Subtracts the mean of the batch, in eval mode only."""
+
+    def forward(self, x):
+        return super().forward(x) if self.training else super().forward(x - x.mean(0))
+
+
+@encoder("features-wrong")
+class FeaturesWrong(Dense):
+    """Says features [8] and gives [1, 8]."""
+
+    def forward(self, x):
+        return super().forward(x)[:, None]

@@ -1,0 +1,173 @@
+"""Wrong plugins, each with the proof that rejects it by its figure; their right twins pass every proof."""
+
+from pathlib import Path
+
+import pytest
+
+from vaezoo.conformance.check import proofs_of, prove
+from vaezoo.conformance.proof import FAIL, NOT_RUN, PASS
+from vaezoo.registry import SLOTS, register, registry
+
+HERE = Path(__file__).parent
+
+MUTANTS = {
+    "prior/constant-wrong": "density integrates to 1",
+    "prior/mixture-weights-wrong": "density integrates to 1",
+    "prior/mixture-axis-wrong": "samples as density",
+    "prior/variance-wrong": "samples as density",
+    "prior/cauchy-wrong": "density integrates to 1",
+    "prior/box-wrong": "density integrates to 1",
+    "prior/scale-wrong": "samples as density",
+    "prior/sharing-wrong": "samples as density",
+    "prior/ladder-wrong": "samples as density",
+    "prior/kl-half-wrong": "closed-form KL",
+    "prior/kl-mean-wrong": "closed-form KL",
+    "prior/kl-swapped-wrong": "closed-form KL",
+    "prior/kl-shape-wrong": "shapes",
+    "prior/shape-wrong": "shapes",
+    "prior/precision-wrong": "float64",
+    "prior/precision-kept-wrong": "float64",
+    "prior/generator-wrong": "seeds",
+    "prior/kept-wrong": "save and load",
+    "prior/kept-apart-wrong": "save and load",
+    "prior/running-wrong": "seeds",
+    "prior/listed-wrong": "nothing hidden",
+    "prior/detached-wrong": "gradients",
+    "prior/encoding-wrong": "save and load",
+    "posterior/sign-wrong": "log-determinant",
+    "posterior/constant-wrong": "posterior on a grid",
+    "posterior/variance-wrong": "scores its own samples",
+    "posterior/one-eps-for-all-samples-wrong": "samples independent",
+    "posterior/one-eps-for-all-images-wrong": "samples independent",
+    "posterior/torch-randn-wrong": "seeds",
+    "posterior/own-generator-wrong": "seeds",
+    "posterior/shape-wrong": "shapes",
+    "posterior/planar-sign-wrong": "log-determinant",
+    "posterior/planar-missing-wrong": "E[h/q] = 1",
+    "posterior/planar-tenth-wrong": "E[h/q] = 1",
+    "posterior/ladder-wrong": "log-determinant",
+    "encoder/batch-norm-wrong": "images alone",
+    "encoder/batch-mean-wrong": "images alone",
+    "encoder/features-wrong": "shapes",
+    "decoder/causal-wrong": "decoder normalised",
+    "decoder/layers-closure-wrong": "mapped over seeds",
+    "decoder/layers-shape-wrong": "shapes",
+    "decoder/layers-coupled-wrong": "images alone",
+    "decoder/layers-memory-wrong": "seeds",
+    "likelihood/coin-clamped-wrong": "extremes",
+    "likelihood/coin-logs-wrong": "extremes",
+    "likelihood/coin-padded-wrong": "sums to 1",
+    "likelihood/bell-optimal-wrong": "images alone",
+    "likelihood/bell-sample-wrong": "samples as density",
+    "likelihood/bell-mean-wrong": "mean as density",
+    "likelihood/several-wrong": "sums to 1",
+    "likelihood/bins-wrong": "sums to 1",
+    "likelihood/arrivals-wrong": "sums to 1",
+    "likelihood/arrivals-mean-wrong": "mean as density",
+    "likelihood/arrivals-sample-wrong": "samples as density",
+    "likelihood/unit-interval-wrong": "sums to 1",
+    "objective/many-wrong": "below log p(x)",
+    "objective/entropy-wrong": "value as claimed",
+    "objective/sign-wrong": "value as claimed",
+    "objective/swapped-wrong": "value as claimed",
+    "objective/groups-wrong": "value as claimed",
+    "objective/coupled-wrong": "uncoupled",
+    "objective/coupled-scalar-wrong": "uncoupled",
+    "objective/scalar-wrong": "uncoupled",
+    "objective/surrogate-wrong": "gradient as claimed",
+    "objective/landing-wrong": "gradient as claimed",
+    "objective/shape-wrong": "shapes",
+    "objective/infinite-gradient-wrong": "gradients",
+    "variant/whole-wrong": "closed-form KL",
+    "dataset/unsteady-wrong": "the same twice",
+    "dataset/values-wrong": "the same twice",
+    "dataset/known-wrong": "true likelihood",
+    "dataset/vast-wrong": "a model can be built",
+    "metric/weights-wrong": "finite and repeatable",
+    "metric/mode-wrong": "finite and repeatable",
+    "metric/random-wrong": "finite and repeatable",
+    "metric/nan-wrong": "finite and repeatable",
+    "metric/columns-wrong": "finite and repeatable",
+}
+"""Each wrong plugin, and the proof that must reject it."""
+
+UNABLE = {
+    "closed-form KL": "it has none",
+    "scores its own samples": "only its own",
+    "posterior on a grid": "only its own",
+    "decoder normalised": "does not ask for x",
+    "samples as density": "it has no sample",
+    "uncoupled": "it declares",
+    "value as claimed": ("it makes no claim", "it declares surrogate"),
+    "gradient as claimed": "it makes no claim",
+    "below log p(x)": "it does not declare",
+    "true likelihood": "is not known",
+}
+"""Why a right twin's proof may not run."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def mutants():
+    """The mutants' files, registered while these tests run."""
+    for slot in SLOTS:
+        len(registry(slot))
+    kept = {slot: dict(registry(slot)._plugins) for slot in SLOTS}
+    files, unavailable = dict(register.files), list(register.unavailable)
+    for path in sorted(HERE.glob("mutants_*.py")):
+        register.load_file(path)
+    assert register.unavailable == unavailable
+    yield
+    register.files = files
+    for slot in SLOTS:
+        registry(slot)._plugins = kept[slot]
+
+
+def plugin_named(name: str):
+    slot, _, rest = name.partition("/")
+    return registry(slot)[rest]
+
+
+def own_plugins() -> list[str]:
+    files = {register.files[path] for path in register.files if path.parent == HERE}
+    return [f"{slot}/{p.name}" for slot in SLOTS for p in registry(slot).values() if p.module in files]
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_mutant_is_rejected_by_its_figure(name):
+    plugin = plugin_named(name)
+    (proof,) = [p for p in proofs_of(plugin.slot) if p.name == MUTANTS[name]]
+    found = prove(plugin, proof, quick=True)
+    assert found.verdict == FAIL, found
+    assert found.figure not in ("", "raised", "crash"), found
+    assert found.detail.startswith(proof.formula), found
+
+
+def test_every_right_twin_passes_every_proof():
+    right = [name for name in own_plugins() if not name.endswith("-wrong") and name not in WITH_A_WRONG_PART]
+    assert len(right) > 30
+    lost = []
+    for name in right:
+        plugin = plugin_named(name)
+        for proof in proofs_of(plugin.slot):
+            found = prove(plugin, proof, quick=True)
+            reasons = UNABLE.get(proof.name, ())
+            allowed = any(reason in found.detail for reason in ([reasons] if isinstance(reasons, str) else reasons))
+            if name == "dataset/absent":
+                allowed = "no-such-file.pt" in found.detail
+            if found.verdict != PASS and not (found.verdict == NOT_RUN and allowed):
+                lost.append((name, found))
+    assert lost == []
+
+
+WITH_A_WRONG_PART = ("variant/ladder-wrong-posterior", "variant/ladder-prior")
+"""Variants that only put a wrong part into its place."""
+
+
+def test_every_mutant_stands_in_the_table():
+    assert {name for name in own_plugins() if name.endswith("-wrong")} == set(MUTANTS)
+    assert len(MUTANTS) >= 22
+
+
+def test_every_proof_rejects_some_mutant():
+    every = {proof.name for slot in SLOTS for proof in proofs_of(slot)}
+    assert every == set(MUTANTS.values())
