@@ -4,10 +4,10 @@ import os
 import re
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import torch
 
 SCRIPT = Path(sys.executable).with_name("vaezoo")
 ROOT = Path(__file__).parent.parent
@@ -42,7 +42,7 @@ def test_show_a_variant_and_a_part(shell):
 def test_env_says_what_a_bug_report_needs(shell, tmp_path):
     done = shell("env", "--data-root", tmp_path)
     assert done.code == 0
-    assert re.search(rf"^torch +{re.escape(version('torch'))}$", done.out, re.MULTILINE)
+    assert re.search(rf"^torch +{re.escape(torch.__version__)}$", done.out, re.MULTILINE)
     assert re.search(r"^cpu .* \d+ GiB, \d+ cores$", done.out, re.MULTILINE)
     assert re.search(rf"^data +{re.escape(str(tmp_path))}$", done.out, re.MULTILINE)
 

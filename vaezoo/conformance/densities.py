@@ -39,6 +39,7 @@ def _prior_on_grid(subject: Subject, latent: int, count: int) -> tuple[Grid, Ten
     sizes = [group.shape[-1] for group in z]
 
     def density(points: Tensor) -> Tensor:
+        """log p(z) at points of the grid."""
         batch = Batch(images(model.spec, 1).to(model.dtype))
         with torch.no_grad():
             return model.log_prior(batch, tuple(p[:, None] for p in points.split(sizes, -1))).sum(0)[:, 0]
@@ -116,6 +117,7 @@ def narrow(subject: Subject) -> str:
     quantiles = torch.tensor([0.16, 0.5, 0.84], dtype=torch.float64)
 
     def one(latent: int) -> str:
+        """The proof in so many dimensions."""
         _, _, _, z, log_q = _posterior_draws(subject, latent, subject.count(400000))
         flat = torch.cat(z, -1)
         for n in range(flat.shape[1]):
@@ -154,6 +156,7 @@ def posterior_grid(subject: Subject) -> str:
     """q(z|x) integrates to 1 and its samples are distributed so, in 1 and 2 dimensions, for every image."""
 
     def one(latent: int) -> str:
+        """The proof in so many dimensions."""
         _, _, q, z, _ = _posterior_draws(subject, latent, subject.count(20000))
         flat, sizes = _on_a_line_or_plane(z), [group.shape[-1] for group in z]
         for n in range(flat.shape[1]):
@@ -169,6 +172,7 @@ def _density_of_image(q: PosteriorDistribution, n: int, count: int, sizes: list[
     """log q(z|x) of image n, points [N, Z] -> [N]."""
 
     def density(points: Tensor) -> Tensor:
+        """log q(z|x) of one image at points of the grid."""
         with torch.no_grad():
             value = q.log_prob(points[:, None].expand(-1, count, -1).split(sizes, -1))
         if value is None:
@@ -234,6 +238,7 @@ def _by_change_of_variables(model: LatentModel, one: Batch, seed: int) -> tuple[
     scores: list[float] = []
 
     def path(value: Tensor) -> Tensor:
+        """The samples of given noise; their log q goes to `scores`."""
         parts = value.split([each.numel() for each in taken])
         with noise.handed([part.view(each.shape) for part, each in zip(parts, taken, strict=True)]):
             z, log_q = model.posterior(one).rsample_and_log_prob(1)

@@ -39,6 +39,7 @@ class Pixels:
         """log p(x) of points."""
 
         def density(points: Tensor) -> Tensor:
+            """log p(x|z) of points under one image's parameters."""
             x = points.view(-1, *self.model.spec.shape)
             with torch.no_grad():
                 return self.model.likelihood.log_prob(x, parameters.expand(1, len(x), *parameters.shape[2:]))[0]

@@ -65,6 +65,7 @@ class _Target:
         """Gradient [C, B, Z] and value [C, B] of the annealed log-density."""
 
         def total(point: Tensor) -> tuple[Tensor, Tensor]:
+            """Sum and values of the annealed log-density."""
             groups = self._groups(point)
             value = self.model.log_prior(self.batch, groups).sum(0)
             if beta:

@@ -133,6 +133,7 @@ def handed(values: Sequence[Tensor]) -> Iterator[None]:
     waiting = list(values)
 
     def take(shape: tuple[int, ...]) -> Tensor:
+        """The next tensor, if it has this shape."""
         if not waiting or tuple(waiting[0].shape) != tuple(shape):
             left = list(waiting[0].shape) if waiting else "nothing more"
             raise VaezooError(f"normal noise of shape {list(shape)} was asked for where {left} was handed over")

@@ -47,6 +47,7 @@ class Table:
         headings = ["label", *(column.heading for column in self.columns), "seeds", *["marks"] * marked]
 
         def line(row: Row) -> Line:
+            """One row as texts."""
             texts = [formats.number(row.cells.get(c.name, NOTHING), c.style, c.unit) for c in self.columns]
             bold = frozenset(place for place, column in enumerate(self.columns, start=1) if column.name in row.bold)
             label = f"{row.label} ({row.source})" if row.source else row.label

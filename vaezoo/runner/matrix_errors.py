@@ -83,6 +83,7 @@ def number(
     expected = f"a {'whole ' if whole else ''}number{bound}"
 
     def check(value: Any) -> Any:
+        """The value as it is kept; an error where it does not fit."""
         if value is None and optional:
             return None
         if isinstance(value, str):
@@ -130,6 +131,7 @@ def one_of(*names: str) -> Check:
     """The check of one name out of a few."""
 
     def check(value: Any) -> Any:
+        """The value as it is kept; an error where it does not fit."""
         if value in names and isinstance(value, str):
             return value
         near = get_close_matches(value, names, n=1) if isinstance(value, str) else []

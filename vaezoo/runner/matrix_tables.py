@@ -248,6 +248,7 @@ def swept(sweep: dict[str, Any]) -> tuple[list[tuple[tuple[str, ...], list[Any]]
     found: list[Problem] = []
 
     def walk(prefix: tuple[str, ...], table: dict[str, Any]) -> None:
+        """Collect the leaves below a prefix."""
         for key, value in table.items():
             path = prefix + tuple(str(key).split("."))
             if path[0] not in _KEYS["sweep"]:
