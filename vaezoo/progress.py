@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn
 from rich.progress import Task as Bar
-from rich.progress import TimeRemainingColumn as Remaining
 
 from vaezoo.runner.store import Store
 
@@ -33,13 +32,13 @@ def _span(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-class _TimeLeft(Remaining):
-    """The run's own estimate where there is one: cells differ in length, so rich's own rate would not do."""
+class _TimeLeft(ProgressColumn):
+    """Our own estimate, once there is one: cells differ in length, so rich's own rate would not do."""
 
     def render(self, task: Bar) -> Any:
         """Time left, as m:ss."""
         left = task.fields.get("left")
-        return super().render(task) if left is None else f"{_span(left)} left"
+        return "" if left is None else f"{_span(left)} left"
 
 
 class Live:
@@ -72,7 +71,7 @@ class Live:
             return
         if self.overall is not None:
             self.bars.remove_task(self.overall)
-        self.overall = self.bars.add_task(f"[bold]{phase}", total=total, text=f"0/{total}")
+        self.overall = self.bars.add_task(f"[bold]{phase}", total=total, text=f"0/{total}", left=None)
         self.bars.start()
 
     def tick(self, running: Sequence[Task]) -> None:
@@ -94,7 +93,8 @@ class Live:
             text += _pseudo(task) if "validation iwll" in text else ""
             if task["stem"] not in self.cells:
                 self.cells[task["stem"]] = self.bars.add_task(f"  {title(task)}", total=1, text=text, left=None)
-            self.bars.update(self.cells[task["stem"]], completed=share, text=text)
+            left = said["seconds"] * (1 / share - 1) if share else None
+            self.bars.update(self.cells[task["stem"]], completed=share, text=text, left=left)
         work = self.done + part
         left = (time.monotonic() - self.started) / work * (self.total - work) if work > 0.2 else None
         self.bars.update(self.overall, completed=work, text=f"{self.done}/{self.total}", left=left)
