@@ -225,3 +225,10 @@ def test_settings_that_differ_are_told_and_no_others():
     made = planned({}, {"label": "b", "prior": "mixture", "train": {"epochs": 7}})
     assert {"prior", "prior.components", "train.epochs"} <= set(made.settings)
     assert "model.latent" not in made.settings
+
+
+def test_a_subset_of_the_test_images_is_told_also_where_all_rows_share_it():
+    made = planned({}, {"name": "iwae"}, evaluate={"images": 20})
+    assert "evaluate.images" in made.settings
+    assert {cell["settings"]["evaluate.images"] for cell in made.stored()["cells"]} == {20}
+    assert "evaluate.images" not in planned({}, {"name": "iwae"}).settings

@@ -47,6 +47,7 @@ def _smooth(subject: Subject, model: LatentModel, objective: nn.Module, batch: B
     way = [0.1 * torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in start]
 
     def moved(step: float) -> dict[str, Tensor]:
+        """Every term with the parameters moved so far along the way."""
         for parameter, place, direction in zip(model.parameters(), start, way, strict=True):
             parameter.copy_(place + step * direction)
         found = {name: value.sum() for name, value in terms(model, batch, 3).items()}

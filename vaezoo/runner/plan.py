@@ -66,10 +66,12 @@ class Plan:
 
     @property
     def settings(self) -> list[str]:
-        """Names of the settings that differ between rows."""
+        """Names of the settings that differ between rows; `evaluate.images` also where all rows use the same subset."""
         names = dict.fromkeys(name for cell in self.cells for name in cell.settings)
         every = [cell.settings for cell in self.cells]
-        return [n for n in names if len({json.dumps(s.get(n), default=str) for s in every}) > 1]
+        differing = [n for n in names if len({json.dumps(s.get(n), default=str) for s in every}) > 1]
+        subset = any(s.get("evaluate.images") is not None for s in every)
+        return list(dict.fromkeys([*differing, *["evaluate.images"] * subset]))
 
     def stored(self) -> dict[str, Any]:
         """What the results folder keeps, for reading without plugins and without the data."""
