@@ -12,7 +12,7 @@ import pytest
 
 import vaezoo
 from vaezoo.core.errors import VaezooError
-from vaezoo.runner.store import Store, read_json, read_results, write_atomically, write_json
+from vaezoo.runner.store import PROTOCOL, Store, read_json, read_results, write_atomically, write_json
 
 TEXTS = ("label", "variant", "dataset", "status", "measure", "checksum", "device", "precision")
 NUMBERS = (
@@ -169,7 +169,7 @@ def test_what_has_not_been_run_is_missing_and_its_columns_are_numbers(finished, 
 
 def test_the_plan_is_kept_in_the_folder(finished):
     plan = Store(finished.folder).plan()
-    assert (plan["name"], len(plan["cells"]), plan["protocol"]) == ("first", 4, 1)
+    assert (plan["name"], len(plan["cells"]), plan["protocol"]) == ("first", 4, PROTOCOL)
     assert {cell["stem"] for cell in plan["cells"]} == {path.stem for path in finished.folder.glob("cells/*.json")}
     assert plan["matrix"]["train"] == {"epochs": 2}
 

@@ -76,7 +76,7 @@ class Stream:
         words = -(-length // per_word)
         first = self.first if by_image else 0
         device = self.key.device
-        base = mix(key ^ mix(self.index + GOLDEN)) if by_image and self.index is not None else key.reshape(1)
+        base = mix(key ^ mix(self.index + SECOND)) if by_image and self.index is not None else key.reshape(1)
         counter = torch.arange(first * words + 1, (first + rows) * words + 1, device=device).view(rows, 1, words)
         return mix(base.view(1, images, 1) + counter * GOLDEN), length
 
@@ -96,10 +96,9 @@ def stream(
 ) -> Iterator[Stream]:
     """Open a stream: inside it `normal` and `uniform` are functions of (key, image, sample, call, position).
 
-    key: a seed from `derive`, or an int64 scalar tensor of one (its device is then the stream's); among small raw keys
-    image a of key b would share the numbers of image b of key a. index: [B] int64, the images' numbers in
-    their split. first: number of the first sample of a block; drawing samples 0..9 at once or in two blocks gives the
-    same numbers.
+    key: an integer, best from `derive`, or an int64 scalar tensor of one (its device is then the stream's). index: [B]
+    int64, the images' numbers in their split. first: number of the first sample of a block; drawing samples 0..9 at
+    once or in two blocks gives the same numbers.
     """
     if not isinstance(key, Tensor):
         device = index.device if device is None and index is not None else device

@@ -19,7 +19,7 @@ from vaezoo.core.errors import VaezooError
 if TYPE_CHECKING:
     import pandas as pd
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised by one whenever a change to core, training or evaluation changes what a cell measures: every cell is then run
 again.
 """
