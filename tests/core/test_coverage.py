@@ -83,7 +83,7 @@ def test_stages_within_blocks_and_across_them(monkeypatch):
     known = linear_model(2, scale=3.0)
     whole = log_likelihood(known.model, known.x, 64)
     for block in (1, 5 * 8 * 7, 5 * 8 * 16, 5 * 8 * 40):
-        monkeypatch.setattr("vaezoo.core.estimate.CPU_BLOCK", block)
+        monkeypatch.setattr("vaezoo.core.blocks.CPU_BLOCK", block)
         blocked = log_likelihood(known.model, known.x, 64)
         for samples in (16, 32, 64):
             torch.testing.assert_close(blocked.at[samples], whole.at[samples], rtol=1e-12, atol=1e-12)

@@ -9,7 +9,6 @@ import torch
 import vaezoo
 from vaezoo import VaezooError
 from vaezoo.builder import build
-from vaezoo.core import estimate
 from vaezoo.core.estimate import evaluating, log_likelihood
 
 SHAPE = (1, 3, 3)
@@ -57,7 +56,7 @@ def same(one, other, tolerance=1e-5, rows=slice(None)):
 @pytest.mark.parametrize("block", [1, 9 * 23, 9 * 23 * 7 + 5])
 def test_the_block_of_samples_changes_nothing(monkeypatch, block):
     model, whole = small_model(), log_likelihood(small_model(), images(), 101)
-    monkeypatch.setattr(estimate, "CPU_BLOCK", block)
+    monkeypatch.setattr("vaezoo.core.blocks.CPU_BLOCK", block)
     blocks = spied(model)
     same(whole, log_likelihood(model, images(), 101))
     assert len(blocks) == math.ceil(101 / max(1, block // (9 * 23)))
@@ -67,7 +66,7 @@ def test_the_block_of_samples_changes_nothing(monkeypatch, block):
 def test_the_block_of_images_changes_nothing(monkeypatch, block):
     model = small_model()
     whole = log_likelihood(model, images(), 60)
-    monkeypatch.setattr(estimate, "IMAGES_A_BLOCK", block)
+    monkeypatch.setattr("vaezoo.core.blocks.IMAGES_A_BLOCK", block)
     same(whole, log_likelihood(model, images(), 60))
 
 
@@ -91,8 +90,8 @@ def test_a_seed_repeats_and_another_differs():
 
 @pytest.mark.parametrize("samples", [1, 2, 7, 101, 1009])
 def test_exactly_so_many_samples_are_drawn(monkeypatch, samples):
-    monkeypatch.setattr(estimate, "CPU_BLOCK", 9 * 10 * 16)
-    monkeypatch.setattr(estimate, "IMAGES_A_BLOCK", 10)
+    monkeypatch.setattr("vaezoo.core.blocks.CPU_BLOCK", 9 * 10 * 16)
+    monkeypatch.setattr("vaezoo.core.blocks.IMAGES_A_BLOCK", 10)
     model = small_model()
     decoded = []
     model.decoder.register_forward_hook(lambda module, own, out: decoded.append(len(out)))
@@ -106,8 +105,8 @@ def test_exactly_so_many_samples_are_drawn(monkeypatch, samples):
 
 
 def test_the_encoder_runs_once_an_image(monkeypatch):
-    monkeypatch.setattr(estimate, "CPU_BLOCK", 100)
-    monkeypatch.setattr(estimate, "IMAGES_A_BLOCK", 10)
+    monkeypatch.setattr("vaezoo.core.blocks.CPU_BLOCK", 100)
+    monkeypatch.setattr("vaezoo.core.blocks.IMAGES_A_BLOCK", 10)
     model = small_model()
     seen = []
     model.encoder.register_forward_hook(lambda module, own, out: seen.append(len(out)))
@@ -118,7 +117,7 @@ def test_the_encoder_runs_once_an_image(monkeypatch):
 @pytest.mark.parametrize("shift", [0.0, -1e5, 1e3])
 @pytest.mark.parametrize("variant", ["vae", "vae-mixture"])
 def test_it_agrees_with_a_naive_sum_in_extended_precision(monkeypatch, shift, variant):
-    monkeypatch.setattr(estimate, "CPU_BLOCK", 9 * 23 * 11)
+    monkeypatch.setattr("vaezoo.core.blocks.CPU_BLOCK", 9 * 23 * 11)
     model = shifted(small_model(variant), shift)
     with torch.no_grad():
         model.decoder.net[1].weight.mul_(20)  # weights that spread
@@ -145,7 +144,7 @@ def test_it_agrees_with_a_naive_sum_in_extended_precision(monkeypatch, shift, va
 
 def test_weights_that_rise_and_fall_over_thousands_of_nats(monkeypatch):
     """A running maximum that moves by thousands between blocks, both ways."""
-    monkeypatch.setattr(estimate, "CPU_BLOCK", 1)
+    monkeypatch.setattr("vaezoo.core.blocks.CPU_BLOCK", 1)
     model = small_model()
     steps = iter([-2e4, 3e3, -1e5, 3e3 + 5, 0.0])
     original = model.likelihood.log_prob

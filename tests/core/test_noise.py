@@ -140,7 +140,7 @@ def test_no_word_is_drawn_twice():
 
 
 def test_no_word_is_drawn_twice_with_small_keys():
-    """Key and image are mixed from different starts: else image a of key b would share the words of image b of key a."""
+    """Key and image are mixed from different starts: else image a of key b would have the words of image b of key a."""
     words = words_of(range(3))
     assert len(words) == len(words.unique())
 

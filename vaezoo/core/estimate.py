@@ -9,19 +9,16 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from vaezoo.core import noise
-from vaezoo.core.draws import Draws
+from vaezoo.core import blocks, noise
 from vaezoo.core.errors import VaezooError, VaezooWarning
 from vaezoo.core.model import LatentModel
 
-IMAGES_A_BLOCK = 100
-CPU_BLOCK = 2**19
-"""Numbers in a block's decoder output: 2 MB of float32, which stays in a core's cache."""
-GPU_BLOCK = 2**27
 FEWEST = 100
 """Under so many samples an estimate is a quick look (a validation while training), of which nothing is warned."""
 POOR = 0.01
 """The effective share of the samples below which a standard error cannot be trusted."""
+FOLDED = 512
+"""How many samples are summed at once: enough that the sums cost little beside the samples."""
 NEGLIGIBLE = 1e-3
 """A rise in nats that no table shows."""
 CLEAR = 3.0
@@ -58,7 +55,8 @@ def _stages(samples: int) -> list[int]:
 
 
 class _Running:
-    """Sums over the samples of B images: log-sum-exp about a running maximum, in float64.
+    """Sums over the samples of B images: log-sum-exp about a running maximum, in float64. Blocks wait until there are
+    enough of them to be summed in a few operations.
 
     at: samples -> [2, B], the estimate and its standard error as they stood at each stage.
     """
@@ -68,17 +66,27 @@ class _Running:
         self.sums = torch.zeros(4, images, dtype=torch.float64, device=device)  # w, w^2, log w, log p(x|z)
         self.samples, self.stages = 0, stages
         self.at: dict[int, Tensor] = {}
+        self._waiting: list[tuple[Tensor, Tensor]] = []
 
-    def add(self, draws: Draws) -> None:
-        """Take in one block of samples, in parts where a stage lies within it."""
-        log_weight, log_likelihood = draws.log_weight.double(), draws.log_likelihood.double()
+    def add(self, log_weight: Tensor, log_likelihood: Tensor) -> None:
+        """Take in one block of samples. [K, B] each"""
+        self._waiting.append((log_weight, log_likelihood))
+        if sum(len(waiting) for waiting, _ in self._waiting) >= FOLDED:
+            self._fold()
+
+    def _fold(self) -> None:
+        """Sum what waits, in parts where a stage lies within it."""
+        if not self._waiting:
+            return
+        log_weight, log_likelihood = (torch.cat(each).double() for each in zip(*self._waiting, strict=True))
+        self._waiting = []
         end = self.samples + len(log_weight)
         ends = [stage for stage in self.stages if self.samples < stage < end] + [end]
         sizes = [last - first for first, last in zip([self.samples, *ends], ends, strict=False)]
         for part in zip(log_weight.split(sizes), log_likelihood.split(sizes), strict=True):
             self._add(*part)
             if self.samples in self.stages:
-                self.at[self.samples] = self.values(self.samples)[:2]
+                self.at[self.samples] = self._values()[:2]
 
     def _add(self, log_weight: Tensor, log_likelihood: Tensor) -> None:
         maximum = torch.maximum(self.maximum, log_weight.amax(0))
@@ -92,14 +100,22 @@ class _Running:
         self.maximum = maximum
         self.samples += len(log_weight)
 
-    def values(self, samples: int) -> Tensor:
+    def _values(self) -> Tensor:
         """[5, B]: estimate, standard error, effective samples, elbo, reconstruction."""
+        samples = self.samples
         total, squares, log_weight, log_likelihood = self.sums
         effective = total.square() / squares
         spread = (1 / effective - 1 / samples).clamp(min=0) * samples / max(samples - 1, 1)
         error = spread.sqrt() if samples > 1 else torch.full_like(spread, math.nan)
         estimate = self.maximum + total.log() - math.log(samples)
         return torch.stack([estimate, error, effective, log_weight / samples, log_likelihood / samples])
+
+    def values(self) -> Tensor:
+        """[5 + 2 for each stage, B]: estimate, standard error, effective samples, elbo, reconstruction, and the first
+        two again at each stage.
+        """
+        self._fold()
+        return torch.cat([self._values(), *self.at.values()])
 
 
 @contextmanager
@@ -114,12 +130,6 @@ def evaluating(model: LatentModel) -> Iterator[None]:
         model.train(was)
 
 
-def samples_a_block(model: LatentModel, images: int) -> int:
-    """How many samples of so many images make one block: sized to the cache on a CPU, to the memory on a GPU."""
-    budget = CPU_BLOCK if model.device.type == "cpu" else GPU_BLOCK
-    return max(1, budget // (images * math.prod(model.likelihood.parameter_shape)))
-
-
 def log_likelihood(
     model: LatentModel,
     x: Tensor,
@@ -132,8 +142,10 @@ def log_likelihood(
 
     x: [N, *shape], as stored or as floats. index: [N], the images' numbers in their split (0..N-1 when left out): the
     noise is keyed by (seed, image, sample), so neither the block size nor the order of the images changes a value
-    beyond rounding. The encoder runs once an image. At K = 1 it equals the ELBO's single-sample estimate. Burda et al.
-    (2016), arXiv:1509.00519.
+    beyond rounding. The encoder runs once an image. A large job measures which block of samples is the fastest in its
+    first blocks (`vaezoo.core.blocks`); where the memory is too short for a block it is done again with fewer samples,
+    then with fewer images, which run through the encoder again. At K = 1 it equals the ELBO's single-sample estimate.
+    Burda et al. (2016), arXiv:1509.00519.
 
     Warns (VaezooWarning, K of 100 or more) where the effective samples are under 1 % of K for some images, and where
     the mean over the images rises from K/4 to K/2 and again from K/2 to K, each time by more than 0.001 nats and three
@@ -141,17 +153,29 @@ def log_likelihood(
     Monte-Carlo variance of the estimate it rises to; the spread of the rises over the images is taken where it is
     larger. The two rises are uncorrelated, so without bias about two estimates in a million warn.
 
-    Raises VaezooError for x of another shape or K under 1.
+    Raises VaezooError for x of another shape or K under 1, and the allocator's error where not even one sample of one
+    image fits the memory.
     """
     if importance_samples < 1:
         raise VaezooError(f"importance_samples must be 1 or more, got {importance_samples}")
     if index is None:
         index = torch.arange(x.shape[0])
-    values = []
+    values: list[Tensor] = []
+    start, images = 0, blocks.images_a_block(model.device)
     with evaluating(model):
-        for rows in torch.arange(x.shape[0]).split(IMAGES_A_BLOCK if model.device.type == "cpu" else 1000):
+        while start < len(x):
+            rows = slice(start, start + images)
             chosen = None if context is None else context[rows].to(model.device)
-            values.append(_block(model, x[rows], chosen, index[rows].to(model.device), importance_samples, seed).cpu())
+            size = blocks.BlockSize(model, len(x[rows]), importance_samples, len(x) - start)
+            try:
+                values.append(
+                    _images(model, x[rows], chosen, index[rows].to(model.device), importance_samples, seed, size).cpu()
+                )
+                start += images
+            except (RuntimeError, MemoryError) as raised:
+                if len(x[rows]) == 1 or not blocks.out_of_memory(raised):
+                    raise
+                images = len(x[rows]) // 2
     main, staged = torch.cat(values, 1).split([5, 2 * len(_stages(importance_samples))])
     estimate, error, effective, elbo, reconstruction = main
     at = dict(zip(_stages(importance_samples), staged.unflatten(0, (-1, 2)), strict=True))
@@ -195,16 +219,35 @@ def _rise(few: Tensor, many: Tensor, error: Tensor) -> tuple[float, float]:
     return float(rise.mean()), max(own, over_images)
 
 
-def _block(
-    model: LatentModel, x: Tensor, context: Tensor | None, index: Tensor, importance_samples: int, seed: int
+def _images(
+    model: LatentModel,
+    x: Tensor,
+    context: Tensor | None,
+    index: Tensor,
+    importance_samples: int,
+    seed: int,
+    size: blocks.BlockSize,
 ) -> Tensor:
-    """[5 + 2 for each stage, B]: `_Running.values`, then the estimate and its standard error at each stage."""
+    """`_Running.values` of B images. A block of samples that does not fit the memory is done again in halves."""
     batch = model.batch(x, context, index)
     with noise.stream(noise.derive(seed, "posterior"), index=index, dtype=model.dtype):
         q = model.posterior(batch)
-    running = _Running(x.shape[0], model.device, _stages(importance_samples))
-    size = samples_a_block(model, x.shape[0])
-    for first in range(0, importance_samples, size):
-        with noise.stream(noise.derive(seed, "samples"), index=index, first=first, dtype=model.dtype):
-            running.add(model.draw_from(q, batch, min(size, importance_samples - first)))
-    return torch.cat([running.values(importance_samples), *running.at.values()])
+    running, first, key = (
+        _Running(x.shape[0], model.device, _stages(importance_samples)),
+        0,
+        noise.derive(seed, "samples"),
+    )
+    while first < importance_samples:
+        samples = min(size.samples, importance_samples - first)
+        try:
+            with size.timed(), noise.stream(key, index=index, first=first, dtype=model.dtype):
+                draws = model.draw_from(q, batch, samples)
+                terms = draws.log_weight, draws.log_likelihood
+        except (RuntimeError, MemoryError) as error:
+            if samples == 1 or not blocks.out_of_memory(error):
+                raise
+            size.halve(samples)
+            continue
+        running.add(*terms)
+        first += samples
+    return running.values()

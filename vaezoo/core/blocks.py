@@ -1,0 +1,100 @@
+"""How many samples of how many images are evaluated at once: sized to cache or memory by a short measurement."""
+
+import math
+import time
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from vaezoo.core.model import LatentModel
+
+IMAGES_A_BLOCK = 100
+CPU_BLOCK = 2**20
+"""The guess on a CPU, in numbers of the decoder's widest layer: 4 MB of float32, which stays in the cache."""
+GPU_BLOCK = 2**27
+LARGE = 256
+"""From so many blocks of the guess on a job is worth a measurement: about 5 s of a dense decoder on one core."""
+ROUNDS = 3
+"""How often each size is tried; its fastest time counts."""
+
+_chosen: dict[Hashable, int] = {}
+
+
+def images_a_block(device: torch.device) -> int:
+    """How many images go through the encoder at once, unless their memory is short."""
+    return IMAGES_A_BLOCK if device.type == "cpu" else 10 * IMAGES_A_BLOCK
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether the device's allocator or the CPU's says that memory is short."""
+    said = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in said)
+
+
+class BlockSize:
+    """How many samples of B images make the next block.
+
+    It starts from a guess: 4 MB of the decoder's widest layer on a CPU, which stays in the cache, or 512 MB on a GPU. A
+    large job tries a quarter to four times the guess in its first blocks and keeps what was fastest, which later jobs
+    of this process start from (the same structure and precision, images, device and threads). These blocks count like
+    all others.
+
+    samples: K. left: how many images the job still has, these ones included.
+    """
+
+    def __init__(self, model: LatentModel, images: int, samples: int, left: int):
+        self.device = model.device
+        self._situation = _situation(model, images)
+        layers = [parameter.shape[0] for parameter in model.decoder.parameters() if parameter.dim()]
+        widest = max(math.prod(model.likelihood.parameter_shape), *layers, 1)
+        guess = max(1, (CPU_BLOCK if self.device.type == "cpu" else GPU_BLOCK) // (images * widest))
+        trials = ROUNDS * sorted({max(1, guess * factor // 4) for factor in (1, 2, 4, 8, 16)})
+        known = self._situation in _chosen
+        large = left * samples >= LARGE * guess * images and samples >= sum(trials)
+        self._size = _chosen.get(self._situation, guess)
+        self._trials = trials if large and not known else []
+        self._seconds: dict[int, float] = {}
+
+    @property
+    def samples(self) -> int:
+        """The size of the next block."""
+        return self._trials[0] if self._trials else self._size
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Around the work of one block. While measuring it waits for the device before and after."""
+        if not self._trials:
+            yield
+            return
+        start = now(self.device)
+        yield
+        size = self._trials.pop(0)
+        self._seconds[size] = min((now(self.device) - start) / size, self._seconds.get(size, math.inf))
+        if not self._trials:
+            self._keep(min(self._seconds, key=self._seconds.__getitem__))
+
+    def halve(self, size: int) -> None:
+        """After a block of so many samples did not fit the memory: only smaller ones from here on."""
+        self._trials = [trial for trial in self._trials if trial < size]
+        self._seconds = {tried: seconds for tried, seconds in self._seconds.items() if tried < size}
+        if not self._trials:
+            self._keep(min(self._seconds, key=self._seconds.__getitem__, default=max(1, size // 2)))
+
+    def _keep(self, size: int) -> None:
+        self._size = _chosen[self._situation] = size
+
+
+def _situation(model: LatentModel, images: int) -> Hashable:
+    """All that the fastest size depends on."""
+    kinds = tuple(type(part) for part in model.modules())
+    shapes = tuple(parameter.shape for parameter in model.parameters())
+    precision = (model.dtype, getattr(model, "precision", None))
+    return kinds, shapes, model.spec.shape, precision, images, model.device, torch.get_num_threads()
+
+
+def now(device: torch.device) -> float:
+    """time.perf_counter after the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
