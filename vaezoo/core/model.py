@@ -17,6 +17,7 @@ from vaezoo.core.data import DataSpec
 from vaezoo.core.draws import Batch, Draws
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.parts import SERVED, asked, call
+from vaezoo.core.precision import computing, known_precision
 
 
 class LatentModel(nn.Module):
@@ -41,6 +42,10 @@ class LatentModel(nn.Module):
         self.encoder, self.posterior_net, self.prior = encoder, posterior, prior
         self.decoder, self.likelihood, self.spec = decoder, likelihood, spec
         self.pseudo_likelihood = spec.measure not in likelihood.measures
+        self.precision = "float32"
+        first = next(self.parameters())
+        self._place: Tensor
+        self.register_buffer("_place", torch.empty(0, device=first.device, dtype=first.dtype), persistent=False)
         served = [name for name in SERVED if name != "context" or spec.context is not None]
         for part, methods in self._requests().items():
             for method, own in methods:
@@ -68,12 +73,31 @@ class LatentModel(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        return next(self.parameters()).device
+        return self._place.device
 
     @property
     def dtype(self) -> torch.dtype:
         """The parameters' floating type."""
-        return next(self.parameters()).dtype
+        return self._place.dtype
+
+    @property
+    def precision(self) -> str:
+        """In what encoder and decoder multiply: `float32`, `tf32` or `bfloat16`; what they give has the model's dtype.
+
+        VaezooError where another one is assigned.
+        """
+        return self._precision
+
+    @precision.setter
+    def precision(self, name: str) -> None:
+        self._precision = known_precision(name)
+
+    def _network(self, run: Callable[[], Tensor]) -> Tensor:
+        """What an encoder or a decoder gives, computed in the model's precision."""
+        if self._precision == "float32":
+            return run()
+        with computing(self._precision, self.device):
+            return run().to(self.dtype)
 
     def batch(self, x: Tensor, context: Tensor | None = None, index: Tensor | None = None) -> Batch:
         """Images as they are stored or as floats, made into a Batch on the model's device. x: [B, *shape]"""
@@ -104,16 +128,14 @@ class LatentModel(nn.Module):
         """
         parts = self._parts(batch)
         encoder, posterior = self.encoder, self.posterior_net
-        if not stopped:
-            features = call(encoder.forward, batch.x, parts=parts, entry=encoder)
-            return call(posterior.forward, features, parts=parts, entry=posterior)
-        features = call(encoder.forward, batch.x, parts=parts, entry=_cut(encoder))
-        return call(posterior.forward, features, parts=parts, entry=_cut(posterior))
+        encode, distribute = (_cut(encoder), _cut(posterior)) if stopped else (encoder, posterior)
+        features = self._network(lambda: call(encoder.forward, batch.x, parts=parts, entry=encode))
+        return call(posterior.forward, features, parts=parts, entry=distribute)
 
     def log_likelihood(self, batch: Batch, z: Latents) -> Tensor:
         """log p(x|z) in nats. [K, B]"""
         parts = self._parts(batch)
-        parameters = self.decoder.parameters_of(z, parts)
+        parameters = self._network(lambda: self.decoder.parameters_of(z, parts))
         value = call(self.likelihood.log_prob, batch.x, parameters, parts=parts)
         return _checked("log_likelihood", value, "KB", z, self.likelihood)
 
@@ -178,8 +200,8 @@ class LatentModel(nn.Module):
 
     def _decoded(self, z: Latents, finish: Callable[[Tensor], Tensor], batch: Batch | None = None) -> Tensor:
         with noise.fallback(self.device, self.dtype):
-            parameters = self.decoder.parameters_of(tuple(group[None] for group in z), self._parts(batch))
-            return finish(parameters[0])
+            groups, parts = tuple(group[None] for group in z), self._parts(batch)
+            return finish(self._network(lambda: self.decoder.parameters_of(groups, parts))[0])
 
 
 def _cut(module: nn.Module) -> Callable[..., Any]:

@@ -1,7 +1,8 @@
 """Which rows' numbers may be ranked together, and what is to be said of a row that is unlike the others.
 
 Two rows share a ranking only if what was measured is the same: COMPARED for the ELBO, with ESTIMATED also for the
-importance-weighted log-likelihood, the device for speeds.
+importance-weighted log-likelihood, the device for speeds. Rows of several precisions share one only where the table
+shows how far each is from float32.
 """
 
 import math
@@ -29,7 +30,8 @@ def rank(rows: Sequence[Row], columns: Sequence[Column]) -> Row | None:
         if row.pseudo_likelihood:
             row.remark("pseudo-likelihood (a density of other values than these images): not ranked")
     scored = [row for row in scored if not row.pseudo_likelihood]
-    fine, coarse = ({row: _key(row, names) for row in scored} for names in (COMPARED + ESTIMATED, COMPARED))
+    compared = COMPARED + ("precision",) * any(_unshown(row) for row in scored)
+    fine, coarse = ({row: _key(row, names) for row in scored} for names in (compared + ESTIMATED, compared))
     chosen = _largest(scored, fine, coarse)
     iwll, elbo = (
         [row for row in scored if row.has(*(c.name for c in columns if c.ranking == kind))] for kind in ("iwll", "elbo")
@@ -38,7 +40,7 @@ def rank(rows: Sequence[Row], columns: Sequence[Column]) -> Row | None:
     elbo = [row for row in elbo if chosen and coarse[row] == coarse[chosen]]
     alike = set(elbo)
     for row in scored:
-        names = COMPARED + ESTIMATED if row.has("iwll", "bits_per_dim") else COMPARED
+        names = compared + ESTIMATED if row.has("iwll", "bits_per_dim") else compared
         if unlike := _differences(row, chosen, names, iwll or elbo):
             row.remark(f"{'iwll ' if row in alike else ''}not ranked: {unlike}")
     full = max((row.counts["ok"] for row in rows), default=0)
@@ -51,6 +53,12 @@ def rank(rows: Sequence[Row], columns: Sequence[Column]) -> Row | None:
         row.ranked = True
     _rank_speeds(rows, [column for column in columns if column.ranking == "speed"], full)
     return chosen
+
+
+def _unshown(row: Row) -> bool:
+    """Whether a row is of a coarser precision than float32, and how far that takes it from float32 is not known."""
+    coarser = any(name not in (None, "float32") for name in row.facts.get("precision", ()))
+    return coarser and not row.has("iwll_minus_float32")
 
 
 def _rank_speeds(rows: Sequence[Row], columns: Sequence[Column], full: int) -> None:

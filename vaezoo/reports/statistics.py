@@ -91,6 +91,8 @@ class Column:
 
 QUALITY = (
     Column("iwll", "iwll (nats) ↑", "nats", 1, "iwll"),
+    Column("iwll_standard_error", "Monte-Carlo error (nats)"),
+    Column("effective_samples", "effective samples", "count"),
     Column("elbo", "elbo (nats) ↑", "nats", 1, "elbo"),
     Column("kl", "kl (nats)", "nats"),
     Column("reconstruction", "reconstruction (nats)", "nats"),

@@ -5,6 +5,7 @@ Only `ok` cells give numbers, all cells are counted, and no row is dropped.
 
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +23,11 @@ from vaezoo.reports.statistics import COSTS, NOTHING, QUALITY, Column, Row, abse
 
 _FACTS = (*COMPARED, *ESTIMATED, "device", "precision")
 _LETTERS = "abcdefghijklmnopqrstuvwyz"  # "- [x]" is a ticked box in Markdown
+_NUMBERS = re.compile(r"\d[\d.,]*")
 _LEGEND = (
     "± is the 95 % Student interval of the mean over seeds; with two seeds the range is shown, with one the value. "
+    "The Monte-Carlo error is that of a seed's mean iwll over the images, from its importance samples; the effective "
+    "samples of K are a mean over the images. "
     "Likelihoods are in nats per image, higher is better (a published NLL is the negative). "
     "Bold is the best of the rows that are ranked together."
 )
@@ -96,7 +100,7 @@ def tables(frame: pandas.DataFrame) -> list[Table]:
     known = [column.name for column in (*QUALITY, *COSTS)]
     metrics = [Column(name, name) for name in frame.attrs.get("metrics", []) if name in frame and name not in known]
     columns = [*QUALITY, *metrics, *COSTS]
-    measured = [*(column.name for column in columns), "iwll_standard_error", "effective_samples"]
+    measured = [column.name for column in columns]
     numbers = {name: _numbers(frame[name]) if name in frame else [] for name in measured}
     values = {str(name): frame[name].tolist() for name in frame.columns if name not in numbers}
     for name in set(_FACTS) & set(values):
@@ -165,11 +169,22 @@ def _row(
         if values["status"][place] != "ok" and not absent(reason) and str(reason).strip():
             seed = plain(values["seed"][place]) if "seed" in values else ""
             failures.setdefault((str(values["status"][place]), " ".join(str(reason).split())), []).append(seed)
+    for place in ok:
+        if "warnings" in values and not absent(values["warnings"][place]):
+            _warn(row, str(values["warnings"][place]))
     for (status, reason), seeds in failures.items():
         row.reasons.append(reason)
         which = "" if len(seeds) == len(at) else f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)} "
         row.remark(f"{which}{status}: {reason if len(reason) <= 120 else reason[:119].rstrip() + '…'}")
     return row
+
+
+def _warn(row: Row, warnings: str) -> None:
+    """Says a record's warnings (one a line), of which other seeds' differ only in their numbers."""
+    told = {_NUMBERS.sub("#", remark) for remark in row.remarks}
+    for warning in warnings.splitlines():
+        if _NUMBERS.sub("#", warning) not in told:
+            row.remark(warning)
 
 
 def _is_true(value: Any) -> bool:
@@ -219,6 +234,8 @@ def _measured(rows: Sequence[Row], chosen: Row | None) -> str:
     parts = [f"{seeds} seed{'s' * (seeds != 1)}"]
     parts += [f"K = {int(samples):,}" for samples in fact("importance_samples", pool)]
     parts += [f"{int(images):,} {split} images" for images in fact("images", pool)]
+    precisions = fact("precision", rows)  # remarks tell of several
+    parts += [f"precision {name}" for name in precisions if len(precisions) == 1 and name != "float32"]
     parts += [f"{measure} data" for measure in fact("measure", pool)]
     parts += [f"binarisation {binarisation}" for binarisation in fact("binarisation", pool)]
     parts += [f"checksum {str(checksum)[:12]}" for checksum in fact("checksum", pool)]

@@ -23,7 +23,9 @@ def save_weights(model: LatentModel, path: Path) -> None:
 
 
 def load_model(record: str | Path, plugins: Sequence[str | Path] = ()) -> LatentModel:
-    """A trained model from its record (a .json under cells/), on the CPU, in eval mode; its data are not needed.
+    """A trained model from its record (a .json under cells/), on the CPU, in eval mode and in the record's precision.
+
+    Its data are not needed.
 
     plugins: the plugin files it was made with. Raises VaezooError where the record or the weights are not there, or a
     name is not registered.
@@ -52,4 +54,5 @@ def load_model(record: str | Path, plugins: Sequence[str | Path] = ()) -> Latent
         )
         raise VaezooError(f"{error}{hint}") from error
     model.load_state_dict(load_file(weights))
+    model.precision = spec["train"]["precision"]
     return model.eval()
