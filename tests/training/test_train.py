@@ -12,8 +12,9 @@ from vaezoo import Objective, VaezooError, noise
 from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.core.estimate import log_likelihood
 from vaezoo.training import train as training
-from vaezoo.training.step import GROUPS, Trainee, TrainingStep, parameter_groups
+from vaezoo.training.step import GROUPS, TrainingStep, parameter_groups
 from vaezoo.training.train import VALIDATION_SAMPLES, Diverged, Settings, epoch_order, make_step, train
+from vaezoo.training.trainee import Trainee
 
 
 def dataset(n=60, dynamic=False):
@@ -335,7 +336,7 @@ def test_the_values_of_an_epoch_are_those_of_its_steps():
     step = make_step(model, objective, data, Settings(batch_size=20, learning_rate=0.0), 0)
     found = []
     for index in epoch_order(60, 20, 0, 1):
-        key = noise.mix(step.key + step.count * noise.GOLDEN)
+        key = noise.mix(step.key + torch.tensor(step.count) * noise.GOLDEN)
         with torch.no_grad():
             found.append(float(step.trainee(data.train.x[index], index, key, torch.ones(()))["all"]))
         step(index)

@@ -11,7 +11,7 @@ from vaezoo.core.draws import Batch
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.model import LatentModel
 from vaezoo.core.parts import asked
-from vaezoo.training.step import Trainee
+from vaezoo.training.trainee import Trainee
 
 ALONE = ("encoder", "posterior", "prior", "decoder", "likelihood", "variant")
 

@@ -13,7 +13,7 @@ from vaezoo.conformance.subject import MODULES, Subject, jitter, keyed
 from vaezoo.core import noise
 from vaezoo.core.draws import Batch
 from vaezoo.core.model import LatentModel
-from vaezoo.training.step import Trainee
+from vaezoo.training.trainee import Trainee
 
 
 @PROOFS.add("float64", *MODULES)

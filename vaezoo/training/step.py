@@ -1,16 +1,19 @@
 """One training step, the one that the runner trains with and the throughput measure times."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from vaezoo.core import noise
-from vaezoo.core.contracts import Objective
 from vaezoo.core.data import Split
-from vaezoo.core.errors import VaezooError, unknown
-from vaezoo.core.model import LatentModel
+from vaezoo.core.errors import VaezooError, VaezooWarning, unknown
+from vaezoo.core.precision import computing
+from vaezoo.training.capture import Captured
+from vaezoo.training.pack import Pack
 from vaezoo.training.schedules import kl_weights, learning_rates
+from vaezoo.training.trainee import Trainee
 
 GROUPS = {
     "inference": ("model.encoder.", "model.posterior_net."),
@@ -20,33 +23,7 @@ GROUPS = {
 """The parameters that each value of an objective's dictionary moves."""
 
 
-class Trainee(nn.Module):
-    """A model with its objective: stored images -> the value to maximise. Pure, so that `torch.func` may map it over
-    seeds.
-
-    Its numbers come from `key` alone (an int64 scalar tensor): the binarisation of dynamic images, then the samples.
-    """
-
-    def __init__(self, model: LatentModel, objective: Objective, dynamic: bool = False):
-        super().__init__()
-        self.model, self.objective, self.dynamic = model, objective, dynamic
-
-    def forward(
-        self, stored: Tensor, index: Tensor, key: Tensor, kl_weight: Tensor, context: Tensor | None = None
-    ) -> dict[str, Tensor]:
-        """The mean over the batch, in nats an image, of each value of the objective ({"all": value} where it gives
-        one).
-        """
-        with noise.stream(key, index=index, dtype=self.model.dtype):
-            x = noise.bernoulli(stored) if self.dynamic else stored
-            draws = self.model.draw(self.model.batch(x, context, index), self.objective.importance_samples)
-            draws.kl_weight = kl_weight
-            value = self.objective(draws)
-        values = value if isinstance(value, dict) else {"all": value}
-        return {group: v.mean() for group, v in values.items()}
-
-
-def parameter_groups(trainee: Trainee) -> dict[str, list[nn.Parameter]]:
+def parameter_groups(trainee: Trainee | Pack) -> dict[str, list[nn.Parameter]]:
     """The trained parameters of each group of GROUPS, and of "all"."""
     named = [(name, p) for name, p in trainee.named_parameters() if p.requires_grad]
     groups = {group: [p for name, p in named if name.startswith(starts)] for group, starts in GROUPS.items()}
@@ -56,13 +33,15 @@ def parameter_groups(trainee: Trainee) -> dict[str, list[nn.Parameter]]:
 class TrainingStep:
     """Gather a batch on the device, draw, differentiate, clip, one fused Adam step. Nothing in it waits for the device.
 
-    `values` holds the objective of each step since `restart`, on the device. Adam: Kingma and Ba (2015),
-    arXiv:1412.6980.
+    Of a Pack, everything has a first axis S: each seed has its own images, noise and gradient norm. On CUDA the whole
+    step is one captured graph after a warm-up. compile: the pass goes through `torch.compile`; where that fails it is
+    said once and runs as it stands. `values` holds the objective of each step since `restart`, on the device:
+    [steps_per_epoch] or [steps_per_epoch, S]. Adam: Kingma and Ba (2015), arXiv:1412.6980.
     """
 
     def __init__(
         self,
-        trainee: Trainee,
+        trainee: Trainee | Pack,
         split: Split,
         *,
         epochs: int,
@@ -71,9 +50,11 @@ class TrainingStep:
         schedule: str = "constant",
         kl_warmup: float = 0.0,
         gradient_clip: float | None = None,
-        seed: int = 0,
+        compile: bool = False,
+        seed: int | Sequence[int] = 0,
     ):
         self.trainee, self.split, self.gradient_clip = trainee, split, gradient_clip
+        self.forward = torch.compile(trainee) if compile else trainee
         self.device = trainee.model.device
         cuda = self.device.type == "cuda"
         self.groups = parameter_groups(trainee)
@@ -82,42 +63,88 @@ class TrainingStep:
         self.rates = learning_rates(schedule, learning_rate, epochs, steps_per_epoch).to(self.device)
         self.kl_weights = kl_weights(kl_warmup, epochs, steps_per_epoch).to(self.device)
         self.varying = schedule != "constant"
-        self.key = torch.tensor(noise.derive(seed, "noise"), device=self.device)
-        self.count = torch.zeros((), dtype=torch.int64, device=self.device)
-        self.values = torch.zeros(steps_per_epoch, device=self.device)
-        self.position = torch.zeros((), dtype=torch.int64, device=self.device)
+        keys = noise.derive(seed, "noise") if isinstance(seed, int) else [noise.derive(one, "noise") for one in seed]
+        self.key = torch.tensor(keys, device=self.device)
+        self.count = 0
+        self.position = torch.zeros(1, dtype=torch.int64, device=self.device)
+        self.values = torch.zeros(steps_per_epoch, *self.key.shape, device=self.device)
+        self._keys = torch.zeros(steps_per_epoch, *self.key.shape, dtype=torch.int64, device=self.device)
+        self._rates, self._weights = self.values.new_zeros(2, steps_per_epoch)
+        self._run = Captured(self._step, self.device) if cuda else self._step
+        self.restart()
 
     def restart(self) -> None:
-        """Begin to fill `values` anew, at an epoch's start."""
+        """Begin an epoch: `values` are filled anew, and what its steps need is computed for all of them at once."""
+        steps = self.count + torch.arange(len(self.values), device=self.device)
+        self._keys.copy_(noise.mix(self.key + steps.view(-1, *[1] * self.key.dim()) * noise.GOLDEN))
+        now = steps.clamp(max=len(self.rates) - 1)  # beyond its end a schedule keeps its last value
+        self._rates.copy_(self.rates[now])
+        self._weights.copy_(self.kl_weights[now])
         self.position.zero_()
 
     def __call__(self, index: Tensor) -> None:
-        """One step on the training images of these numbers. [B] int64, on the device"""
-        step = self.count.clamp(max=len(self.rates) - 1)
-        if self.varying:
-            self.rate.copy_(self.rates[step])
-        key = noise.mix(self.key + self.count * noise.GOLDEN)
-        context = None if self.split.context is None else self.split.context[index]
-        values = self.trainee(self.split.x[index], index, key, self.kl_weights[step], context)
-        self._differentiate(values)
-        if self.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(self.groups["all"], self.gradient_clip)
-        self.optimizer.step()
-        total = torch.stack([value.detach() for value in values.values()]).sum()
-        self.values.index_copy_(0, self.position.view(1), total.view(1).to(self.values))
+        """One step on the training images of these numbers, on the device. [B] int64, of a pack [S, B]"""
+        self._run(index)
         self.count += 1
+
+    def inputs(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
+        """What the trainee is given at this step: stored images, index, key, KL weight, context."""
+        context = None if self.split.context is None else _gathered(self.split.context, index)
+        return _gathered(self.split.x, index), index, self._now(self._keys), self._now(self._weights), context
+
+    def _now(self, table: Tensor) -> Tensor:
+        """The row of this step. (Indexing by a tensor would wait for the device.)"""
+        return table.index_select(0, self.position).view(table.shape[1:])
+
+    def _step(self, index: Tensor) -> None:
+        if self.varying:
+            self.rate.copy_(self._now(self._rates))
+        values = self._values(index)
+        with computing("tf32" if self.trainee.model.precision == "tf32" else "float32", self.device):
+            self._differentiate(values)
+        if self.gradient_clip is not None:
+            self._clip(self.gradient_clip)
+        self.optimizer.step()
+        total = next(iter(values.values())) if len(values) == 1 else torch.stack(list(values.values())).sum(0)
+        self.values.index_copy_(0, self.position, total.detach()[None].to(self.values))
         self.position += 1
+
+    def _values(self, index: Tensor) -> dict[str, Tensor]:
+        given = self.inputs(index)
+        if self.forward is self.trainee:
+            return self.trainee(*given)
+        try:
+            return self.forward(*given)
+        except Exception as error:  # the compiler's; a plugin's own comes again below
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            warnings.warn(f"torch.compile failed, the step runs without it: {reason}", VaezooWarning, stacklevel=2)
+            self.forward = self.trainee
+            return self.trainee(*given)
 
     def _differentiate(self, values: Mapping[str, Tensor]) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         if set(values) == {"all"}:
-            (-values["all"]).backward()
+            values["all"].sum().neg().backward()
             return
         for number, (group, value) in enumerate(values.items()):
             if group not in GROUPS:
                 raise VaezooError(f"objective: {unknown('group of parameters', group, GROUPS)}")
             parameters = self.groups[group]
             keep = number + 1 < len(values)
-            gradients = torch.autograd.grad(-value, parameters, retain_graph=keep, allow_unused=True)
+            gradients = torch.autograd.grad(-value.sum(), parameters, retain_graph=keep, allow_unused=True)
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.grad = gradient
+
+    def _clip(self, largest: float) -> None:
+        """Scale each seed's gradient so that its L2 norm is at most `largest`."""
+        gradients = [p.grad for p in self.groups["all"] if p.grad is not None]
+        seeds = self.key.shape
+        squares = torch.stack([g.reshape(*seeds, -1).square().sum(-1) for g in gradients])
+        scale = (largest / (squares.sum(0).sqrt() + 1e-6)).clamp(max=1)
+        for gradient in gradients:
+            gradient.mul_(scale.reshape(*seeds, *[1] * (gradient.dim() - len(seeds))))
+
+
+def _gathered(rows: Tensor, index: Tensor) -> Tensor:
+    """rows[index], many times faster on a CPU than indexing."""
+    return rows.index_select(0, index.reshape(-1)).view(*index.shape, *rows.shape[1:])

@@ -1,0 +1,102 @@
+"""Seeds that train together: parameters stacked, the pass mapped over them with `torch.func`."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from vaezoo.training.trainee import Trainee
+
+TOLERANCE = {"float32": 1e-3, "tf32": 2e-2, "bfloat16": 0.2}
+"""How far a pack's values and gradients may be from the single ones, relative to the largest element of each tensor, or
+to a tenth of the largest of all: rounding in another order, and far less than any sharing between seeds.
+"""
+
+
+class Pack:
+    """S trainees of one variant as one: `parameters` are [S, ...], and each trainee's own become views of them.
+
+    Called like a Trainee with a first axis S on images, index and key; gives {group: [S]}. A seed's value and gradient
+    depend on its own slices alone.
+    """
+
+    def __init__(self, trainees: Sequence[Trainee]):
+        self.trainees = list(trainees)
+        self.model = self.trainees[0].model
+        self._parameters = {
+            name: nn.Parameter(torch.stack([p.detach() for p in each]), first.requires_grad)
+            for name, first, each in _each(self.trainees, "named_parameters")
+        }
+        self._buffers = {
+            name: torch.stack([b.detach() for b in each]) for name, _, each in _each(self.trainees, "named_buffers")
+        }
+        for held, kind in ((self._parameters, "named_parameters"), (self._buffers, "named_buffers")):
+            for name, _, each in _each(self.trainees, kind):
+                for seed, own in enumerate(each):
+                    own.data = held[name].data[seed]
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """(name, [S, ...]) of each parameter."""
+        yield from self._parameters.items()
+
+    def train(self) -> None:
+        """Training mode."""
+        for trainee in self.trainees:
+            trainee.train()
+
+    def __call__(
+        self, stored: Tensor, index: Tensor, key: Tensor, kl_weight: Tensor, context: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """[S, B, *shape], [S, B], [S], [], [S, B, C] -> {group: [S]}, the mean over each seed's batch."""
+
+        def one(own: tuple[Any, ...], *batch: Tensor | None) -> dict[str, Tensor]:
+            """One seed's pass."""
+            found = functional_call(self.trainees[0], own, (*batch[:3], kl_weight, batch[3]))
+            return cast(dict[str, Tensor], found)
+
+        given = (stored, index, key, context)
+        places = (0, 0, 0, 0, None if context is None else 0)
+        return cast(dict[str, Tensor], torch.vmap(one, places)((self._parameters, self._buffers), *given))
+
+
+def _each(trainees: Sequence[Trainee], kind: str) -> Iterator[tuple[str, Tensor, list[Tensor]]]:
+    named = [dict(getattr(trainee, kind)()) for trainee in trainees]
+    for name, first in named[0].items():
+        yield name, first, [own[name] for own in named]
+
+
+def disagreement(
+    pack: Pack, stored: Tensor, index: Tensor, key: Tensor, kl_weight: Tensor, context: Tensor | None = None
+) -> str | None:
+    """Why these seeds cannot be packed, in words: the pass cannot be mapped, or on this batch a value or gradient is
+    not that of the single run. None where they agree.
+    """
+    try:
+        values = pack(stored, index, key, kl_weight, context)
+        mapped = {**values, **_gradients(values, dict(pack.named_parameters()))}
+    except Exception as error:  # whatever a plugin does that torch.func cannot map
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return f"the step cannot be mapped over seeds: {first}"
+    tolerance = TOLERANCE[pack.model.precision]
+    for seed, trainee in enumerate(pack.trainees):
+        own = trainee(stored[seed], index[seed], key[seed], kl_weight, None if context is None else context[seed])
+        for single in (own, _gradients(own, dict(trainee.named_parameters()))):
+            largest = max((float(value.detach().abs().max()) for value in single.values()), default=0.0)
+            for name, expected in single.items():
+                found, expected = mapped[name][seed].detach(), expected.detach()
+                scale = max(float(expected.abs().max()), 0.1 * largest, 1e-12)  # rounding in a small one is the sum's
+                off = float((found - expected).abs().max()) / scale
+                if not off <= tolerance and math.isfinite(scale):
+                    return f"mapped over seeds, {name} differs from the single run by {off:.2g}, relatively"
+    return None
+
+
+def _gradients(values: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The gradient of the sum of all values for each parameter that has one."""
+    wanted = {name: p for name, p in parameters.items() if p.requires_grad}
+    total = torch.stack([value.sum() for value in values.values()]).sum()
+    found = torch.autograd.grad(total, list(wanted.values()), allow_unused=True)
+    return {f"the gradient of {name}": g for name, g in zip(wanted, found, strict=True) if g is not None}
