@@ -43,7 +43,8 @@ def plan_of(
     if not isinstance(matrix, Matrix):
         matrix = load(matrix, [Path(plugin) for plugin in plugins])
     where = resolve_device(device)
-    return make_plan(matrix, data_root=data_root, device=describe(where), threads=cores()), where
+    kind = where.partition(":")[0]
+    return make_plan(matrix, data_root=data_root, device=describe(where), kind=kind, threads=cores()), where
 
 
 def execute(plan: Plan, device: str, out: str | Path | None, jobs: int | None, watcher: Watcher) -> Report:

@@ -5,7 +5,9 @@ As with pytest's fixtures, a plugin names what it wants. Constructor arguments b
 hyper-parameters. Order of building: likelihood, decoder, encoder, posterior, prior, objective.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import Parameter
 from typing import Any
@@ -94,6 +96,10 @@ class Ingredients:
         shape = spec.shape
         return Ingredients(spec, latent, tuple(hidden), lambda n: torch.zeros(min(n, train_size), *shape), train_size)
 
+    def served(self) -> dict[str, Any]:
+        """All of it by name, as constructors ask for it."""
+        return dict(vars(self))
+
 
 def construct(
     slots: Slots, ingredients: Ingredients, *, seed: int = 0, allow_pseudo_likelihood: bool = False
@@ -102,14 +108,7 @@ def construct(
 
     Raises Skip where a part asks for what is not there or cannot score these images.
     """
-    spec = ingredients.spec
-    served: dict[str, Any] = {
-        "spec": spec,
-        "latent": ingredients.latent,
-        "hidden": ingredients.hidden,
-        "train_images": ingredients.train_images,
-        "train_size": ingredients.train_size,
-    }
+    spec, served = ingredients.spec, ingredients.served()
     parts: dict[str, Any] = {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(noise.derive(seed, "initialisation"))
@@ -148,22 +147,72 @@ def _make(plugin: Plugin, served: Mapping[str, Any], values: Mapping[str, Any]) 
     return made
 
 
-def rehearse(slots: Slots, ingredients: Ingredients, *, allow_pseudo_likelihood: bool = False) -> None:
-    """Build and run one training pass on the meta device, where nothing is computed, so that a plan finds what cannot
-    be.
-
-    Raises Skip and VaezooError as the real thing would. Whatever else happens here is left to the cell, which keeps its
-    log.
+@contextmanager
+def _rehearsing() -> Iterator[None]:
+    """Inside nothing is learnt, warned of or drawn from torch's generator. A VaezooError gets out; what else goes
+    wrong is left to the cell, which keeps its log.
     """
+    threads, quiet = torch.get_num_threads(), warnings.catch_warnings(action="ignore")
+    torch.set_num_threads(1)  # two images are no work to share
     try:
-        with torch.device("meta"), torch.no_grad(), noise.stream(0, index=torch.arange(2), device="meta"):
-            model, objective = construct(slots, ingredients, allow_pseudo_likelihood=allow_pseudo_likelihood)
-            x = torch.zeros(2, *ingredients.spec.shape)
-            objective(model.draw(model.batch(x, index=torch.arange(2)), objective.importance_samples))
+        with quiet, torch.random.fork_rng(devices=[]), torch.no_grad(), noise.stream(0, index=torch.arange(2)):
+            yield
     except VaezooError:
         raise
-    except Exception:  # meta tensors hold no values: a part that looks at them is tried where it runs
+    except Exception:
         return
+    finally:
+        torch.set_num_threads(threads)
+
+
+def rehearse(slots: Slots, ingredients: Ingredients, *, allow_pseudo_likelihood: bool = False) -> dict[str, Any]:
+    """Build and run one training pass over two blank images on the CPU, so that a plan finds what cannot be.
+
+    Raises Skip and VaezooError as the real thing would. Returns what the built parts serve to others, `parameter_shape`
+    and `features`; nothing where they could not be built. (Torch's meta device would compute nothing, but its kernels
+    are Python: a pass takes ten times as long, and the first one imports torch._dynamo, which takes seconds.)
+    """
+    served: dict[str, Any] = {}
+    with _rehearsing():
+        model, objective = construct(slots, ingredients, allow_pseudo_likelihood=allow_pseudo_likelihood)
+        served = {"parameter_shape": tuple(model.likelihood.parameter_shape), "features": tuple(model.encoder.features)}
+        x = torch.zeros(2, *ingredients.spec.shape)
+        objective(model.draw(model.batch(x, index=torch.arange(2)), objective.importance_samples))
+    return served
+
+
+class Rehearsals:
+    """A plan's rehearsals, remembered: rows that differ only in fractions are rehearsed once.
+
+    A fraction (a beta, a scale) gives no tensor its shape. Of a further row with other ones only the parts that were
+    not made before are made, as a constructor may refuse a value.
+    """
+
+    def __init__(self) -> None:
+        self._done: dict[str, tuple[dict[str, Any], set[str]]] = {}
+
+    def __call__(self, slots: Slots, ingredients: Ingredients, *, allow_pseudo_likelihood: bool = False) -> None:
+        """`rehearse`, as far as it can find anything new."""
+        given = ingredients.served()
+        shapes = {slot: (name, _without_fractions(values)) for slot, (name, values) in slots.items()}
+        alike = repr((shapes, allow_pseudo_likelihood, {**given, "train_images": None}))
+        if alike in self._done:
+            served, made = self._done[alike]
+            for slot, (name, values) in slots.items():
+                if (part := repr((slot, name, values))) not in made:
+                    with _rehearsing():
+                        _make(registry(slot)[name], served, values)
+                    made.add(part)
+        elif found := rehearse(slots, ingredients, allow_pseudo_likelihood=allow_pseudo_likelihood):
+            self._done[alike] = {**given, **found}, {repr((slot, *part)) for slot, part in slots.items()}
+
+
+def _without_fractions(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_fractions(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_fractions(inner) for inner in value]
+    return float if isinstance(value, float) else value
 
 
 def build(

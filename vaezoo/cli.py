@@ -1,4 +1,4 @@
-"""The command line: the only place that parses arguments and prints. It imports torch only in commands that need it."""
+"""The command line: with cli_plugins, the only place that parses arguments and prints. Its commands import torch."""
 
 import sys
 from collections import Counter
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vaezoo.cli_plugins import Plugins, check, list_command, load_plugins, new, show, terminal
 from vaezoo.core.errors import VaezooError
-from vaezoo.registry import SLOTS, Variant, find, register, registry
+from vaezoo.registry import Plugin, Variant, find, register, registry
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,10 +24,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-WIDTH = 160
-"""Columns where the output is no terminal, so that no table is cut."""
+app.command("list")(list_command)
+app.command()(show)
 
-Plugins = Annotated[list[Path], typer.Option("--plugin", help="A plugin file; may be given again.")]
 Out = Annotated[Path | None, typer.Option(help="The results folder; results/<matrix name> when left out.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Jobs = Annotated[int | None, typer.Option(help="Cells at a time; the cores are shared among them.")]
@@ -37,49 +37,9 @@ MatrixFile = Annotated[Path, typer.Argument(metavar="MATRIX", help="The matrix f
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.")]
 
 
-def _console() -> "Console":
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else WIDTH)
-
-
-def _load_plugins(plugins: Sequence[Path]) -> None:
-    for path in plugins:
-        register.load_file(path)
-
-
 def _warn_unavailable() -> None:
     for lost in register.unavailable:
         typer.echo(f"warning: {lost.source} is unavailable: {lost.reason}", err=True)
-
-
-@app.command("list")
-def list_command(
-    slot: Annotated[str | None, typer.Argument(metavar="[SLOT]", help=f"One of {', '.join(SLOTS)}.")] = None,
-    plugin: Plugins = [],
-) -> None:
-    """List what is registered, and what could not be imported."""
-    from vaezoo.display import registry_table
-
-    _load_plugins(plugin)
-    slots = SLOTS if slot is None else (slot.removesuffix("s") if slot not in SLOTS else slot,)
-    console = _console()
-    for name in slots:
-        console.print(registry_table(name))
-        console.print()
-    for lost in register.unavailable:
-        console.print(f"unavailable: {lost.source}: {lost.reason}", markup=False, highlight=False, soft_wrap=True)
-
-
-@app.command()
-def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A variant, or SLOT/NAME.")], plugin: Plugins = []
-) -> None:
-    """Show a plugin: its paper, its place, its docstring and its hyper-parameters."""
-    from vaezoo.display import plugin_lines
-
-    _load_plugins(plugin)
-    typer.echo("\n".join(plugin_lines(find(name))))
 
 
 @app.command()
@@ -145,25 +105,39 @@ def try_command(
 ) -> None:
     """Run one variant on one data set: a matrix of one row."""
     from vaezoo.api import plan_of
-    from vaezoo.runner.matrix import parse_setting
 
-    _load_plugins(plugin)
+    load_plugins(plugin)
+    found = _variant(name, "try")
+    matrix: dict[str, Any] = {"name": f"try-{found.name}", "datasets": [dataset], "seeds": seeds}
+    row = {"name": found.name, **_row_settings(settings)}
+    matrix |= {key: row.pop(key) for key in ("seeds", "timeout", "datasets", "pack") if key in row}
+    matrix["variants"] = [row]
+    made, where = plan_of(matrix, device=device, data_root=data_root, plugins=plugin)
+    _carry_out(made, where, out, jobs, f"vaezoo try {_words()}")
+
+
+def _variant(name: str, command: str) -> Plugin:
     found = find(name)
     if not isinstance(found.target, Variant):
         known = ", ".join(registry("variant"))
-        raise VaezooError(f"`try` takes a variant, and {name!r} is a {found.slot}; try one of {known}")
-    row: dict[str, Any] = {"name": found.name}
-    matrix: dict[str, Any] = {"name": f"try-{found.name}", "datasets": [dataset], "seeds": seeds, "variants": [row]}
+        raise VaezooError(f"`{command}` takes a variant, and {name!r} is a {found.slot}; try one of {known}")
+    return found
+
+
+def _row_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """`--set` values as the tables of a matrix row."""
+    from vaezoo.runner.matrix import parse_setting
+
+    row: dict[str, Any] = {}
     for text in settings:
         path, value = parse_setting(text)
-        place = matrix if path[0] in ("seeds", "timeout", "datasets") else row
+        place = row
         for key in path[:-1]:
             place = place.setdefault(key, {})
             if not isinstance(place, dict):
                 raise VaezooError(f"--set {text}: {key!r} has been given a value already; give it once")
         place[path[-1]] = value
-    made, where = plan_of(matrix, device=device, data_root=data_root, plugins=plugin)
-    _carry_out(made, where, out, jobs, f"vaezoo try {_words()}")
+    return row
 
 
 def _words() -> str:
@@ -179,7 +153,7 @@ def _carry_out(made: Any, device: str, out: Path | None, jobs: int | None, again
     from vaezoo.runner.store import read_results
 
     _warn_unavailable()
-    console = _console()
+    console = terminal()
     watcher = Live(console)
     try:
         report = execute(made, device, out, jobs, watcher)
@@ -227,55 +201,58 @@ def tables_command(folder: Folder) -> None:
 
     frame = read_results(folder)
     paths = write_tables(frame, folder / "tables")
-    _print_tables(_console(), frame)
+    _print_tables(terminal(), frame)
     for path in paths:
         typer.echo(str(path))
 
 
-@app.command()
-def check(
-    names: Annotated[
-        list[str],
-        typer.Argument(metavar="NAME...", help="A variant, SLOT/NAME, a plugin FILE, or an installed PACKAGE."),
-    ],
-    quick: Annotated[bool, typer.Option("--quick", help="A quarter of the samples.")] = False,
+app.command()(check)
+app.command()(new)
+
+
+@app.command("throughput")
+def throughput_command(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Variants.")],
+    dataset: Annotated[str, typer.Option(help="A data set.")] = "digits-binary",
+    settings: Annotated[list[str], typer.Option("--set", help="KEY=VALUE as in a matrix: model.hidden=[400].")] = [],
+    batch_size: Annotated[list[int], typer.Option(help="Images a training step; may be given again.")] = [128],
+    threads: Annotated[list[int] | None, typer.Option(help="CPU threads; may be given again. Else 1.")] = None,
+    precision: Annotated[list[str], typer.Option(help="float32, tf32, bfloat16; may be given again.")] = ["float32"],
+    pack: Annotated[int, typer.Option(help="Seeds that train together, beside one alone.", min=1)] = 8,
+    device: Device = "auto",
+    data_root: DataRoot = None,
     plugin: Plugins = [],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line a row.")] = False,
 ) -> None:
-    """Prove plugins: densities normalised, samples as they say, gradients as claimed, and more."""
-    from vaezoo.conformance.check import check as examine
-    from vaezoo.conformance.check import plugins_named
-    from vaezoo.conformance.proof import FAIL, NOT_RUN, PASS
-    from vaezoo.display import findings_table
+    """Time the training step (alone and packed), the likelihood and sampling, with their share of the matmul peak."""
+    import json
 
-    _load_plugins(plugin)
-    plugins = [found for name in names for found in plugins_named(name)]
-    console, counts = _console(), Counter[str]()
-    for found in plugins:
-        with console.status(f"proving {found.slot}/{found.name}"):
-            findings = list(examine(found, quick=quick))
-        counts.update(row.verdict for row in findings)
-        console.print(findings_table(found, findings))
-        console.print()
-    typer.echo(f"{counts[PASS]} passed, {counts[FAIL]} failed, {counts[NOT_RUN]} not run")
-    if counts[FAIL]:
-        raise typer.Exit(1)
+    from vaezoo.display import speeds_table
+    from vaezoo.runner.throughput import throughput
 
-
-@app.command()
-def new(
-    slot: Annotated[str, typer.Argument(metavar="SLOT", help=f"One of {', '.join(SLOTS)}; or `package`.")],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case with hyphens.")],
-    out: Annotated[Path | None, typer.Option(help="The file, or a package's folder.")] = None,
-) -> None:
-    """Write a plugin file that passes `vaezoo check` as it stands, or an installable package with one and its test."""
-    from vaezoo.scaffold import PACKAGE, new_package, new_plugin
-
-    if slot == PACKAGE:
-        folder = new_package(name, out)
-        typer.echo(f"wrote {folder}; now: pip install -e {folder} && vaezoo check {name}")
-    else:
-        path = new_plugin(slot, name, out)
-        typer.echo(f"wrote {path}; now: vaezoo check {path}")
+    load_plugins(plugin)
+    console, found = terminal(), []
+    asked = throughput(
+        [_variant(name, "throughput").name for name in names],
+        dataset,
+        settings=_row_settings(settings),
+        batch_sizes=batch_size,
+        threads=threads or [1],
+        precisions=precision,
+        pack=pack,
+        device=device,
+        data_root=data_root,
+    )
+    with console.status("timing"):
+        for speed in asked:
+            found.append(speed)
+            if as_json:
+                typer.echo(json.dumps(speed.as_dict()))
+    if not as_json:
+        console.print(speeds_table(found))
+        for speed in found:
+            if speed.reason:
+                typer.echo(f"{speed.variant}, {speed.work}: {speed.reason}")
 
 
 @app.command()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from vaezoo.conformance.proof import Finding
+    from vaezoo.runner.throughput import Speed
 
 INDENT = " " * 14
 
@@ -78,6 +79,28 @@ def findings_table(plugin: Plugin, findings: Sequence[Finding]) -> Table:
         table.add_column(heading, justify="left", no_wrap=heading != "detail")
     for row in findings:
         table.add_row(row.proof, Text(row.verdict, style=colours[row.verdict]), Text(row.figure), Text(row.detail))
+    return table
+
+
+def speeds_table(speeds: Sequence[Speed]) -> Table:
+    """What `vaezoo throughput` measured, a row each; the two settings that are the same in all rows are its title."""
+    from rich.table import Table
+
+    first = speeds[0]
+    title = f"{first.dataset} on {first.device}"
+    table = Table(title=title, title_justify="left", title_style="bold", box=None)
+    headings = ("variant", "work", "seeds", "batch", "threads", "precision", "items/s", "quartiles")
+    for heading in (*headings, "cold start s", "peak MiB", "GFLOP/s", "of peak"):
+        table.add_column(heading, justify="left" if heading in ("variant", "work", "precision") else "right")
+    for speed in speeds:
+        facts = [speed.variant, speed.work, speed.seeds, speed.batch_size, speed.threads, speed.precision]
+        if speed.per_second is None:
+            table.add_row(*map(str, facts), "-")
+            continue
+        memory, flops = speed.peak_memory_bytes or 0, speed.flops_per_second or 0.0
+        spread = f"{speed.per_second_low:,.0f} to {speed.per_second_high:,.0f}"
+        figures = (f"{speed.cold_seconds:.2f}", f"{memory / 2**20:,.0f}", f"{flops / 1e9:,.1f}")
+        table.add_row(*map(str, facts), f"{speed.per_second:,.0f}", spread, *figures, f"{speed.share_of_peak:.0%}")
     return table
 
 

@@ -434,7 +434,7 @@ def test_a_rehearsal_finds_a_wrong_shape():
 
 
 @pytest.mark.parametrize("variant", vaezoo.names("variant"))
-def test_a_rehearsal_of_a_registered_variant_says_nothing_and_computes_nothing(variant, monkeypatch):
+def test_a_rehearsal_of_a_registered_variant_says_nothing_and_leaves_no_trace(variant, monkeypatch):
     data = dataset() if resolves(variant, dataset().spec) else dataset("continuous", (6,))
     slots = resolve(variant, data.spec)
     state = torch.get_rng_state()
@@ -444,7 +444,7 @@ def test_a_rehearsal_of_a_registered_variant_says_nothing_and_computes_nothing(v
         vaezoo.core.model.LatentModel, "draw", lambda *a: (reached.append(original(*a)), reached[-1])[1]
     )
     rehearse(slots, Ingredients.blank(data.spec, 3, (5,), 30_000))
-    assert reached[0].log_weight.device.type == "meta"
+    assert reached[0].log_weight.shape[1] == 2
     assert torch.equal(torch.get_rng_state(), state)
 
 

@@ -124,6 +124,7 @@ def test_what_is_left_out_has_a_default(tmp_path):
         "gradient_clip": None,
         "patience": None,
         "validation_images": None,
+        "compile": None,
         "precision": "float32",
     }
     assert row.evaluate == Evaluate(importance_samples=1000, images=None, metrics=[], throughput=True)
@@ -367,7 +368,7 @@ def test_equal_labels_are_refused():
 
 WRONG = [
     ("[train]\nepoch = 3\n", "train.epoch is not a key; did you mean 'epochs'?"),
-    ("[train]\nzzz = 3\n", "train.zzz is not a key; there are: batch_size, epochs, "),
+    ("[train]\nzzz = 3\n", "train.zzz is not a key; there are: batch_size, compile, epochs, "),
     ("sedes = 3\n", "sedes is not a key; did you mean 'seeds'?"),
     ("[train]\nseeds = 3\n", "train.seeds: 'seeds' belongs at the top; move it above the first [table]"),
     ("[evaluate]\ntimeout = 3\n", "evaluate.timeout: 'timeout' belongs at the top; move it above the first [table]"),
@@ -392,7 +393,7 @@ WRONG = [
     ("[train]\ngradient_clip = 0\n", "train.gradient_clip: expected a number > 0, got 0"),
     ("[train]\npatience = 0\n", "train.patience: expected a whole number >= 1, got 0"),
     ('[train]\nschedule = "cosin"\n', "expected one of constant, cosine, stages, got 'cosin'; did you mean 'cosine'?"),
-    ('[train]\nprecision = "bf16"\n', "train.precision: expected float32, got 'bf16'"),
+    ('[train]\nprecision = "bf16"\n', "train.precision: expected one of float32, tf32, bfloat16, got 'bf16'"),
     ("[model]\nlatent = 0\n", "model.latent: expected a whole number >= 1, got 0"),
     ("[model]\nhidden = 300\n", "model.hidden: expected a list, got 300; write [300]"),
     ("[model]\nhidden = [300, 0]\n", "model.hidden[2]: expected a whole number >= 1, got 0"),

@@ -73,6 +73,16 @@ def test_it_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     assert done == ["fsync", "replace", "replace"]
 
 
+def test_a_plan_is_kept_as_it_is_with_a_cell_a_line(tmp_path):
+    plan = {"name": "a", "settings": ["b"], "cells": [{"stem": "x", "seed": 0}, {"stem": "y", "skip": "é\n"}]}
+    Store(tmp_path).write_plan(plan)
+    assert Store(tmp_path).plan() == plan
+    lines = (tmp_path / "plan.json").read_text().splitlines()
+    assert [json.loads(line.rstrip(",")) for line in lines if "stem" in line] == plan["cells"]
+    Store(tmp_path).write_plan({**plan, "cells": []})
+    assert Store(tmp_path).plan() == {**plan, "cells": []}
+
+
 def test_what_json_cannot_say_is_null(tmp_path):
     write_json(tmp_path / "a.json", {"a": float("nan"), "b": [1.5, float("inf")], "c": {1: (2, None)}})
     text = (tmp_path / "a.json").read_text()

@@ -1,6 +1,5 @@
 """One cell, in the child process that runs it: the same function for every engine."""
 
-import math
 import os
 import platform
 import signal
@@ -9,7 +8,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from importlib import import_module
@@ -20,25 +19,30 @@ import torch
 
 import vaezoo
 from vaezoo.builder import Ingredients, Slots, construct
-from vaezoo.core.data import Dataset, DataSpec
+from vaezoo.core.contracts import Objective
+from vaezoo.core.data import Dataset
 from vaezoo.core.errors import Skip, VaezooError, VaezooWarning
-from vaezoo.core.evaluation import Evaluation
 from vaezoo.core.model import LatentModel
+from vaezoo.core.precision import no_hidden_tf32
 from vaezoo.datasets import load_dataset
 from vaezoo.registry import register, registry
 from vaezoo.runner.checkpoint import save_weights
 from vaezoo.runner.device import describe, memory, peak_memory, restart_peak_memory
+from vaezoo.runner.evaluate import data_facts, evaluated
 from vaezoo.runner.fingerprint import fingerprint
+from vaezoo.runner.sharing import device_use
 from vaezoo.runner.store import Store
 from vaezoo.runner.timing import measure_speeds
-from vaezoo.training.train import Diverged, Progress, Settings, train
+from vaezoo.training.train import Diverged, NotPacked, Outcome, Progress, Settings, train, train_pack
 
 Task = Mapping[str, Any]
+Trained = tuple[LatentModel, Dataset, Outcome | Diverged]
 
 
 def start_worker(threads: int, parent: int) -> None:
     """Set up a worker that will serve many cells: its share of the cores, and an end when its parent is gone."""
     torch.set_num_threads(threads)
+    no_hidden_tf32()
     import_module("torch._dynamo")  # else the first optimiser does, and the first cell's training time counts it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -51,8 +55,36 @@ def start_worker(threads: int, parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def run_cell(task: Task, device: str) -> str:
-    """Run one cell and write its record, whatever happens; the record's status."""
+def run_pack(tasks: Sequence[Task], device: str) -> list[str]:
+    """Train several seeds of a variant on a dataset together and evaluate each into its own record; their statuses.
+
+    One task is a cell by itself. Where seeds cannot train together, or that fails, each is run alone and its record
+    says why.
+    """
+    if tasks[0]["seed"] is None:
+        return [run_cell(task, device) for task in tasks]
+    with device_use(device):
+        return _run_together(tasks, device) if len(tasks) > 1 else [run_cell(tasks[0], device)]
+
+
+def _run_together(tasks: Sequence[Task], device: str) -> list[str]:
+    store, seeds = Store(tasks[0]["folder"]), [task["seed"] for task in tasks]
+    trained: list[Trained] = []
+    try:
+        with _logged(store.path("logs", tasks[0]["stem"])):
+            restart_peak_memory(device)
+            models, objectives, datasets, settings = zip(*(prepare(task, device) for task in tasks), strict=True)
+            report = _reporter(tasks, store)
+            outcomes = train_pack(models, objectives, datasets[0], settings[0], seeds=seeds, report=report)
+            trained = list(zip(models, datasets, outcomes, strict=True))
+    except Exception as error:  # whatever it was, alone each says for itself
+        alone = f"trained alone, not with seeds {seeds}: {_reason(error)}"
+        return [run_cell({**task, "alone": alone}, device) for task in tasks]
+    return [run_cell({**task, "pack": seeds}, device, own) for task, own in zip(tasks, trained, strict=True)]
+
+
+def run_cell(task: Task, device: str, trained: Trained | None = None) -> str:
+    """Run one cell and write its record, whatever happens; the record's status. trained: by a pack, else it is here."""
     store = Store(task["folder"])
     kind = "timings" if task["seed"] is None else "cells"
     record: dict[str, Any] = {
@@ -68,7 +100,9 @@ def run_cell(task: Task, device: str) -> str:
         try:
             record["provenance"] = provenance(device, task)
             record["device"] = describe(device)
-            record |= (_timing_results if kind == "timings" else _results)(task, device, store)
+            if "pack" in task:
+                record["pack"] = task["pack"]
+            record |= _timing_results(task, device) if kind == "timings" else _results(task, device, store, trained)
         except (Exception, SystemExit) as error:  # a failure is a result: it is recorded with its reason and its log
             traceback.print_exc()
             record["status"], record["reason"] = _status(error), f"{_reason(error)}"
@@ -76,7 +110,8 @@ def run_cell(task: Task, device: str) -> str:
         log.unlink(missing_ok=True)
     else:
         record["log"] = f"logs/{log.name}"
-    record["seconds"] = time.perf_counter() - started
+    shared = trained[2].seconds if trained is not None and isinstance(trained[2], Outcome) else 0.0
+    record["seconds"] = shared + time.perf_counter() - started
     store.write(kind, task["stem"], record)
     store.path("running", task["stem"]).unlink(missing_ok=True)
     return str(record["status"])
@@ -92,10 +127,10 @@ def _status(error: BaseException) -> str:
 
 def _reason(error: BaseException) -> str:
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return first if isinstance(error, VaezooError | Diverged) else f"{type(error).__name__}: {first}"
+    return first if isinstance(error, VaezooError | Diverged | NotPacked) else f"{type(error).__name__}: {first}"
 
 
-def prepare(task: Task, device: str) -> tuple[LatentModel, torch.nn.Module, Dataset, Settings]:
+def prepare(task: Task, device: str) -> tuple[LatentModel, Objective, Dataset, Settings]:
     """The model, objective, dataset and training settings of a cell, on the device. VaezooError where the data have
     changed.
     """
@@ -116,51 +151,49 @@ def prepare(task: Task, device: str) -> tuple[LatentModel, torch.nn.Module, Data
     model, objective = construct(
         slots, ingredients, seed=spec.get("seed", 0), allow_pseudo_likelihood=spec["allow_pseudo_likelihood"]
     )
+    model.precision = spec["train"]["precision"]
     settings = Settings(**{k: v for k, v in spec["train"].items() if k != "precision"})
     return model.to(device), objective.to(device), dataset, settings
 
 
-def _results(task: Task, device: str, store: Store) -> dict[str, Any]:
+def _reporter(tasks: Sequence[Task], store: Store) -> Callable[[int, Progress], None]:
+    """Leaves word of each task's epoch, at most twice a second."""
+    last = [0.0] * len(tasks)
+
+    def report(place: int, progress: Progress) -> None:
+        """Of the task at this place."""
+        if time.monotonic() - last[place] > 0.5 or progress.epoch == progress.epochs:
+            last[place] = time.monotonic()
+            said = {**vars(progress), "pid": os.getpid()}
+            store.write("running", tasks[place]["stem"], said, lasting=False)
+
+    return report
+
+
+def _trained(task: Task, device: str, store: Store) -> Trained:
     restart_peak_memory(device)
     model, objective, dataset, settings = prepare(task, device)
-    last = 0.0
+    report = _reporter([task], store)
+    outcome = train(model, objective, dataset, settings, seed=task["seed"], report=lambda progress: report(0, progress))
+    return model, dataset, outcome
 
-    def report(progress: Progress) -> None:
-        """Leave word of the epoch, at most twice a second."""
-        nonlocal last
-        if time.monotonic() - last > 0.5 or progress.epoch == progress.epochs:
-            last = time.monotonic()
-            store.write("running", task["stem"], {**vars(progress), "pid": os.getpid()}, lasting=False)
 
-    outcome = train(model, objective, dataset, settings, seed=task["seed"], report=report)  # type: ignore[arg-type]
-    spec = task["specification"]
-    count = task["comparability"]["images"]
-    images, context = (
-        dataset.test.x[:count],
-        Evaluation(spec["evaluate"]["importance_samples"], 0, dataset, torch.arange(count)),
-    )
-    results: dict[str, Any] = {
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "train_seconds": outcome.seconds,
-    }
+def _results(task: Task, device: str, store: Store, trained: Trained | None) -> dict[str, Any]:
     with _warnings_kept() as said:
-        for name, values in spec["metrics"]:
-            found = registry("metric")[name].target(model, images, context, **values)
-            results |= {column: value for column, value in found.items() if value is not None}
-    if not math.isfinite(results["iwll"]):
-        raise Diverged(f"the test iwll is {results['iwll']} although training was finite")
-    if dataset.log_likelihood is not None:
-        results["true_log_likelihood"] = float(dataset.log_likelihood(images).double().mean())
-    results["peak_memory_bytes"] = peak_memory(device)
+        if "alone" in task:
+            said.append(task["alone"])
+        model, dataset, outcome = trained or _trained(task, device, store)
+        if isinstance(outcome, Diverged):
+            raise outcome
+        results, context = evaluated(task, model, dataset)
+    results |= {"train_seconds": outcome.seconds, "peak_memory_bytes": peak_memory(device)}
     save_weights(model, store.path("checkpoints", task["stem"]))
     store.write_images(task["stem"], {name: value.numpy() for name, value in context.per_image.items()})
-    history = {
-        name: [getattr(p, name) for p in outcome.history] for name in ("objective", "validation_iwll", "seconds")
-    }
+    names = ("objective", "validation_iwll", "seconds")
     return {
         "results": results,
         "best_epoch": outcome.best_epoch,
-        "history": history,
+        "history": {name: [getattr(epoch, name) for epoch in outcome.history] for name in names},
         "vectors": {name: value.tolist() for name, value in context.vectors.items()},
         "notes": context.notes,
         "warnings": said,
@@ -186,14 +219,11 @@ def _warnings_kept() -> Iterator[list[str]]:
         yield said
 
 
-def _timing_results(task: Task, device: str, store: Store) -> dict[str, Any]:
+def _timing_results(task: Task, device: str) -> dict[str, Any]:
     model, objective, dataset, settings = prepare(task, device)
-    return {"results": measure_speeds(model, objective, dataset, settings)}  # type: ignore[arg-type]
-
-
-def data_facts(spec: DataSpec, train_size: int) -> dict[str, Any]:
-    """What is needed to build a model again without its data."""
-    return {**vars(spec), "shape": list(spec.shape), "train_size": train_size}
+    with device_use(device, alone=True) as disturbed:
+        results = measure_speeds(model, objective, dataset, settings)
+    return {"results": results, "warnings": disturbed}
 
 
 def provenance(device: str, task: Task) -> dict[str, Any]:

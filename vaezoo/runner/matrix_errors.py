@@ -156,6 +156,13 @@ def seed_list(value: Any) -> list[int]:
     return listed
 
 
+def pack_size(value: Any) -> int | str:
+    """The check of "auto" or a whole number of seeds."""
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise refused('"auto" or a whole number >= 1', value)
+
+
 def storable(value: Any, loc: Loc = ()) -> list[Problem]:
     """What in a hyper-parameter or option could not be kept in a JSON record: dates, nan and the infinities."""
     if isinstance(value, dict):

@@ -6,13 +6,16 @@ from collections import Counter
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 from vaezoo.core.errors import VaezooError
 from vaezoo.registry import PARTS
 from vaezoo.runner.matrix_errors import SECTIONS
 from vaezoo.runner.matrix_tables import Evaluate, Matrix, Model, Train, VariantRow, as_table, shown, swept
+
+TABLES: dict[str, Any] = {"model": Model, "train": Train, "evaluate": Evaluate}
+Slot = tuple[str | None, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -55,46 +58,45 @@ def rows(matrix: Matrix) -> list[Row]:
     return found
 
 
-def _merged(*overrides: Any) -> tuple[str | None, dict[str, Any]]:
-    """A slot's value after its overrides; another name drops the hyper-parameters of the one before."""
-    name: str | None = None
-    hyper: dict[str, Any] = {}
+def _merged(slot: Slot, *overrides: Any) -> Slot:
+    """A slot's value after overrides; another name drops the hyper-parameters of the one before."""
+    name, hyper = slot
     for override in overrides:
         table = as_table(override)
         new = table.pop("name", None)
         if new is not None and new != name:
             name, hyper = new, {}
-        hyper = hyper | deepcopy(table)
-    return name, hyper
+        hyper = hyper | table
+    return name, deepcopy(hyper)
 
 
 def _expanded(matrix: Matrix, place: int, variant: VariantRow) -> Iterator[Row]:
-    """The rows of one [[variants]] table, labelled with nothing yet."""
+    """The rows of one [[variants]] table, labelled with nothing yet. What the sweep leaves alone is checked once."""
     leaves = swept(variant.sweep)[0]
+    written = {name: {**getattr(matrix, name).written(), **getattr(variant, name).written()} for name in SECTIONS}
+    fixed = {name: TABLES[name].model_validate(written[name]) for name in {*SECTIONS} - {path[0] for path, _ in leaves}}
+    slots = {
+        part: _merged((None, {}), getattr(matrix.model, part), getattr(variant.model, part), getattr(variant, part))
+        for part in PARTS
+    }
     for values in product(*(values for _, values in leaves)):
         chosen: dict[str, dict[str, Any]] = {}
         for (path, _), value in sorted(zip(leaves, values, strict=True), key=lambda leaf: len(leaf[0][0])):
             chosen.setdefault(path[0], {}).update({path[1]: value} if path[1:] else as_table(value))
-        tables = {
-            name: {**getattr(matrix, name).written(), **getattr(variant, name).written(), **chosen.get(name, {})}
-            for name in SECTIONS
+        moving = {
+            name: TABLES[name].model_validate({**written[name], **chosen[name]}) for name in SECTIONS if name in chosen
         }
-        merged = {
-            part: _merged(
-                getattr(matrix.model, part), getattr(variant.model, part), getattr(variant, part), chosen.get(part)
-            )
-            for part in PARTS
-        }
-        model = Model.model_validate(tables["model"])
+        tables = {**fixed, **moving}
+        merged = {part: _merged(slots[part], chosen.get(part)) for part in PARTS if part in chosen or any(slots[part])}
         yield Row(
             label="",
             variant=variant.name,
-            slots={part: value for part, value in merged.items() if value != (None, {})},
-            latent=model.latent,
-            hidden=model.hidden,
-            allow_pseudo_likelihood=model.allow_pseudo_likelihood,
-            train=Train.model_validate(tables["train"]),
-            evaluate=Evaluate.model_validate(tables["evaluate"]),
+            slots={part: value for part, value in merged.items() if any(value)},
+            latent=tables["model"].latent,
+            hidden=list(tables["model"].hidden),
+            allow_pseudo_likelihood=tables["model"].allow_pseudo_likelihood,
+            train=tables["train"],
+            evaluate=tables["evaluate"],
             place=f"variants[{place + 1}]",
         )
 
@@ -106,8 +108,9 @@ def labelled(matrix: Matrix) -> tuple[list[Row], list[str]]:
     for place, (variant, entry) in enumerate(zip(matrix.variants, entries, strict=True)):
         key, stem = (("name", variant.name), variant.name) if variant.label is None else (("row", place), variant.label)
         groups.setdefault(key, (stem, []))[1].extend((place, index) for index in range(len(entry)))
+    told = [[row.settings() for row in entry] for entry in entries]
     for stem, members in groups.values():
-        settings = [entries[place][index].settings() for place, index in members]
+        settings = [told[place][index] for place, index in members]
         labels = _labels(stem, settings, exact=False)
         if len(set(labels)) < len(labels):
             labels = _labels(stem, settings, exact=True)
@@ -117,8 +120,8 @@ def labelled(matrix: Matrix) -> tuple[list[Row], list[str]]:
     same: dict[Any, Row] = {}
     named: dict[str, Row] = {}
     lines = []
-    for row in found:
-        first = same.setdefault((row.variant, _frozen(row.settings())), row)
+    for row, own in zip(found, chain(*told), strict=True):
+        first = same.setdefault((row.variant, _frozen(own)), row)
         if first is not row:
             what = f"{first.place} and {row.place} are the same row, {row.variant!r} with equal settings"
             inside = first.place == row.place
@@ -147,6 +150,8 @@ def _labels(stem: str, settings: list[dict[str, Any]], exact: bool) -> list[str]
 
 def _frozen(value: Any) -> Any:
     """A value as something hashable, in which 1 equals 1.0 but not true."""
+    if value is None or type(value) in (int, float, str):
+        return value
     if isinstance(value, dict):
         return frozenset((key, _frozen(inner)) for key, inner in value.items())
     if isinstance(value, (list, tuple)):

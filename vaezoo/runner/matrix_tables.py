@@ -31,6 +31,7 @@ from vaezoo.runner.matrix_errors import (
     flag,
     number,
     one_of,
+    pack_size,
     problems,
     refused,
     seed_list,
@@ -141,7 +142,10 @@ class Train(_Table):
     gradient_clip: _PositiveOrNone = None
     patience: _CountOrNone = None
     validation_images: _CountOrNone = None
-    precision: Annotated[Literal["float32"], BeforeValidator(one_of("float32"))] = "float32"
+    compile: Annotated[bool | None, BeforeValidator(lambda value: flag(value) or None)] = None
+    precision: Annotated[
+        Literal["float32", "tf32", "bfloat16"], BeforeValidator(one_of("float32", "tf32", "bfloat16"))
+    ] = "float32"
 
 
 class Evaluate(_Table):
@@ -203,13 +207,16 @@ class Reference(_Table):
 
 
 class Matrix(_Table):
-    """A whole matrix file. `load` makes it; seeds are listed, plugins are absolute, timeout is in seconds a cell."""
+    """A whole matrix file. `load` makes it; seeds are listed, plugins are absolute, timeout is in seconds a cell; pack:
+    how many seeds of a row train together.
+    """
 
     name: Annotated[str, BeforeValidator(word)]
     datasets: list[_Dataset] = Field(min_length=1)
     seeds: Annotated[list[int], BeforeValidator(seed_list)] = [0]
     plugins: list[_Plugin] = []
     timeout: _PositiveOrNone = None
+    pack: Annotated[int | Literal["auto"], BeforeValidator(pack_size)] = "auto"
     model: Model = Model()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()

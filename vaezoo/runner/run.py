@@ -14,9 +14,10 @@ from vaezoo.runner.cell import Task
 from vaezoo.runner.device import cores
 from vaezoo.runner.engines.local import run_tasks
 from vaezoo.runner.plan import Cell, Plan, as_task
-from vaezoo.runner.store import FINAL, Store, write_json
+from vaezoo.runner.store import FINAL, Store
 
 MOST_CPU_JOBS = 8
+MOST_PACKED = 16
 
 
 class Watcher(Protocol):
@@ -62,11 +63,26 @@ def workers(device: str, jobs: int | None, cells: int) -> tuple[list[str], int]:
 
 def pending(cells: Sequence[Cell], store: Store, kind: str) -> list[Cell]:
     """The cells whose records do not stand, each key once. Skipped ones are not run."""
-    found: dict[str, Cell] = {}
+    asked = {cell.stem: cell for cell in cells if cell.skip is None}
+    return [cell for stem, cell in asked.items() if (store.record(kind, stem) or {}).get("status") not in FINAL]
+
+
+def packs(cells: Sequence[Cell], plan: Plan, device: str) -> list[list[Cell]]:
+    """The cells in the packs in which they run: seeds of one row on one dataset, as many together as the matrix's
+    `pack` says; `auto` is 1 on a CPU and MOST_PACKED on CUDA. Timings and skipped cells stay alone.
+    """
+    most = plan.matrix.pack if isinstance(plan.matrix.pack, int) else 1 if device == "cpu" else MOST_PACKED
+    made: list[list[Cell]] = []
+    open_packs: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
-        if cell.skip is None and (store.record(kind, cell.stem) or {}).get("status") not in FINAL:
-            found.setdefault(cell.stem, cell)
-    return list(found.values())
+        pack = open_packs.get((cell.label, cell.dataset))
+        if cell.seed is None or pack is None or len(pack) >= most:
+            pack = []
+            made.append(pack)
+            if cell.seed is not None:
+                open_packs[cell.label, cell.dataset] = pack
+        pack.append(cell)
+    return made
 
 
 def carry_out(plan: Plan, folder: str | Path, *, device: str, jobs: int | None, watcher: Watcher) -> Report:
@@ -78,7 +94,7 @@ def carry_out(plan: Plan, folder: str | Path, *, device: str, jobs: int | None, 
     store = Store(folder)
     store.prepare()
     with store.lock():
-        write_json(store.folder / "plan.json", plan.stored())
+        store.write_plan(plan.stored())
         shutil.rmtree(store.folder / "running", ignore_errors=True)
         report = Report(store.folder)
         timings = {cell.stem: cell for cell in plan.timings.values()}
@@ -89,7 +105,7 @@ def carry_out(plan: Plan, folder: str | Path, *, device: str, jobs: int | None, 
                 devices, threads = workers(device, jobs if kind == "cells" else 1, len(waiting))
                 watcher.begin(kind, len(waiting), possible - len(waiting))
                 run_tasks(
-                    [as_task(cell, plan, store.folder) for cell in waiting],
+                    [[as_task(cell, plan, store.folder) for cell in pack] for pack in packs(waiting, plan, device)],
                     store,
                     devices=devices[:1] if kind == "timings" else devices,
                     threads=threads,

@@ -71,7 +71,7 @@ def _plain(value: Any) -> Any:
 def read_json(path: Path) -> dict[str, Any] | None:
     """The record at a path, or None where there is none or it is broken."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_bytes().decode())
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
         return None
     return value if isinstance(value, dict) else None
@@ -137,6 +137,12 @@ class Store:
         np.savez_compressed(file, allow_pickle=False, **{k: np.asarray(v, np.float32) for k, v in values.items()})
         write_atomically(path, file.getvalue())
 
+    def write_plan(self, plan: Mapping[str, Any]) -> None:
+        """Keep the plan, atomically: a cell a line, as there may be many."""
+        cells = ",\n".join(json.dumps(_plain(cell)) for cell in plan["cells"])
+        rest = json.dumps(_plain({name: value for name, value in plan.items() if name != "cells"}), indent=1)
+        write_atomically(self.folder / "plan.json", f'{rest[:-2]},\n "cells": [\n{cells}\n]}}\n'.encode())
+
     def plan(self) -> dict[str, Any]:
         """The stored plan; VaezooError where the folder holds no results."""
         plan = read_json(self.folder / "plan.json")
@@ -151,30 +157,34 @@ def read_results(path: str | Path) -> "pd.DataFrame":
     """The results of a folder that `vaezoo run` wrote: one row a cell, in the order of the matrix, failures among them.
 
     Log-likelihoods are in nats an image, higher is better. frame.attrs holds the matrix's name, the settings that
-    differ between rows, the further metrics, and the references. Raises VaezooError where the folder holds no results.
+    differ between rows, the further metrics, and the references; the column warnings what vaezoo warned of, a
+    line each. Raises VaezooError where the folder holds no results.
     """
     import pandas as pd
 
     store = Store(path)
     plan = store.plan()
-    records = {cell["stem"]: store.record("cells", cell["stem"]) for cell in plan["cells"]}
-    timings = {cell["timing"]: store.record("timings", cell["timing"]) for cell in plan["cells"] if cell["timing"]}
-    metrics: list[str] = []
+    timed = dict.fromkeys(cell["timing"] for cell in plan["cells"] if cell["timing"])
+    timings = {stem: store.record("timings", stem) or {} for stem in timed}
+    speeds = {stem: _speeds(timing) for stem, timing in timings.items()}
+    known = {*RESULTS, *COSTS, *SPEEDS}
+    metrics: dict[str, None] = {}
     rows = []
     for cell in plan["cells"]:
-        record, timing = records[cell["stem"]] or {}, timings.get(cell["timing"]) or {}
-        results, data = record.get("results", {}), record.get("comparability", {})
-        further = {k: v for k, v in results.items() if k not in (*RESULTS, *COSTS, *SPEEDS)}
-        metrics += [name for name in further if name not in metrics]
+        record = store.record("cells", cell["stem"]) or {}  # one at a time: they may be large
+        results, data = record.get("results", {}), cell["comparability"] | record.get("comparability", {})
+        further = {name: value for name, value in results.items() if name not in known}
+        metrics |= dict.fromkeys(further)
         row = {name: cell[name] for name in ("label", "variant", "dataset", "seed")}
         row["status"] = "skipped" if cell["skip"] else record.get("status", "missing")
         row["reason"] = cell["skip"] or record.get("reason")
-        speeds = timing.get("results", {})
-        for name in (*RESULTS, *SPEEDS, *COSTS):
-            row[name] = speeds.get(name, results.get(name)) if name in SPEEDS else results.get(name)
-        row |= {name: {**cell["comparability"], **data}.get(name) for name in COMPARED}
+        measured = results | speeds.get(cell["timing"], {})
+        row |= {name: measured.get(name) for name in (*RESULTS, *SPEEDS, *COSTS)}
+        row |= {name: data.get(name) for name in COMPARED}
         row |= {name: record.get(name, cell["comparability"].get(name)) for name in PROVENANCE}
-        rows.append(row | further | {f"{name}": value for name, value in cell["settings"].items()})
+        warned = [*record.get("warnings", []), *timings.get(cell["timing"], {}).get("warnings", [])]
+        row["warnings"] = "\n".join(warned) or None
+        rows.append(row | further | cell["settings"])
     frame = pd.DataFrame(rows)
     for name in (*RESULTS, *SPEEDS, *COSTS, *metrics):
         if name in frame:
@@ -182,7 +192,12 @@ def read_results(path: str | Path) -> "pd.DataFrame":
     frame.attrs |= {
         "name": plan["name"],
         "settings": plan["settings"],
-        "metrics": metrics,
+        "metrics": list(metrics),
         "references": plan["references"],
     }
     return frame
+
+
+def _speeds(record: Mapping[str, Any]) -> dict[str, Any]:
+    results = record.get("results", {})
+    return {name: results[name] for name in SPEEDS if name in results}

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from vaezoo.core import noise
 from vaezoo.core.contracts import Objective
@@ -12,14 +13,24 @@ from vaezoo.core.data import Dataset
 from vaezoo.core.estimate import evaluating, log_likelihood
 from vaezoo.core.model import LatentModel
 from vaezoo.runner.device import peak_memory, restart_peak_memory, synchronise
+from vaezoo.training.step import TrainingStep
 from vaezoo.training.train import Settings, epoch_order, make_step
 
 ROUNDS = 7
 ROUND_SECONDS = 0.15
+STEPS = 50
+"""Training steps that are timed as one."""
+IMAGES, SAMPLES = 100, 250
+"""Images and importance samples of each that are timed as one estimate."""
+DRAWN = 1000
+"""Images that are sampled at once."""
+
+Work = Callable[[], int]
+"""Does a piece of work and says how many items it was."""
 
 
-def rate(work: Callable[[], int], device: torch.device) -> tuple[float, float, float]:
-    """Items a second of `work`, which says how many items it did: median, lower and upper quartile of ROUNDS rounds.
+def rate(work: Work, device: torch.device) -> tuple[float, float, float]:
+    """Items a second of `work`: median, lower and upper quartile of ROUNDS rounds.
 
     The first call warms up and is not timed; a round repeats `work` for ROUND_SECONDS at least.
     """
@@ -36,6 +47,49 @@ def rate(work: Callable[[], int], device: torch.device) -> tuple[float, float, f
     return median, low, high
 
 
+def orders(step: TrainingStep, images: int, batch_size: int, seeds: list[int]) -> Tensor:
+    """The images of the first steps of an epoch, on the step's device. [steps, B], of a pack [steps, S, B]"""
+    each = [epoch_order(images, batch_size, seed, 1)[:STEPS] for seed in seeds]
+    return torch.stack(each, 1).view(len(each[0]), *step.key.shape, -1).to(step.device)
+
+
+def training(step: TrainingStep, order: Tensor) -> Work:
+    """Those steps of training; the items are images."""
+
+    def work() -> int:
+        """Some steps of an epoch."""
+        step.trainee.train()
+        step.restart()
+        for index in order:
+            step(index)
+        return order.numel()
+
+    return work
+
+
+def estimating(model: LatentModel, images: Tensor, importance_samples: int = SAMPLES) -> Work:
+    """The importance-weighted estimate of these images; the items are image-samples."""
+
+    def work() -> int:
+        """One estimate."""
+        log_likelihood(model, images, importance_samples)
+        return importance_samples * len(images)
+
+    return work
+
+
+def sampling(model: LatentModel) -> Work:
+    """Images drawn from the model; the items are images."""
+
+    def work() -> int:
+        """DRAWN images from the prior."""
+        with evaluating(model), noise.stream(0, device=model.device, dtype=model.dtype):
+            model.sample(DRAWN)
+        return DRAWN
+
+    return work
+
+
 def measure_speeds(model: LatentModel, objective: Objective, dataset: Dataset, settings: Settings) -> dict[str, float]:
     """Training images, importance-weighted image-samples and sampled images a second, each with its quartiles, and peak
     memory.
@@ -43,33 +97,13 @@ def measure_speeds(model: LatentModel, objective: Objective, dataset: Dataset, s
     device = model.device
     restart_peak_memory(str(device))
     step = make_step(model, objective, dataset, settings, seed=0)
-    order = epoch_order(len(dataset.train), settings.batch_size, 0, 1).to(device)
-    steps = min(len(order), 50)
-
-    def training() -> int:
-        """Some steps of an epoch."""
-        step.trainee.train()
-        step.restart()
-        for index in order[:steps]:
-            step(index)
-        return steps * order.shape[1]
-
-    images = dataset.test.x[:100]
-
-    def estimating() -> int:
-        """The estimator on 100 images."""
-        log_likelihood(model, images, 50)
-        return 50 * len(images)
-
-    def sampling() -> int:
-        """A thousand images from the prior."""
-        with evaluating(model), noise.stream(0, device=device, dtype=model.dtype):
-            model.sample(1000)
-        return 1000
-
+    works = {
+        "train_images_per_second": training(step, orders(step, len(dataset.train), settings.batch_size, [0])),
+        "iwll_samples_per_second": estimating(model, dataset.test.x[:IMAGES]),
+        "sample_images_per_second": sampling(model),
+    }
     results: dict[str, float] = {}
-    columns = ("train_images_per_second", "iwll_samples_per_second", "sample_images_per_second")
-    for column, work in zip(columns, (training, estimating, sampling), strict=True):
+    for column, work in works.items():
         try:
             median, low, high = rate(work, device)
         except NotImplementedError:  # a likelihood need not be able to sample; its column stays empty

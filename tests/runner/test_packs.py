@@ -1,0 +1,267 @@
+"""Packs of seeds in a run: each seed keeps its own record, and a pack that fails costs nobody anything."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from vaezoo.reports.tables import tables
+from vaezoo.runner import sharing
+from vaezoo.runner.matrix import load
+from vaezoo.runner.plan import make_plan
+from vaezoo.runner.run import MOST_PACKED, packs
+from vaezoo.runner.store import read_results
+
+PLUGIN = '''
+import math, os, time
+
+import torch, vaezoo
+from vaezoo.objectives.elbo import ELBO
+
+
+@vaezoo.register.dataset("tiny")
+def tiny(root, seed):
+    """Coins."""
+    x = (torch.rand(60, 4, generator=torch.Generator().manual_seed(0)) > 0.5).to(torch.uint8)
+    return vaezoo.Dataset(x[:40], x[40:50], x[50:], measure="binary")
+
+
+class Packed(ELBO):
+    """Knows when it is mapped over seeds."""
+
+    def forward(self, draws):
+        value = super().forward(draws)
+        if torch._C._functorch.is_batchedtensor(value):
+            self.mapped()
+        return value
+
+
+@vaezoo.register.objective("dies")
+class Dies(Packed):
+    """Ends its process."""
+
+    def mapped(self):
+        os._exit(3)
+
+
+@vaezoo.register.objective("hangs")
+class Hangs(Packed):
+    """Never ends."""
+
+    def mapped(self):
+        time.sleep(1000)
+
+
+@vaezoo.register.objective("draws")
+class Draws(ELBO):
+    """Draws from torch's generator, which cannot be mapped."""
+
+    def forward(self, draws):
+        return super().forward(draws) + 0 * torch.rand(())
+
+
+@vaezoo.register.objective("breaks")
+class Breaks(ELBO):
+    """Not finite for one seed: the one whose encoder begins with the largest weight."""
+
+    def forward(self, draws):
+        first = draws.model.encoder.net[0].weight.abs().max()
+        return super().forward(draws) * torch.where(first > LIMIT, math.nan, 1.0)
+
+
+LIMIT = 0.4998
+'''
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, matrix_file):
+    """A matrix of three seeds with each objective, run in packs of three and one by one."""
+    here = tmp_path_factory.mktemp("packs")
+    (here / "mine.py").write_text(PLUGIN)
+    return here
+
+
+def records(folder):
+    found = [json.loads(path.read_text()) for path in sorted((folder / "cells").glob("*.json"))]
+    return {(record["label"], record["seed"]): record for record in found}
+
+
+def run(shell, matrix_file, folder, name, rows, **changes):
+    changes = {"seeds": 3, "plugins": ["mine.py"], "datasets": ["tiny"], "pack": 3, "train": {"epochs": 2}, **changes}
+    matrix_file(folder / f"{name}.toml", rows, **changes)
+    done = shell("run", f"{name}.toml", "--jobs", 1, "--device", "cpu", cwd=folder)
+    return done, records(folder / "results" / name)
+
+
+def test_packed_and_single_runs_give_the_same_records(shell, matrix_file, folder):
+    rows = ["vae", "iwae"]
+    done, packed = run(shell, matrix_file, folder, "together", rows)
+    assert (done.code, done.err) == (0, "")
+    _, single = run(shell, matrix_file, folder, "apart", rows, pack=1)
+    assert {(record["key"]) for record in packed.values()} == {record["key"] for record in single.values()}
+    for title, record in packed.items():
+        other = single[title]
+        assert (record["pack"], "pack" in other) == ([0, 1, 2], False)
+        assert record["status"] == other["status"] == "ok"
+        assert record["best_epoch"] == other["best_epoch"]
+        for column in ("iwll", "elbo", "kl", "reconstruction"):
+            assert record["results"][column] == pytest.approx(other["results"][column], rel=1e-4, abs=1e-4)
+        assert record["history"]["objective"] == pytest.approx(other["history"]["objective"], rel=1e-5)
+        assert 0 < record["results"]["train_seconds"] < record["seconds"]
+    assert len({record["results"]["iwll"] for record in packed.values()}) == 6
+
+
+@pytest.mark.parametrize(
+    ("objective", "timeout", "why"),
+    [
+        ("dies", None, "run alone after its pack of 3 had failed"),
+        ("hangs", 15, "run alone after its pack of 3 had failed"),
+        ("draws", None, "trained alone, not with seeds [0, 1, 2]: the step cannot be mapped over seeds: vmap"),
+    ],
+)
+def test_a_pack_that_fails_sends_its_seeds_back_one_by_one(shell, matrix_file, folder, objective, timeout, why):
+    extra = {} if timeout is None else {"timeout": timeout}
+    row = {"name": "vae", "objective": objective}
+    done, found = run(shell, matrix_file, folder, objective, [row], **extra)
+    assert done.code == 0, done
+    assert "3 ok" in done.out.splitlines()
+    assert [record["status"] for record in found.values()] == ["ok"] * 3
+    for record in found.values():
+        assert "pack" not in record
+        assert any(warning.startswith(why) for warning in record["warnings"]), record["warnings"]
+
+
+def test_a_seed_that_diverges_is_a_record_and_the_others_are_as_they_would_be(shell, matrix_file, folder):
+    code = (
+        "import sys, vaezoo; sys.path.insert(0, '.'); import mine; data = mine.tiny(None, 0)\n"
+        "weights = lambda seed: vaezoo.build('vae', data, latent=2, hidden=(8,), seed=seed).encoder.net[0].weight\n"
+        "print([float(weights(seed).abs().max().detach()) for seed in range(3)])"
+    )
+    largest = json.loads(shell.python(code, cwd=folder))
+    worst = largest.index(max(largest))
+    limit = (sorted(largest)[-1] + sorted(largest)[-2]) / 2
+    (folder / "mine.py").write_text(PLUGIN.replace("LIMIT = 0.4998", f"LIMIT = {limit}"))
+    rows = [{"name": "vae", "objective": "breaks"}]
+    still = {"epochs": 2, "learning_rate": 1e-6}
+    done, packed = run(shell, matrix_file, folder, "breaks", rows, train=still)
+    assert done.code == 1
+    _, single = run(shell, matrix_file, folder, "alone", rows, train=still, pack=1)
+    assert [record["status"] for record in packed.values()].count("diverged") == 1
+    assert packed["vae", worst]["reason"] == "the objective is nan at step 1 (epoch 1)"
+    for title, record in packed.items():
+        assert (record["status"], record["reason"]) == (single[title]["status"], single[title]["reason"])
+        assert record["pack"] == [0, 1, 2]
+        if record["status"] == "ok":
+            assert record["results"]["iwll"] == pytest.approx(single[title]["results"]["iwll"], rel=1e-5)
+
+
+def plan_of(matrix_file, folder, **changes):
+    path = matrix_file(folder / "plan.toml", ["vae", "iwae"], seeds=5, evaluate={"throughput": True}, **changes)
+    return make_plan(load(path))
+
+
+@pytest.mark.parametrize(
+    ("pack", "device", "sizes"),
+    [
+        ("auto", "cpu", [1] * 10),
+        ("auto", "cuda", [5, 5]),
+        (1, "cuda", [1] * 10),
+        (2, "cpu", [2, 2, 1, 2, 2, 1]),
+        (100, "cuda:1", [5, 5]),
+    ],
+)
+def test_the_seeds_of_a_row_are_packed_as_the_matrix_says(matrix_file, tmp_path, pack, device, sizes):
+    plan = plan_of(matrix_file, tmp_path, pack=pack)
+    made = packs(plan.cells, plan, device)
+    assert [len(each) for each in made] == sizes
+    assert [cell.stem for each in made for cell in each] == [cell.stem for cell in plan.cells]
+    assert all(len({(cell.label, cell.dataset) for cell in each}) == 1 for each in made)
+    timings = list({cell.stem: cell for cell in plan.timings.values()}.values())
+    assert [len(each) for each in packs(timings, plan, device)] == [1, 1]
+    assert MOST_PACKED >= 5
+
+
+def test_how_many_train_together_is_not_what_a_cell_is(matrix_file, tmp_path):
+    keys = [[cell.key for cell in plan_of(matrix_file, tmp_path, pack=pack).cells] for pack in ("auto", 1, 3)]
+    assert keys[0] == keys[1] == keys[2]
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "all", True, []])
+def test_a_pack_is_auto_or_a_number(shell, matrix_file, tmp_path, value):
+    matrix_file(tmp_path / "m.toml", ["vae"], pack=value)
+    line = shell.wrong("plan", "m.toml", cwd=tmp_path)
+    assert line.startswith('m.toml: pack: expected "auto" or a whole number >= 1, got ')
+
+
+HOLDER = """
+import sys, time
+from vaezoo.runner.sharing import device_use
+with device_use("cpu-test"):
+    print('held', flush=True)
+    time.sleep(float(sys.argv[1]))
+"""
+
+
+def test_a_timing_waits_for_the_cells_of_other_runs(monkeypatch):
+    monkeypatch.setattr(sharing, "BUSY", 2.0)  # what other programs do is no matter of this test
+    for patience, held in ((60.0, 1.5), (0.1, 4.0)):
+        monkeypatch.setattr(sharing, "PATIENCE", patience)
+        with subprocess.Popen([sys.executable, "-c", HOLDER, str(held)], stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout.readline() == "held\n"
+            with sharing.device_use("cpu-test"):
+                pass  # cells share it at once
+            started = time.monotonic()
+            with sharing.device_use("cpu-test", alone=True) as said:
+                waited = time.monotonic() - started
+            over = not said
+            other.kill()
+        assert over == (held < patience)
+        if over:
+            assert waited > 0.5
+        else:
+            assert said == ["timed while another run used cpu-test, which had not ended after 0 s"]
+
+
+def test_what_other_programs_did_meanwhile_is_said(monkeypatch):
+    monkeypatch.setattr(
+        sharing, "_processor", iter([(0.0, 0.0, 0.0), (10.0, 10.0 * (os.cpu_count() or 1), 1.0)]).__next__
+    )
+    with sharing.device_use("cpu-test", alone=True) as said:
+        assert said == []
+    assert len(said) == 1
+    assert said[0].startswith("timed while other programs used ")
+
+
+def test_work_of_ones_own_is_not_a_disturbance(monkeypatch):
+    cores = os.cpu_count() or 1
+    monkeypatch.setattr(sharing, "_processor", iter([(0.0, 0.0, 0.0), (10.0, 10.0 + 0.05 * cores, 10.0)]).__next__)
+    with sharing.device_use("cpu-test", alone=True) as said:
+        pass
+    assert said == []
+
+
+def test_a_timings_disturbance_stands_in_its_record_and_under_the_table(shell, matrix_file, tmp_path):
+    rows = [{"name": "vae"}]
+    changes = {"evaluate": {"throughput": True, "importance_samples": 5}, "seeds": 2}
+    path = matrix_file(tmp_path / "m.toml", rows, **changes)
+    out = tmp_path / "out"
+    shell.python(
+        "import vaezoo.runner.sharing as sharing; sharing._others = lambda device, before: 'timed in a storm of 3'\n"
+        "from vaezoo.runner.cell import run_cell\n"
+        "from vaezoo.runner.matrix import load; from vaezoo.runner.plan import make_plan, as_task\n"
+        "from vaezoo.runner.store import Store\n"
+        f"plan = make_plan(load({str(path)!r})); store = Store({str(out)!r}); store.prepare()\n"
+        "store.write_plan(plan.stored())\n"
+        "for cell in [*plan.cells, plan.timings[plan.cells[0].stem]]:\n"
+        "    run_cell(as_task(cell, plan, store.folder), 'cpu')\n",
+        cwd=tmp_path,
+    )
+    [record] = [json.loads(path.read_text()) for path in (out / "timings").glob("*.json")]
+    assert record["warnings"] == ["timed in a storm of 3"]
+    frame = read_results(out)
+    assert frame["warnings"].tolist() == ["timed in a storm of 3"] * 2
+    [table] = tables(frame)
+    assert table.markdown().count("timed in a storm of 3") == 1

@@ -1,0 +1,120 @@
+"""`vaezoo throughput` through the command line: a row for each work, counts of FLOPs that can be worked out by hand."""
+
+import json
+
+import pytest
+import torch
+
+from vaezoo.runner import throughput as module
+from vaezoo.runner.throughput import matmul_peak, throughput
+
+NET = {"model": {"latent": 3, "hidden": [7]}}
+PIXELS = 64  # of digits
+
+
+def asked(**changes):
+    given = {
+        "settings": NET,
+        "batch_sizes": [10],
+        "threads": [1],
+        "precisions": ["float32"],
+        "pack": 1,
+        "device": "cpu",
+    }
+    return list(throughput(["vae"], "digits-binary", **{**given, **changes}))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Short rounds and small products: what is measured is not the matter here."""
+    from vaezoo.runner import timing
+
+    monkeypatch.setattr(timing, "ROUND_SECONDS", 0.001)
+    monkeypatch.setattr(module, "MATMUL", {"cpu": (64,), "cuda": (512,)})
+
+
+def test_a_row_for_each_work_batch_size_and_number_of_threads():
+    found = asked(batch_sizes=[10, 20], threads=[1, 2], pack=2)
+    rows = [(s.work, s.seeds, s.batch_size, s.threads) for s in found]
+    works = [("train", 1), ("train", 2), ("iwll", 1), ("sample", 1)]
+    assert rows == [(*work, batch, threads) for batch in (10, 20) for threads in (1, 2) for work in works]
+    for speed in found:
+        assert 0 < speed.per_second_low <= speed.per_second <= speed.per_second_high
+        assert speed.cold_seconds > 0 < speed.peak_memory_bytes
+        assert speed.share_of_peak == pytest.approx(speed.flops_per_second / speed.peak_flops_per_second)
+
+
+def test_the_number_of_threads_is_put_back():
+    before = torch.get_num_threads()
+    asked(threads=[before + 1])
+    assert torch.get_num_threads() == before
+
+
+def test_flops_are_those_of_the_products():
+    """Encoder 64-7, heads 7-3 twice, decoder 3-7-64: 2 FLOPs a weight forward; backward twice as many again, but for
+    the gradient of the images, which is not asked for.
+    """
+    weights = {"encoder": PIXELS * 7, "heads": 2 * 7 * 3, "decoder": 3 * 7 + 7 * PIXELS}
+    forward = 2 * sum(weights.values())
+    found = {(s.work, s.seeds): s.flops_per_second / s.per_second for s in asked(pack=3)}
+    step = 3 * forward - 2 * weights["encoder"]
+    assert found["train", 1] == pytest.approx(step)
+    assert found["train", 3] == pytest.approx(step)
+    assert found["sample", 1] == pytest.approx(2 * weights["decoder"])
+    encoded = 2 * (weights["encoder"] + weights["heads"]) / 250
+    assert found["iwll", 1] == pytest.approx(2 * weights["decoder"] + encoded)
+
+
+def test_what_cannot_be_is_a_row_with_its_reason():
+    [speed] = asked(precisions=["tf32"])
+    assert speed.per_second is None
+    assert "tf32" in speed.reason
+
+
+def test_precision_is_what_is_timed():
+    found = {s.work: s for s in asked(precisions=["bfloat16"])}
+    assert set(found) == {"train", "iwll", "sample"}
+    assert {s.precision for s in found.values()} == {"bfloat16"}
+
+
+def test_the_peak_is_a_rate_of_multiplications(monkeypatch):
+    rates = []
+    monkeypatch.setattr(module, "rate", lambda work, device: (rates.append(work()), (float(len(rates)),))[1])
+    monkeypatch.setattr(module, "MATMUL", {"cpu": (8, 16)})
+    assert matmul_peak(torch.device("cpu"), "float32") == 2.0
+    assert rates == [2 * 8**3, 2 * 16**3]
+
+
+def test_the_command_prints_a_table_or_json(shell):
+    words = (
+        "throughput",
+        "vae",
+        "--set",
+        "model.hidden=[5]",
+        "--set",
+        "model.latent=2",
+        "--pack",
+        1,
+        "--batch-size",
+        8,
+    )
+    done = shell(*words, "--json", "--device", "cpu")
+    assert done.code == 0, done.err
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    assert [row["work"] for row in rows] == ["train", "iwll", "sample"]
+    assert {row["batch_size"] for row in rows} == {8}
+    assert all(row["per_second"] > 0 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("vea",), "'vea' is unknown; did you mean 'vae'"),
+        (("prior/normal",), "`throughput` takes a variant, and 'prior/normal' is a prior"),
+        (("vae", "--precision", "float23"), "float32"),
+        (("vae", "--set", "model.hiden=[5]"), "hidden"),
+        (("vae", "--batch-size", "0"), "batch_size: expected a whole number >= 1, got 0"),
+    ],
+)
+def test_a_wrong_question_is_one_line(shell, words, line):
+    assert line in shell.wrong("throughput", *words, "--device", "cpu")

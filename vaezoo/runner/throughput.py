@@ -1,0 +1,193 @@
+"""`vaezoo throughput`: how fast a variant trains, is evaluated and sampled from, beside what the machine could do."""
+
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from vaezoo.core.errors import VaezooWarning
+from vaezoo.core.precision import computing
+from vaezoo.runner.cell import prepare
+from vaezoo.runner.device import describe, peak_memory, resolve_device, restart_peak_memory, synchronise
+from vaezoo.runner.matrix import load
+from vaezoo.runner.plan import Cell, Plan, as_task, make_plan
+from vaezoo.runner.sharing import device_use
+from vaezoo.runner.timing import IMAGES, Work, estimating, orders, rate, sampling, training
+from vaezoo.training.train import NotPacked, make_packed_step, make_step
+
+MATMUL = {"cpu": (512, 1024, 2048), "cuda": (4096, 8192)}
+"""Sides of the square matrices whose product gives the peak: the fastest counts."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One measurement, and what it was measured with.
+
+    work: `train` (images), `iwll` (image-samples) or `sample` (images); seeds: how many train together. per_second: the
+    median of seven rounds with its quartiles; cold_seconds: the first call of the work, with all that is set up in it.
+    flops_per_second: of matrix products and convolutions (FlopCounterMode); share_of_peak: of the fastest matrix
+    product in the same precision, measured in the same run. reason: what is to be said of it, or why there is none.
+    """
+
+    variant: str
+    dataset: str
+    work: str
+    device: str
+    precision: str
+    threads: int
+    batch_size: int
+    seeds: int = 1
+    per_second: float | None = None
+    per_second_low: float | None = None
+    per_second_high: float | None = None
+    cold_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    flops_per_second: float | None = None
+    peak_flops_per_second: float | None = None
+    share_of_peak: float | None = None
+    reason: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def throughput(
+    names: Sequence[str],
+    dataset: str,
+    *,
+    settings: Mapping[str, Any],
+    batch_sizes: Sequence[int],
+    threads: Sequence[int],
+    precisions: Sequence[str],
+    pack: int,
+    device: str = "auto",
+    data_root: str | None = None,
+) -> Iterator[Speed]:
+    """A Speed for each work of each variant at each batch size, number of threads and precision: training alone and
+    `pack` seeds together (1: alone only), the importance-weighted estimate, and sampling.
+
+    settings: further tables of a matrix row, as {"model": {"latent": 20}}. It times the code that `vaezoo run` uses.
+    Raises VaezooError where the question is wrong.
+    """
+    where = resolve_device(device)
+    plans = []
+    for name, precision, batch_size in product(names, precisions, batch_sizes):
+        row = {"name": name, **settings}
+        row["train"] = {**settings.get("train", {}), "precision": precision, "batch_size": batch_size}
+        matrix = load({"name": "throughput", "datasets": [dataset], "variants": [row]})
+        kind = where.partition(":")[0]
+        plans.append(make_plan(matrix, data_root=data_root, device=describe(where), kind=kind))
+    peaks: dict[tuple[str, int], float] = {}
+    before = torch.get_num_threads()
+    try:
+        for plan, count in product(plans, threads):
+            torch.set_num_threads(count)
+            [cell] = plan.cells
+            precision = plan.matrix.variants[0].train.precision
+            if cell.skip is None and (precision, count) not in peaks:
+                peaks[precision, count] = matmul_peak(torch.device(where), precision)
+            yield from _speeds(plan, cell, where, count, pack, peaks.get((precision, count), 0.0))
+    finally:
+        torch.set_num_threads(before)
+
+
+def _speeds(plan: Plan, cell: Cell, device: str, threads: int, pack: int, peak: float) -> Iterator[Speed]:
+    train = plan.matrix.variants[0].train
+    facts: dict[str, Any] = {
+        "variant": cell.variant,
+        "dataset": cell.dataset,
+        "device": describe(device),
+        "precision": train.precision,
+        "threads": threads,
+        "batch_size": train.batch_size,
+    }
+    if cell.skip is not None:
+        yield Speed(**facts, work="train", reason=cell.skip)
+        return
+    for seeds in sorted({1, pack}):
+        with device_use(device, alone=True) as disturbed, warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", VaezooWarning)
+            restart_peak_memory(device)
+            try:
+                step, batch = _step(plan, cell, device, seeds)
+            except NotPacked as reason:
+                yield Speed(**facts, work="train", seeds=seeds, reason=str(reason))
+                continue
+            found = _measured(training(step, batch), torch.device(device), device, peak)
+        notes = [*disturbed, *(str(each.message) for each in said if issubclass(each.category, VaezooWarning))]
+        yield Speed(**facts, work="train", seeds=seeds, **found, reason="; ".join(notes) or None)
+    model, _, data, _ = prepare(_task(plan, cell, 0), device)
+    for work, do in (("iwll", estimating(model, data.test.x[:IMAGES])), ("sample", sampling(model))):
+        with device_use(device, alone=True) as disturbed:
+            restart_peak_memory(device)
+            try:
+                found = _measured(do, torch.device(device), device, peak)
+            except NotImplementedError as reason:
+                found, disturbed = {}, [str(reason)]
+        yield Speed(**facts, work=work, **found, reason="; ".join(disturbed) or None)
+
+
+def _task(plan: Plan, cell: Cell, seed: int) -> dict[str, Any]:
+    from pathlib import Path
+
+    task = as_task(cell, plan, Path())
+    return {**task, "specification": {**task["specification"], "seed": seed}}
+
+
+def _step(plan: Plan, cell: Cell, device: str, seeds: int) -> tuple[Any, torch.Tensor]:
+    made = [prepare(_task(plan, cell, seed), device) for seed in range(seeds)]
+    models, objectives, datasets, settings = zip(*made, strict=True)
+    if seeds == 1:
+        step = make_step(models[0], objectives[0], datasets[0], settings[0], 0)
+    else:
+        step = make_packed_step(models, objectives, datasets[0], settings[0], range(seeds))
+    return step, orders(step, len(datasets[0].train), settings[0].batch_size, list(range(seeds)))
+
+
+def _measured(work: Work, device: torch.device, name: str, peak: float) -> dict[str, Any]:
+    started = time.perf_counter()
+    work()
+    synchronise(device)
+    cold = time.perf_counter() - started
+    median, low, high = rate(work, device)
+    memory = peak_memory(name)
+    flops = _flops_an_item(work)
+    return {
+        "per_second": median,
+        "per_second_low": low,
+        "per_second_high": high,
+        "cold_seconds": cold,
+        "peak_memory_bytes": memory,
+        "flops_per_second": median * flops,
+        "peak_flops_per_second": peak,
+        "share_of_peak": median * flops / peak,
+    }
+
+
+def _flops_an_item(work: Work) -> float:
+    with FlopCounterMode(display=False) as counter:
+        items = work()
+    return counter.get_total_flops() / items
+
+
+def matmul_peak(device: torch.device, precision: str) -> float:
+    """FLOP/s of the fastest product of two square matrices on this device in this precision, of MATMUL's sizes."""
+    best = 0.0
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    for side in MATMUL[device.type]:
+        a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+
+        def multiply(a: torch.Tensor = a, b: torch.Tensor = b) -> int:
+            """One product."""
+            torch.mm(a, b)
+            return 2 * len(a) ** 3
+
+        with computing("tf32" if precision == "tf32" else "float32", device):
+            best = max(best, rate(multiply, device)[0])
+    return best
