@@ -1,0 +1,150 @@
+"""vaezoo beside plain PyTorch loops and Pythae, in the same process, on the same images and from the same weights.
+
+    python benchmarks/peers/compare.py [--threads N] [--rounds 15] [--device cpu|cuda] [--json FILE]
+
+784-400(ReLU)-20-400-784, Bernoulli, N(0, I), Adam 1e-3, batches of 128, MNIST binarised once. In a round every
+contestant does the same work in turn, and ratios are taken within rounds: other load on the machine strikes all alike.
+Fails where the contestants do not reach the same ELBO, or where their log-likelihoods differ by more than chance.
+"""
+
+import argparse
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from loops import BATCH, RATE, Fast, Loop, Net, Resident, log_likelihood
+from rounds import Table, agree, same_objective
+from torch import Tensor
+
+import vaezoo
+from vaezoo.builder import Ingredients, construct, resolve
+from vaezoo.core.errors import VaezooError, VaezooWarning
+from vaezoo.runner.device import cores, describe
+from vaezoo.training.train import Settings, epoch_order, make_step
+
+try:
+    import pythae_peer
+except ImportError as error:
+    pythae_peer, LACKING = None, f"Pythae is left out ({error}): pip install vaezoo[peers]"
+
+HAND_WRITTEN = {
+    "plain PyTorch loop with DataLoader": Loop,
+    "the same, data resident in memory": Resident,
+    "resident, BCE on logits, fused Adam": Fast,
+}
+VAEZOO, PYTHAE = "vaezoo", "Pythae 0.1.2"
+TEST_IMAGES = 100
+
+
+class Ours:
+    """The step and the order of images that `vaezoo run` trains with."""
+
+    def __init__(self, dataset: vaezoo.Dataset, rounds: int, device: str):
+        spec = resolve("vae", dataset.spec)
+        self.model, objective = construct(spec, Ingredients.of(dataset, latent=20, hidden=(400,)))
+        self.model.to(device)
+        self.images, self.count = len(dataset.train), 0
+        settings = Settings(epochs=rounds + 1, batch_size=BATCH, learning_rate=RATE)
+        self.step = make_step(self.model, objective, dataset, settings, seed=0)
+
+    def net(self) -> Net:
+        """Plain PyTorch's net with a copy of the model's weights as they stand."""
+        net = Net().to(self.model.device)
+        with torch.no_grad():
+            for ours, theirs in zip(weights(self.model), net.parameters(), strict=True):
+                theirs.copy_(ours)
+        return net
+
+    def epoch(self) -> float:
+        """Train for one epoch; the mean ELBO in nats an image."""
+        self.count += 1
+        self.step.trainee.train()
+        self.step.restart()
+        for index in epoch_order(self.images, BATCH, 0, self.count).to(self.model.device):
+            self.step(index)
+        return float(self.step.values.mean())
+
+
+def weights(model: vaezoo.LatentModel) -> list[Tensor]:
+    """The parameters in the order in which `Net` has them."""
+    return [p for part in (model.encoder, model.posterior_net, model.decoder) for p in part.parameters()]
+
+
+def images_of(mnist: vaezoo.Dataset, count: int) -> vaezoo.Dataset:
+    """The first training images, as many as fill whole batches, with the test images of the estimate."""
+    x = mnist.train.x[: count // BATCH * BATCH]
+    return vaezoo.Dataset(x, mnist.valid.x[:BATCH], mnist.test.x[:TEST_IMAGES], "binary", binarisation="fixed")
+
+
+def training(ours: Ours, x: Tensor, rounds: int) -> Table:
+    """An epoch of each contestant a round, all from the weights that `ours` begins with."""
+    contestants = {name: loop(ours.net(), x) for name, loop in HAND_WRITTEN.items()}
+    if pythae_peer:
+        contestants[PYTHAE] = pythae_peer.Training(ours.net(), x)
+    contestants[VAEZOO] = ours
+    work = {name: contestant.epoch for name, contestant in contestants.items()}
+    table = Table(f"training, {len(x):,} images a round", "images/s", len(x), x.device)
+    values = table.run(work, rounds)
+    same_objective({name: float(value) for name, value in values.items()})
+    return table
+
+
+def estimators(ours: Ours, x: Tensor) -> dict[str, Callable[[int], Tensor]]:
+    """name -> samples -> estimates [N], on the weights of `ours` as they stand; vaezoo last."""
+    net, stored = ours.net(), x.view(-1, 1, 28, 28).to(torch.uint8)
+    found: dict = {}
+    if pythae_peer:
+        model = pythae_peer.model_of(ours.net())
+        for size in (100, 500):
+            found[f"{PYTHAE} `get_nll`, batch {size}"] = partial(pythae_peer.log_likelihood, model, x, batch_size=size)
+    found["vectorised in plain PyTorch"] = partial(log_likelihood, net, x)
+    found[f"{VAEZOO}.log_likelihood"] = lambda samples: vaezoo.log_likelihood(ours.model, stored, samples).estimate
+    return found
+
+
+def main() -> None:
+    """Measure, check, print Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--json", help="write a line for each row of the tables here")
+    parser.add_argument("--images", type=int, default=10_000, help="training images")
+    parser.add_argument("--samples", type=int, default=500, help="importance samples of each of 100 images a round")
+    parser.add_argument("--check-samples", type=int, default=5000, help="K of the check that the estimates agree")
+    asked = parser.parse_args()
+    try:
+        mnist = vaezoo.load_dataset("mnist-fixed")
+    except VaezooError as error:
+        sys.exit(f"nothing to compare on: {error}")
+    torch.set_num_threads(asked.threads)
+    torch.manual_seed(0)
+    warnings.simplefilter("ignore", VaezooWarning)  # that the estimates agree is checked here
+    dataset = images_of(mnist, asked.images)
+    x, test = (split.images().flatten(1).to(asked.device) for split in (dataset.train, dataset.test))
+
+    ours = Ours(dataset, asked.rounds, asked.device)
+    print(f"{describe(asked.device)}, {asked.threads} of {cores()} threads, torch {torch.__version__}\n")
+    if not pythae_peer:
+        print(f"{LACKING}\n")
+    trained = training(ours, x, asked.rounds)
+    print(trained.markdown(), end="\n\n")
+    print(trained.against(VAEZOO, HAND_WRITTEN), end="\n\n", flush=True)
+
+    ways = estimators(ours, test)
+    said = agree({name: way(asked.check_samples) for name, way in ways.items()}, asked.check_samples)
+    work = len(test) * asked.samples
+    table = Table(f"log-likelihood, {len(test)} x {asked.samples} a round", "image-samples/s", work, test.device)
+    table.run({name: lambda way=way: way(asked.samples) for name, way in ways.items()}, asked.rounds)
+    print(table.markdown(), said, sep="\n\n")
+    if asked.json:
+        facts = {"device": describe(asked.device), "threads": asked.threads, "torch": torch.__version__}
+        with open(asked.json, "w", encoding="utf-8") as file:
+            file.writelines(json.dumps({**facts, **row}) + "\n" for t in (trained, table) for row in t.rows())
+
+
+if __name__ == "__main__":
+    main()
