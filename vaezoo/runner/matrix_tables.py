@@ -143,9 +143,7 @@ class Train(_Table):
     patience: _CountOrNone = None
     validation_images: _CountOrNone = None
     compile: Annotated[bool | None, BeforeValidator(lambda value: flag(value) or None)] = None
-    precision: Annotated[
-        Literal["float32", "tf32", "bfloat16"], BeforeValidator(one_of("float32", "tf32", "bfloat16"))
-    ] = "float32"
+    precision: Annotated[str, BeforeValidator(one_of("float32", "tf32", "bfloat16"))] = "float32"
 
 
 class Evaluate(_Table):

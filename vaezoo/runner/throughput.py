@@ -124,7 +124,8 @@ def _speeds(plan: Plan, cell: Cell, device: str, threads: int, pack: int, peak: 
         yield Speed(**facts, work="train", seeds=seeds, **found, reason="; ".join(notes) or None)
     model, _, data, _ = prepare(_task(plan, cell, 0), device)
     for work, do in (("iwll", estimating(model, data.test.x[:IMAGES])), ("sample", sampling(model))):
-        with device_use(device, alone=True) as disturbed:
+        with device_use(device, alone=True) as disturbed, warnings.catch_warnings():
+            warnings.simplefilter("ignore", VaezooWarning)  # of an estimate under untrained weights
             restart_peak_memory(device)
             try:
                 found = _measured(do, torch.device(device), device, peak)
