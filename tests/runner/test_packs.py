@@ -235,6 +235,14 @@ def test_what_other_programs_did_meanwhile_is_said(monkeypatch):
     assert said[0].startswith("timed while other programs used ")
 
 
+def test_of_a_moment_nothing_is_said(monkeypatch):
+    """A hundredth of a second of somebody's is more than there was."""
+    monkeypatch.setattr(sharing, "_processor", iter([(0.0, 0.0, 0.0), (0.001, 0.02, 0.0)]).__next__)
+    with sharing.device_use("cpu-test", alone=True) as said:
+        pass
+    assert said == []
+
+
 def test_work_of_ones_own_is_not_a_disturbance(monkeypatch):
     cores = os.cpu_count() or 1
     monkeypatch.setattr(sharing, "_processor", iter([(0.0, 0.0, 0.0), (10.0, 10.0 + 0.05 * cores, 10.0)]).__next__)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -87,6 +87,7 @@ def shown(value: Any, exact: bool = False) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
+_Precision = Literal["float32", "tf32", "bfloat16"]
 _Count = Annotated[int, BeforeValidator(number(minimum=1, whole=True))]
 _CountOrNone = Annotated[int | None, BeforeValidator(number(minimum=1, whole=True, optional=True))]
 _Positive = Annotated[float, BeforeValidator(number(above=0))]
@@ -143,7 +144,7 @@ class Train(_Table):
     patience: _CountOrNone = None
     validation_images: _CountOrNone = None
     compile: Annotated[bool | None, BeforeValidator(lambda value: flag(value) or None)] = None
-    precision: Annotated[str, BeforeValidator(one_of("float32", "tf32", "bfloat16"))] = "float32"
+    precision: Annotated[_Precision, BeforeValidator(one_of(*get_args(_Precision)))] = "float32"
 
 
 class Evaluate(_Table):

@@ -20,6 +20,8 @@ PATIENCE = 300.0
 """Seconds that a timing waits for the cells of other runs to end."""
 BUSY = 0.1
 """The share of the processor that other programs may use before a timing says so."""
+SHORTEST = 0.5
+"""Seconds under which that cannot be told: processors count in hundredths of a second."""
 FOREIGN_BYTES = 2**30
 """The memory that other programs may hold on a GPU before a timing says so: more than the context of an idle one."""
 
@@ -75,5 +77,7 @@ def _others(device: str, before: tuple[float, float, float] | None) -> str | Non
     if before is None or after is None:
         return None
     seconds, busy, own = (end - start for end, start in zip(after, before, strict=True))
+    if seconds < SHORTEST:
+        return None
     share = (busy - own) / (seconds * (os.cpu_count() or cores()))
     return f"timed while other programs used {share:.0%} of the processor" if share > BUSY else None
