@@ -205,6 +205,16 @@ with device_use("cpu-test"):
 """
 
 
+def test_a_gpu_is_the_same_by_both_its_names(monkeypatch, tmp_path):
+    monkeypatch.setattr(sharing.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(sharing, "_others", lambda device, before: None)
+    monkeypatch.setattr(sharing, "PATIENCE", 0.0)
+    with sharing.device_use("cuda:0"), sharing.device_use("cuda", alone=True) as said:
+        pass
+    assert said == ["timed while another run used cuda, which had not ended after 0 s"]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 def test_a_timing_waits_for_the_cells_of_other_runs(monkeypatch):
     monkeypatch.setattr(sharing, "BUSY", 2.0)  # what other programs do is no matter of this test
     for patience, held in ((60.0, 1.5), (0.1, 4.0)):

@@ -34,7 +34,9 @@ def device_use(device: str, alone: bool = False) -> Iterator[list[str]]:
     another run that lasted longer than PATIENCE, or other programs on the processor or in the GPU's memory.
     """
     said: list[str] = []
-    path = Path(tempfile.gettempdir()) / f"vaezoo-{os.getuid() if hasattr(os, 'getuid') else 'user'}-{device}.lock"
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    one = "cuda:0" if device == "cuda" else device  # the same GPU by both its names
+    path = Path(tempfile.gettempdir()) / f"vaezoo-{user}-{one}.lock"
     with path.open("a") as file:
         if fcntl is not None and not _taken(file.fileno(), alone):
             said.append(f"timed while another run used {device}, which had not ended after {PATIENCE:.0f} s")
