@@ -1,15 +1,17 @@
 """Packs of seeds in a run: each seed keeps its own record, and a pack that fails costs nobody anything."""
 
+import gc
 import json
 import os
 import subprocess
 import sys
 import time
+import weakref
 
 import pytest
 
 from vaezoo.reports.tables import tables
-from vaezoo.runner import sharing
+from vaezoo.runner import cell, sharing
 from vaezoo.runner.matrix import load
 from vaezoo.runner.plan import make_plan
 from vaezoo.runner.run import MOST_PACKED, packs
@@ -156,6 +158,36 @@ def test_a_seed_that_diverges_is_a_record_and_the_others_are_as_they_would_be(sh
         assert record["pack"] == [0, 1, 2]
         if record["status"] == "ok":
             assert record["results"]["iwll"] == pytest.approx(single[title]["results"]["iwll"], rel=1e-5)
+
+
+def test_one_data_set_serves_a_pack_and_a_failed_pack_leaves_nothing_behind(monkeypatch, tmp_path):
+    """What it was short of (memory, say) must be free for the single runs; the data are loaded once."""
+    made, asked = [], []
+
+    class Model:
+        pass
+
+    def prepare(task, device, dataset=None):
+        model = Model()
+        made.append(weakref.ref(model))
+        asked.append(dataset)
+        return model, object(), "the data", object()
+
+    def fails(models, objectives, dataset, settings, **more):
+        assert dataset == "the data"
+        raise MemoryError("no room for so many")
+
+    def alone(task, device, trained=None):
+        gc.collect()
+        assert [model() for model in made] == [None, None, None]
+        return task["alone"]
+
+    for name, value in (("prepare", prepare), ("train_pack", fails), ("run_cell", alone)):
+        monkeypatch.setattr(cell, name, value)
+    tasks = [{"seed": seed, "folder": str(tmp_path), "stem": f"s{seed}"} for seed in range(3)]
+    said = "trained alone, not with seeds [0, 1, 2]: MemoryError: no room for so many"
+    assert cell.run_pack(tasks, "cpu") == [said] * 3
+    assert asked == [None, "the data", "the data"]
 
 
 def plan_of(matrix_file, folder, **changes):

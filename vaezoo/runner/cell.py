@@ -68,19 +68,26 @@ def run_pack(tasks: Sequence[Task], device: str) -> list[str]:
 
 
 def _run_together(tasks: Sequence[Task], device: str) -> list[str]:
-    store, seeds = Store(tasks[0]["folder"]), [task["seed"] for task in tasks]
-    trained: list[Trained] = []
+    seeds = [task["seed"] for task in tasks]
     try:
-        with _logged(store.path("logs", tasks[0]["stem"])):
-            restart_peak_memory(device)
-            models, objectives, datasets, settings = zip(*(prepare(task, device) for task in tasks), strict=True)
-            report = _reporter(tasks, store)
-            outcomes = train_pack(models, objectives, datasets[0], settings[0], seeds=seeds, report=report)
-            trained = list(zip(models, datasets, outcomes, strict=True))
+        trained = _trained_together(tasks, device, seeds)
     except Exception as error:  # whatever it was, alone each says for itself
         alone = f"trained alone, not with seeds {seeds}: {_reason(error)}"
-        return [run_cell({**task, "alone": alone}, device) for task in tasks]
-    return [run_cell({**task, "pack": seeds}, device, own) for task, own in zip(tasks, trained, strict=True)]
+    else:
+        return [run_cell({**task, "pack": seeds}, device, own) for task, own in zip(tasks, trained, strict=True)]
+    return [run_cell({**task, "alone": alone}, device) for task in tasks]  # here the pack's memory is free again
+
+
+def _trained_together(tasks: Sequence[Task], device: str, seeds: list[int]) -> list[Trained]:
+    store = Store(tasks[0]["folder"])
+    with _logged(store.path("logs", tasks[0]["stem"])):
+        restart_peak_memory(device)
+        model, objective, dataset, settings = prepare(tasks[0], device)
+        others = [prepare(task, device, dataset)[:2] for task in tasks[1:]]
+        models, objectives = zip((model, objective), *others, strict=True)
+        report = _reporter(tasks, store)
+        outcomes = train_pack(models, objectives, dataset, settings, seeds=seeds, report=report)
+    return [(own, dataset, outcome) for own, outcome in zip(models, outcomes, strict=True)]
 
 
 def run_cell(task: Task, device: str, trained: Trained | None = None) -> str:
@@ -130,14 +137,17 @@ def _reason(error: BaseException) -> str:
     return first if isinstance(error, VaezooError | Diverged | NotPacked) else f"{type(error).__name__}: {first}"
 
 
-def prepare(task: Task, device: str) -> tuple[LatentModel, Objective, Dataset, Settings]:
-    """The model, objective, dataset and training settings of a cell, on the device. VaezooError where the data have
-    changed.
+def prepare(
+    task: Task, device: str, dataset: Dataset | None = None
+) -> tuple[LatentModel, Objective, Dataset, Settings]:
+    """The model, objective, dataset (loaded where it is not given) and training settings of a cell, on the device.
+    VaezooError where the data have changed.
     """
     for path in task["plugins"]:
         register.load_file(path)
     spec = task["specification"]
-    dataset = load_dataset(spec["dataset"]["name"], task["data_root"], options=spec["dataset"]["options"])
+    if dataset is None:
+        dataset = load_dataset(spec["dataset"]["name"], task["data_root"], options=spec["dataset"]["options"])
     if dataset.checksum != spec["dataset"]["checksum"]:
         raise VaezooError(
             f"dataset {spec['dataset']['name']!r} has changed since the plan was made; plan and run again"
