@@ -171,6 +171,15 @@ class Closed(Objective):
         return self.value(draws)
 
 
+class Declares(Objective):
+    """Could be mapped, and says that it must not."""
+
+    not_mapped = "it is written by hand for one seed"
+
+    def forward(self, draws):
+        return draws.log_weight.mean(0)
+
+
 class OwnGenerator(Objective):
     """Draws from torch's generator."""
 
@@ -203,6 +212,7 @@ class Shares(Objective):
     [
         (Closed, "mapped over seeds, all differs from the single run by"),
         (OwnGenerator, "the step cannot be mapped over seeds: vmap: called random operation"),
+        (Declares, "it declares: it is written by hand for one seed"),
         (Looks, "the step cannot be mapped over seeds: "),
         (Shares, "mapped over seeds, all differs from the single run by"),
     ],

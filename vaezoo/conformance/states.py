@@ -5,7 +5,6 @@ import copy
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 
 from vaezoo.conformance.modules import off_by, terms, total, value_of
 from vaezoo.conformance.proof import PROOFS, NotRun, Wrong, must
@@ -13,6 +12,7 @@ from vaezoo.conformance.subject import MODULES, Subject, jitter, keyed
 from vaezoo.core import noise
 from vaezoo.core.draws import Batch
 from vaezoo.core.model import LatentModel
+from vaezoo.training.pack import Pack
 from vaezoo.training.trainee import Trainee
 
 
@@ -147,28 +147,23 @@ def _differ(subject: Subject, model: LatentModel, batch: Batch, found: dict[str,
 
 @PROOFS.add("mapped over seeds", *MODULES)
 def mapped(subject: Subject) -> str:
-    """Mapped over two seeds with torch.func, each loss and gradient equals that of its single run."""
-    trainees = []
-    for seed in (0, 1):
-        model, objective = subject.build(seed=seed)
-        if reasons := [m.not_mapped for part in (model, objective) for m in part.modules() if hasattr(m, "not_mapped")]:
-            raise NotRun(f"it declares: {reasons[0]}")
-        trainees.append(Trainee(model, objective))
-    stored, index = images_stored(subject, trainees[0].model), torch.arange(4)
+    """Copied and mapped over two seeds with torch.func, each loss and gradient equals that of its single run."""
+    trainees = [Trainee(*subject.build(seed=seed)) for seed in (0, 1)]
+    pack = Pack([copy.deepcopy(trainee) for trainee in trainees])
+    if reason := pack.not_mapped:
+        raise NotRun(f"it declares: {reason}")
+    stored, index = images_stored(subject, pack.model), torch.arange(4)
     keys = torch.tensor([noise.derive(seed, "noise") for seed in (0, 1)])
     weight = torch.ones(())
-
-    def loss(parameters: dict[str, Tensor], buffers: dict[str, Tensor], key: Tensor) -> Tensor:
-        values = functional_call(base, (parameters, buffers), (stored, index, key, weight))
-        return total(values)
-
-    base = copy.deepcopy(trainees[0])
-    parameters, buffers = stack_module_state(trainees)  # type: ignore[arg-type]
+    named = dict(pack.named_parameters())
     try:
-        grads, losses = vmap(grad_and_value(loss), (0, 0, 0), randomness="different")(parameters, buffers, keys)
+        values = pack(torch.stack([stored] * 2), torch.stack([index] * 2), keys, weight)
+        losses = torch.stack(list(values.values())).sum(0)
+        found = torch.autograd.grad(losses.sum(), list(named.values()), allow_unused=True)
     except RuntimeError as error:
         first = str(error).splitlines()[0]
         raise Wrong("cannot", f"torch.func cannot map it ({first}); else set not_mapped = its reason") from None
+    grads = {name: torch.zeros_like(named[name]) if g is None else g for name, g in zip(named, found, strict=True)}
     worst = 0.0
     for n, trainee in enumerate(trainees):
         own = total(trainee(stored, index, keys[n], weight))

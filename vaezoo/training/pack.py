@@ -38,6 +38,12 @@ class Pack:
                 for seed, own in enumerate(each):
                     own.data = held[name].data[seed]
 
+    @property
+    def not_mapped(self) -> str | None:
+        """Why a part declares that it cannot be mapped over seeds (its attribute `not_mapped`), or None."""
+        reasons = [part.not_mapped for part in self.trainees[0].modules() if hasattr(part, "not_mapped")]
+        return str(reasons[0]) if reasons else None
+
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """(name, [S, ...]) of each parameter."""
         yield from self._parameters.items()
@@ -71,9 +77,11 @@ def _each(trainees: Sequence[Trainee], kind: str) -> Iterator[tuple[str, Tensor,
 def disagreement(
     pack: Pack, stored: Tensor, index: Tensor, key: Tensor, kl_weight: Tensor, context: Tensor | None = None
 ) -> str | None:
-    """Why these seeds cannot be packed, in words: the pass cannot be mapped, or on this batch a value or gradient is
-    not that of the single run. None where they agree.
+    """Why these seeds cannot be packed, in words: a part declares it, the pass cannot be mapped, or on this batch a
+    value or gradient is not that of the single run. None where they agree.
     """
+    if reason := pack.not_mapped:
+        return f"it declares: {reason}"
     try:
         values = pack(stored, index, key, kl_weight, context)
         mapped = {**values, **_gradients(values, dict(pack.named_parameters()))}
