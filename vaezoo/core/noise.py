@@ -17,9 +17,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,20 +31,15 @@ def _signed(value: int) -> int:
 GOLDEN = _signed(0x9E3779B97F4A7C15)
 FIRST = _signed(0xBF58476D1CE4E5B9)
 SECOND = _signed(0x94D049BB133111EB)
-SMALL = 2**14
-"""Up to so many words numpy is faster on a CPU: an operation of its costs a third of one of torch's."""
 
 
-Words = TypeVar("Words", Tensor, np.ndarray)
-
-
-def mix(z: Words) -> Words:
+def mix(z: Tensor) -> Tensor:
     """SplitMix64's finaliser: a bijection of the 64-bit integers under which neighbours become unrelated. int64, any
-    shape; of an array as of a tensor.
+    shape.
     """
     for by, factor in ((30, FIRST), (27, SECOND), (31, 1)):
         shifted = z >> by
-        shifted &= (1 << 64 - by) - 1  # a logical shift: theirs keeps the sign
+        shifted &= (1 << 64 - by) - 1  # a logical shift: torch's keeps the sign
         shifted ^= z
         if factor != 1:
             shifted *= factor
@@ -82,29 +75,15 @@ class Stream:
         """
         self.calls += 1
         by_image = self.index is not None and len(shape) >= 2 and shape[1] == self.index.shape[0]
-        rows, images, *rest = shape if by_image else (1, 1, *shape)
+        rows, _, *rest = shape if by_image else (1, 1, *shape)
         length = math.prod(rest)
         words = -(-length // per_word)
         first = self.first if by_image else 0
-        ends = first * words + 1, (first + rows) * words + 1
-        if rows * images * words <= SMALL and (arrays := self._arrays(by_image)) is not None:
-            return torch.from_numpy(self._words(*arrays, np.arange(*ends).reshape(rows, 1, words))), length
-        counter = torch.arange(*ends, device=self.key.device).view(rows, 1, words)
-        return self._words(self.key, self.index if by_image else None, counter), length
-
-    def _words(self, key: Words, index: Words | None, counter: Words) -> Words:
-        """mix(base + counter * GOLDEN), where base is of key, call and image."""
-        base = mix(key.reshape(1) + _signed(self.calls * GOLDEN % (1 << 64)))
-        if index is not None:
-            base = mix(base ^ mix(index + SECOND))
-        return mix(base.reshape(1, -1, 1) + counter * GOLDEN)
-
-    def _arrays(self, by_image: bool) -> tuple[np.ndarray, np.ndarray | None] | None:
-        """Key and index as arrays; None on another device, or mapped over seeds."""
-        try:
-            return self.key.numpy(), self.index.numpy() if by_image and self.index is not None else None
-        except (RuntimeError, TypeError):
-            return None
+        counter = torch.arange(first * words + 1, (first + rows) * words + 1, device=self.key.device)
+        base = mix(self.key.reshape(1) + _signed(self.calls * GOLDEN % (1 << 64)))
+        if by_image and self.index is not None:
+            base = mix(base ^ mix(self.index + SECOND))
+        return mix(base.view(1, -1, 1) + counter.view(rows, 1, words) * GOLDEN), length
 
 
 _open: ContextVar[Stream | None] = ContextVar("vaezoo_noise", default=None)

@@ -1,12 +1,13 @@
 """A step as one CUDA graph: captured after a warm-up, replayed from then on."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaezoo.core.errors import VaezooWarning
+from vaezoo.training.record import Unrecordable, changed, lasting
 
 WARM_UP = 3
 """Eager calls before the capture: libraries set themselves up, and the optimiser's state comes to be."""
@@ -17,11 +18,11 @@ class Captured:
 
     A replay is one launch where an eager step of a small net is hundreds. Python runs no more then: what changes from
     step to step must be a device tensor. Where the function cannot be captured (it waits for the device, or looks at
-    values), that is said once, as a VaezooWarning, and it runs eagerly.
+    values), or changes in Python what its modules keep, that is said once, as a VaezooWarning, and it runs eagerly.
     """
 
-    def __init__(self, function: Callable[[Tensor], None], device: torch.device):
-        self.function, self.device = function, device
+    def __init__(self, function: Callable[[Tensor], None], device: torch.device, modules: Sequence[nn.Module] = ()):
+        self.function, self.device, self.modules = function, device, modules
         self.stream = torch.cuda.Stream(device)
         self.calls, self.eager = 0, False
         self.graph: torch.cuda.CUDAGraph | None = None
@@ -45,10 +46,12 @@ class Captured:
         torch.cuda.current_stream(self.device).wait_stream(self.stream)
 
     def _capture(self, value: Tensor) -> None:
-        self.input, graph = value.clone(), torch.cuda.CUDAGraph()
+        self.input, graph, before = value.clone(), torch.cuda.CUDAGraph(), lasting(self.modules)
         try:
             with torch.cuda.device(self.device), torch.cuda.graph(graph, stream=self.stream):
                 self.function(self.input)
+            if reason := changed(before, lasting(self.modules)):
+                raise Unrecordable(reason)
         except Exception as error:  # whatever a plugin does that a graph cannot hold
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             warnings.warn(

@@ -1,7 +1,7 @@
 """One training step, the one that the runner trains with and the throughput measure times."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from vaezoo.core.errors import VaezooError, VaezooWarning, unknown
 from vaezoo.core.precision import computing
 from vaezoo.training.capture import Captured
 from vaezoo.training.pack import Pack
+from vaezoo.training.record import Recorded
 from vaezoo.training.schedules import kl_weights, learning_rates
 from vaezoo.training.trainee import Trainee
 
@@ -33,10 +34,10 @@ def parameter_groups(trainee: Trainee | Pack) -> dict[str, list[nn.Parameter]]:
 class TrainingStep:
     """Gather a batch on the device, draw, differentiate, clip, one fused Adam step. Nothing in it waits for the device.
 
-    Of a Pack, everything has a first axis S: each seed has its own images, noise and gradient norm. On CUDA the whole
-    step is one captured graph after a warm-up. compile: the pass goes through `torch.compile`; where that fails it is
-    said once and runs as it stands. `values` holds the objective of each step since `restart`, on the device:
-    [steps_per_epoch] or [steps_per_epoch, S]. Adam: Kingma and Ba (2015), arXiv:1412.6980.
+    Of a Pack, everything has a first axis S: each seed has its own images, noise and gradient norm. After a warm-up the
+    whole step is one captured graph on CUDA, and a recording on a CPU. compile: the pass goes through `torch.compile`;
+    where that fails it is said once and runs as it stands. `values` holds the objective of each step since `restart`,
+    on the device: [steps_per_epoch] or [steps_per_epoch, S]. Adam: Kingma and Ba (2015), arXiv:1412.6980.
     """
 
     def __init__(
@@ -70,7 +71,12 @@ class TrainingStep:
         self.values = torch.zeros(steps_per_epoch, *self.key.shape, device=self.device)
         self._keys = torch.zeros(steps_per_epoch, *self.key.shape, dtype=torch.int64, device=self.device)
         self._rates, self._weights = self.values.new_zeros(2, steps_per_epoch)
-        self._run = Captured(self._step, self.device) if cuda else self._step
+        modules = [trainee] if isinstance(trainee, Trainee) else trainee.trainees
+        self._run: Callable[[Tensor], None] = self._step
+        if cuda:
+            self._run = Captured(self._step, self.device, modules)
+        elif not compile:
+            self._run = Recorded(self._step, modules)
         self.restart()
 
     def restart(self) -> None:
@@ -123,17 +129,14 @@ class TrainingStep:
 
     def _differentiate(self, values: Mapping[str, Tensor]) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        if set(values) == {"all"}:
-            values["all"].sum().neg().backward()
-            return
         for number, (group, value) in enumerate(values.items()):
-            if group not in GROUPS:
+            if group not in self.groups:
                 raise VaezooError(f"objective: {unknown('group of parameters', group, GROUPS)}")
             parameters = self.groups[group]
             keep = number + 1 < len(values)
             gradients = torch.autograd.grad(-value.sum(), parameters, retain_graph=keep, allow_unused=True)
             for parameter, gradient in zip(parameters, gradients, strict=True):
-                parameter.grad = gradient
+                parameter.grad = None if gradient is None else _laid_out_as(parameter, gradient)
 
     def _clip(self, largest: float) -> None:
         """Scale each seed's gradient so that its L2 norm is at most `largest`."""
@@ -142,7 +145,14 @@ class TrainingStep:
         squares = torch.stack([g.reshape(*seeds, -1).square().sum(-1) for g in gradients])
         scale = (largest / (squares.sum(0).sqrt() + 1e-6)).clamp(max=1)
         for gradient in gradients:
-            gradient.mul_(scale.reshape(*seeds, *[1] * (gradient.dim() - len(seeds))))
+            gradient.mul_(scale.view([*seeds, *[1] * (gradient.dim() - len(seeds))]))
+
+
+def _laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient with its parameter's strides: the fused Adam goes through both in the order of their memory."""
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
 
 
 def _gathered(rows: Tensor, index: Tensor) -> Tensor:

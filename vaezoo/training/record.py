@@ -1,0 +1,282 @@
+"""A step as a list of operations: recorded once, replayed without the Python that made them."""
+
+import itertools
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import TensorWeakRef
+
+from vaezoo.core.errors import VaezooWarning
+
+WARM_UP = 2
+"""Eager calls before the recording: the optimiser's state comes to be."""
+CHECKS = 2
+"""Calls on which replay and eager run are compared, to the last bit, before the replays count."""
+
+
+SAME = (torch.ops.aten.detach.default, torch.ops.aten.alias.default)
+"""Operators whose result is their argument, below autograd."""
+
+
+class Unrecordable(Exception):
+    """Why a function cannot be replayed; the message says it."""
+
+
+class Recorded:
+    """A function of one tensor that changes tensors in place, run eagerly at first and then from its recording.
+
+    Much of a small net's step on a CPU is spent in Python, in autograd and in the optimiser's bookkeeping. A replay is
+    only the operations on tensors that the eager run made, without those whose result nobody reads. Python runs no more
+    then: what changes from step to step must be a tensor, changed in place. Where a replay does not give the very
+    numbers of the eager run, that is said once, as a VaezooWarning, and it runs eagerly.
+
+    modules: those that it runs, whose parameters and buffers must be its own numbers too.
+    """
+
+    def __init__(self, function: Callable[[Tensor], None], modules: Sequence[nn.Module] = ()):
+        self.function, self.modules = function, modules
+        self.eager: float = WARM_UP
+        self.proofs = CHECKS
+        self.replay: Recording | None = None
+
+    def __call__(self, value: Tensor) -> None:
+        """Run it on this tensor, of the same shape each time."""
+        if self.eager:
+            self.eager -= 1
+            self.function(value)
+        elif self.replay is not None and not self.proofs:
+            self.replay(value)
+        else:
+            self._prove(value)
+
+    def _prove(self, value: Tensor) -> None:
+        """Record this eager run, or compare the recording with it."""
+        try:
+            if self.replay is None:
+                self.replay = record(self.function, value, self.modules)
+            else:
+                self.proofs -= 1
+                compare(self.function, self.replay, value, self.modules)
+        except Unrecordable as error:
+            self.replay, self.eager = None, math.inf
+            warnings.warn(f"the training step is not replayed but run eagerly: {error}", VaezooWarning, stacklevel=4)
+
+
+def lasting(modules: Iterable[nn.Module]) -> dict[str, object]:
+    """What a module keeps from step to step and a replay could not change: which tensors are its parameters and
+    buffers, and its plain Python attributes (of a list or dict, the length).
+    """
+    found: dict[str, object] = {}
+    for number, (name, part) in enumerate(each for module in modules for each in module.named_modules()):
+        tensors = {**part._parameters, **part._buffers}
+        found |= {f"{number} {name}.{key}": id(tensor) for key, tensor in tensors.items()}
+        for key, value in vars(part).items():
+            if isinstance(value, list | dict | set):
+                found[f"{number} {type(part).__name__}.{key}"] = len(value)
+            elif isinstance(value, int | float | str | tuple | None):
+                found[f"{number} {type(part).__name__}.{key}"] = repr(value)
+    return found
+
+
+def changed(before: dict[str, object], after: dict[str, object]) -> str:
+    """In words, what a step changed that no replay changes; "" where there is nothing."""
+    names = [name.split(" ", 1)[1] for name, value in after.items() if before.get(name, value) != value]
+    return f"it changes {names[0]} in Python: keep it in a buffer, changed in place" if names else ""
+
+
+def record(function: Callable[[Tensor], None], value: Tensor, modules: Sequence[nn.Module]) -> "Recording":
+    """Run the function on this tensor and note what it did. Raises Unrecordable, after the run."""
+    before, recorder = lasting(modules), _Recorder(value)
+    with recorder:
+        function(value)
+    if reason := recorder.refused or changed(before, lasting(modules)):
+        raise Unrecordable(reason)
+    return Recording(recorder)
+
+
+def compare(
+    function: Callable[[Tensor], None], replay: "Recording", value: Tensor, modules: Sequence[nn.Module]
+) -> None:
+    """Run the function on this tensor. Raises Unrecordable, after the run, where the replay would not have left the
+    same numbers in all that it writes.
+    """
+    kept = (tensor for module in modules for tensor in (*module.parameters(), *module.buffers()))
+    tensors = [*replay.written, *kept]
+    before, numbers = [tensor.detach().clone() for tensor in tensors], torch.get_rng_state()
+    failure = None
+    try:
+        replay(value)
+    except Exception as error:  # whatever an operator finds wrong with a result that is no longer what it was
+        failure = f"an operation cannot be repeated: {str(error).splitlines()[0]}"
+    replayed = [tensor.detach().clone() for tensor in tensors]
+    with torch.no_grad():
+        for tensor, old in zip(tensors, before, strict=True):
+            if not _same(tensor, old):
+                tensor.copy_(old)
+    torch.set_rng_state(numbers)
+    function(value)
+    if failure is None and all(_same(*pair) for pair in zip(tensors, replayed, strict=True)):
+        return
+    raise Unrecordable(failure or "a replay gives other numbers: is something kept from step to step outside tensors?")
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return bool(((one == other) | (one.isnan() & other.isnan())).all())
+
+
+@dataclass
+class _Operation:
+    """A call of an operator. Arguments and result are names, or lists of names."""
+
+    operator: Any
+    args: list[Any]
+    kwargs: dict[str, Any]
+    result: Any
+
+    @property
+    def needed(self) -> bool:
+        """Whether it does more than give its result: writes, or draws random numbers."""
+        return self.operator._schema.is_mutable or torch.Tag.nondeterministic_seeded in self.operator.tags
+
+
+class _Recorder(TorchDispatchMode):
+    """Notes each operation below autograd. Tensors that no noted operation made are constants: weights, tables, what
+    the optimiser keeps.
+    """
+
+    def __init__(self, given: Tensor):
+        super().__init__()
+        self.operations: list[_Operation] = []
+        self.constants: dict[str, Any] = {}
+        self.written: set[int] = set()
+        self.refused = ""
+        self._names: dict[int, tuple[TensorWeakRef, str]] = {id(given): (TensorWeakRef(given), "given")}
+        self._count = itertools.count()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        own, named = [self._name(value) for value in args], {key: self._name(value) for key, value in kwargs.items()}
+        result = func(*args, **kwargs)
+        if func is torch.ops.aten._local_scalar_dense.default:
+            self.refused = "it looks at a value (item(), float(), an if)"
+        if func in SAME:
+            self._names[id(result)] = TensorWeakRef(result), own[0]
+            return result
+        if func is torch.ops.aten.lift_fresh.default:  # a number in the code, torch.tensor(0.0), begins anew each time
+            constant = self._constant(result.clone())
+            self.operations.append(_Operation(torch.ops.aten.clone.default, [constant], {}, self._new("t", result)))
+            return result
+        if _is_view(func) and all(name in self.constants for name in _flat(own)):
+            self._constant(result)
+            return result
+        self._note_written(func, args, kwargs)
+        if func.namespace != "profiler":
+            self.operations.append(_Operation(func, own, named, self._result(result)))
+        return result
+
+    def _name(self, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [self._name(each) for each in value]
+        return (self._known(value) if isinstance(value, Tensor) else None) or self._constant(value)
+
+    def _known(self, value: Tensor) -> str | None:
+        reference, name = self._names.get(id(value), (None, None))
+        return name if reference is not None and reference() is value else None
+
+    def _constant(self, value: Any) -> str:
+        name = self._new("c", value)
+        self.constants[name] = value
+        return name
+
+    def _new(self, letter: str, value: Any) -> str:
+        name = f"{letter}{next(self._count)}"
+        if isinstance(value, Tensor):
+            self._names[id(value)] = TensorWeakRef(value), name
+        return name
+
+    def _result(self, result: Any) -> Any:
+        if isinstance(result, list | tuple):
+            return [self._result(each) for each in result]
+        return (self._known(result) if isinstance(result, Tensor) else None) or self._new("t", result)
+
+    def _note_written(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+        for place, argument in enumerate(func._schema.arguments):
+            if argument.alias_info is not None and argument.alias_info.is_write:
+                value = args[place] if place < len(args) else kwargs.get(argument.name)
+                self.written |= {_place(each) for each in _flat([value]) if isinstance(each, Tensor)}
+
+
+def _is_view(func: Any) -> bool:
+    """Whether an operator only looks at its argument's numbers in another shape."""
+    schema = func._schema
+    return not schema.is_mutable and any(returned.alias_info is not None for returned in schema.returns)
+
+
+def _place(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _flat(values: Any) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from _flat(value)
+        else:
+            yield value
+
+
+class Recording:
+    """The operations of one run as a Python function of the tensor it was given.
+
+    written: the constants that it changes. operations: how many it takes.
+    """
+
+    def __init__(self, recorder: _Recorder):
+        constants = recorder.constants
+        tensors = {id(value): value for value in constants.values() if isinstance(value, Tensor)}
+        self.written = [tensor for tensor in tensors.values() if _place(tensor) in recorder.written]
+        kept = self._kept(recorder.operations)
+        self.operations = len(kept)
+        operators = {f"o{number}": operation.operator for number, (operation, _) in enumerate(kept)}
+        scope = {**constants, **operators}
+        exec("\n".join(["def replay(given):", *self._lines(kept), " return"]), scope)
+        self._replay: Callable[[Tensor], None] = scope["replay"]
+
+    @staticmethod
+    def _kept(operations: list[_Operation]) -> list[tuple[_Operation, set[str]]]:
+        """Those whose result is read or that write, each with the names that are not read after it."""
+        read: set[str] = set()
+        kept = []
+        for operation in reversed(operations):
+            results = set(_flat([operation.result]))
+            if operation.needed or results & read:
+                used = set(_flat([operation.args, list(operation.kwargs.values())])) | results
+                kept.append((operation, {name for name in used - read if name.startswith("t")}))
+                read |= used
+        return kept[::-1]
+
+    @staticmethod
+    def _lines(kept: list[tuple[_Operation, set[str]]]) -> Iterator[str]:
+        for number, (operation, last) in enumerate(kept):
+            args = [_written(arg) for arg in operation.args]
+            args += [f"{key}={_written(arg)}" for key, arg in operation.kwargs.items()]
+            made = any(name.startswith("t") for name in _flat([operation.result]))
+            yield f" {f'{_written(operation.result)} = ' if made else ''}o{number}({', '.join(args)})"
+            if last:
+                yield f" del {', '.join(sorted(last))}"
+
+    def __call__(self, value: Tensor) -> None:
+        """Do it all again, on another tensor."""
+        with torch.inference_mode():
+            self._replay(value)
+
+
+def _written(names: Any) -> str:
+    return f"[{', '.join(_written(name) for name in names)}]" if isinstance(names, list) else str(names)
