@@ -171,6 +171,40 @@ def test_bernoulli_is_that_of_torch():
     torch.testing.assert_close(likelihood.mean(logits), bernoulli.mean)
 
 
+def bernoulli(x, logits):
+    """[B, P], [K, B, P] -> [K, B], by the plugin."""
+    spec = DataSpec((1, 1, x.shape[-1]), "binary")
+    return made("bernoulli", spec).log_prob(x.view(-1, *spec.shape), logits.view(*logits.shape[:2], *spec.shape))
+
+
+@pytest.mark.parametrize("pixels", [1, 2, 64, 112, 113, 784, 1000])
+@pytest.mark.parametrize("scale", [1.0, 30.0, 500.0])
+def test_bernoulli_products_of_pixels_are_torchs_sums(pixels, scale):
+    """Of images that the logits expect, and of those that they do not; in pieces, where there are many samples."""
+    generator = torch.Generator().manual_seed(pixels)
+    samples = 2**19 // (3 * pixels) + 2
+    logits = (scale * torch.randn(samples, 3, pixels, generator=generator)).double()
+    expected, surprising = (logits[0] > 0).double(), (logits[0] < 0).double()
+    for x in (expected, surprising, torch.rand(3, pixels, generator=generator).double()):
+        exact = x * logits - torch.logaddexp(logits, torch.zeros_like(logits))
+        torch.testing.assert_close(bernoulli(x, logits), exact.sum(-1), rtol=1e-12, atol=1e-12)
+        exact = x.float().double() * logits - torch.logaddexp(logits, torch.zeros_like(logits))
+        rounded = bernoulli(x.float(), logits.float()).double() - exact.sum(-1)
+        between = (x * (1 - x) > 0).any() * 2e-7 * logits.abs().sum(-1)  # x l and max(l, 0) are each rounded
+        assert (rounded.abs() <= 1e-6 * exact.abs().sum(-1) + 6e-8 * pixels + between).all()
+
+
+def test_bernoulli_has_every_derivative():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(2, 5, generator=generator, dtype=torch.float64).requires_grad_()
+    logits = torch.randn(3, 2, 5, generator=generator, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(bernoulli, (x, logits))
+    assert torch.autograd.gradgradcheck(bernoulli, (x, logits))
+    (plain,) = torch.autograd.grad(bernoulli(x, logits).square().sum(), logits)
+    (again,) = torch.autograd.grad(bernoulli(x, logits).square().sum(), logits, create_graph=True)
+    assert torch.equal(plain, again)
+
+
 def test_bernoulli_is_exact_far_in_the_tails():
     """No clamp: a logit of 200 that is wrong costs 200 nats."""
     likelihood = made("bernoulli", DataSpec((1,), "binary"), torch.float32)

@@ -18,7 +18,19 @@ LARGE = 256
 ROUNDS = 3
 """How often each size is tried; its fastest time counts."""
 
+KEPT = 31 * 2**20
+"""Bytes: the largest block that glibc's malloc can be brought to keep is 32 MB."""
+
 _chosen: dict[Hashable, int] = {}
+
+
+def keep_freed_memory() -> None:
+    """Bring glibc's malloc to keep what is freed, where it would give it back and fetch it anew, page by page, for the
+    intermediates of each block. No number depends on it.
+
+    It keeps blocks up to the size of the largest that was freed (mallopt(3), M_MMAP_THRESHOLD): so one is, untouched.
+    """
+    torch.empty(KEPT, dtype=torch.uint8)
 
 
 def images_a_block(device: torch.device) -> int:
@@ -44,6 +56,7 @@ class BlockSize:
     """
 
     def __init__(self, model: LatentModel, images: int, samples: int, left: int):
+        keep_freed_memory()
         self.device = model.device
         self._situation = _situation(model, images)
         layers = [parameter.shape[0] for parameter in model.decoder.parameters() if parameter.dim()]

@@ -13,6 +13,8 @@ from vaezoo.registry import register
 
 FACTORS = 112
 """So many numbers of [0.5, 1] may be multiplied in float32, whose smallest normal one is 2^-126."""
+PIECE = 2**18
+"""So many logits are worked on at once on a CPU: what is made of them stays in its second cache."""
 
 
 @register.likelihood("bernoulli")
@@ -52,9 +54,13 @@ class _LogProb(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, logits: Tensor, factors: int) -> Tensor:
-        value = (x * logits).sub_(logits.clamp_min(0)).sum(-1)
-        products = logits.abs().sigmoid_().unflatten(-1, (-1, factors)).prod(-1)
-        return value.add_(products.log_().sum(-1))
+        samples = max(1, PIECE // x.numel()) if x.device.type == "cpu" else len(logits)
+        values = []
+        for piece in logits.split(samples):
+            value = (x * piece).sub_(piece.clamp_min(0)).sum(-1)
+            products = piece.abs().sigmoid_().unflatten(-1, (-1, factors)).prod(-1)
+            values.append(value.add_(products.log_().sum(-1)))
+        return torch.cat(values)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
@@ -65,4 +71,9 @@ class _LogProb(torch.autograd.Function):
         x, logits = ctx.saved_tensors
         grad = grad.unsqueeze(-1)
         by_x = (grad * logits).sum_to_size(x.shape) if ctx.needs_input_grad[0] else None
-        return by_x, (x - logits.sigmoid()) * grad if ctx.needs_input_grad[1] else None, None
+        if not ctx.needs_input_grad[1]:
+            return by_x, None, None
+        probability = logits.sigmoid()
+        if torch.is_grad_enabled():  # this gradient is to be differentiated again
+            return by_x, (x - probability) * grad, None
+        return by_x, probability.sub_(x).mul_(-grad), None

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.core import noise
+from vaezoo.core.blocks import keep_freed_memory
 from vaezoo.core.data import Split
 from vaezoo.core.errors import VaezooError, VaezooWarning, unknown
 from vaezoo.core.precision import computing
@@ -54,6 +55,7 @@ class TrainingStep:
         compile: bool = False,
         seed: int | Sequence[int] = 0,
     ):
+        keep_freed_memory()
         self.trainee, self.split, self.gradient_clip = trainee, split, gradient_clip
         self.forward = torch.compile(trainee) if compile else trainee
         self.device = trainee.model.device
