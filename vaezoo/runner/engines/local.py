@@ -35,59 +35,90 @@ def run_tasks(
     cell's record; of a pack, what is unfinished is run again, each cell by itself. On KeyboardInterrupt the running
     cells are recorded as interrupted.
     """
-    free, waiting = list(devices)[::-1], [list(pack) for pack in packs][::-1]
-    running: dict[ProcessFuture, tuple[list[Task], str]] = {}
-    pool, broken = _pool(len(devices), threads), 0
-
-    def settle(future: Any, pack: list[Task]) -> None:
-        """Tell each task's status; send the unfinished ones of a pack that failed back, one by one."""
-        for task, status in zip(pack, _statuses(future, pack, store, timeout), strict=True):
-            if status is None:
-                waiting.append([{**task, "alone": f"run alone after its pack of {len(pack)} had failed"}])
-            else:
-                finished(task, status)
-
+    run = _Run(packs, store, devices, threads, timeout, finished)
     try:
-        while waiting or running:
-            while free and waiting and pool.active:
-                pack, device = waiting.pop(), free.pop()
-                limit = None if timeout is None else timeout * len(pack)
-                running[pool.schedule(run_pack, args=(pack, device), timeout=limit)] = pack, device
-            tick([task for pack, _ in running.values() for task in pack])
-            for ended in wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done:
-                if pool.active:
-                    pack, device = running.pop(ended)  # type: ignore[call-overload]
-                    free.append(device)
-                    settle(ended, pack)
-                    broken = 0
-            if not pool.active:  # a worker ended with no cell in its hands: Pebble gives up its pool, we open another
-                pool.stop()
-                pool.join()
-                broken += 1
-                for future, (pack, device) in running.items():
-                    free.append(device)
-                    if not _is_lost(future):
-                        settle(future, pack)
-                    elif broken < STARTS:
-                        waiting.append(pack)
-                    else:
-                        for task in pack:
-                            finished(task, _write(store, task, "failed", "its workers ended before they took it"))
-                running.clear()
-                pool, broken = _pool(len(devices), threads), broken % STARTS
-        pool.close()
+        while run.waiting or run.running:
+            run.start()
+            tick([task for pack, _ in run.running.values() for task in pack])
+            run.collect()
+            if not run.pool.active:  # a worker ended with no cell in its hands: Pebble gives up its pool
+                run.reopen()
+        run.pool.close()
     except KeyboardInterrupt:
-        pool.stop()
-        pool.join()
-        for pack, _ in running.values():
+        run.stop()
+        for pack, _ in run.running.values():
             for task in pack:
                 _write(store, task, "interrupted", "the run was stopped")
         raise
     except BaseException:
-        pool.stop()
+        run.pool.stop()
         raise
     finally:
-        pool.join()
+        run.pool.join()
+
+
+class _Run:
+    """What waits, what runs on which device, and the pool of workers that serves it."""
+
+    def __init__(
+        self,
+        packs: Sequence[Sequence[Task]],
+        store: Store,
+        devices: Sequence[str],
+        threads: int,
+        timeout: float | None,
+        finished: Callable[[Task, str], None],
+    ):
+        self.store, self.timeout, self.finished = store, timeout, finished
+        self.free, self.waiting = list(devices)[::-1], [list(pack) for pack in packs][::-1]
+        self.running: dict[ProcessFuture, tuple[list[Task], str]] = {}
+        self.workers, self.threads, self.broken = len(devices), threads, 0
+        self.pool = _pool(self.workers, threads)
+
+    def start(self) -> None:
+        """Give each free device a pack."""
+        while self.free and self.waiting and self.pool.active:
+            pack, device = self.waiting.pop(), self.free.pop()
+            limit = None if self.timeout is None else self.timeout * len(pack)
+            self.running[self.pool.schedule(run_pack, args=(pack, device), timeout=limit)] = pack, device
+
+    def collect(self) -> None:
+        """Settle what ends within a moment."""
+        for ended in wait(self.running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done:
+            if self.pool.active:
+                pack, device = self.running.pop(ended)  # type: ignore[call-overload]
+                self.free.append(device)
+                self._settle(ended, pack)
+                self.broken = 0
+
+    def reopen(self) -> None:
+        """A new pool: what the old one had taken is settled, what it had not waits again, STARTS times at most."""
+        self.stop()
+        self.broken += 1
+        for future, (pack, device) in self.running.items():
+            self.free.append(device)
+            if not _is_lost(future):
+                self._settle(future, pack)
+            elif self.broken < STARTS:
+                self.waiting.append(pack)
+            else:
+                for task in pack:
+                    self.finished(task, _write(self.store, task, "failed", "its workers ended before they took it"))
+        self.running.clear()
+        self.pool, self.broken = _pool(self.workers, self.threads), self.broken % STARTS
+
+    def stop(self) -> None:
+        """End the workers, whatever they do."""
+        self.pool.stop()
+        self.pool.join()
+
+    def _settle(self, future: Any, pack: list[Task]) -> None:
+        """Tell each task's status; send the unfinished ones of a pack that failed back, one by one."""
+        for task, status in zip(pack, _statuses(future, pack, self.store, self.timeout), strict=True):
+            if status is None:
+                self.waiting.append([{**task, "alone": f"run alone after its pack of {len(pack)} had failed"}])
+            else:
+                self.finished(task, status)
 
 
 def _pool(workers: int, threads: int) -> ProcessPool:
