@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 BATCH, RATE = 128, 1e-3
 CPU_BLOCK = 2**18
-"""Numbers in a block's logits: 1 MB, the fastest of 2^16 to 2^24 on a CPU."""
+"""Numbers in a block's logits: 1 MB."""
 GPU_BLOCK = 2**27
 
 
@@ -76,7 +76,7 @@ class Loop:
 
 
 class Resident(Loop):
-    """The same with the images in the device's memory, gathered by `index_select` (ten times as fast as x[index])."""
+    """The same with the images in the device's memory, gathered by `index_select`, which is quicker than x[index]."""
 
     def batches(self) -> Iterator[Tensor]:
         for index in torch.randperm(len(self.x), device=self.device).split(BATCH):
