@@ -5,14 +5,13 @@
 The code timed is the code that `vaezoo run` uses; the timer waits for the device.
 """
 
-import time
-
 import pytest
 import torch
 
 import vaezoo
 from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.core import noise
+from vaezoo.core.blocks import now
 from vaezoo.core.estimate import evaluating, log_likelihood
 from vaezoo.training.train import Settings, epoch_order, make_step
 
@@ -21,10 +20,8 @@ VARIANTS = ("vae", "iwae", "vae-vampprior", "vae-mixture", "beta-vae")
 
 
 def synchronised() -> float:
-    """time.perf_counter after the device has done what it was given."""
-    if DEVICE == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
+    """Seconds, after the device has done what it was given."""
+    return now(torch.device(DEVICE))
 
 
 pytestmark = [

@@ -232,6 +232,22 @@ def finished(tmp_path_factory, matrix_file) -> Finished:
     return Finished(path, here / "results" / "first", Done(ended.returncode, ended.stdout, ended.stderr))
 
 
+@pytest.fixture
+def own_registry(monkeypatch):
+    """What a test registers is forgotten after it."""
+    from vaezoo.registry import SLOTS, register, registry
+    from vaezoo.runner import plan
+
+    for slot in SLOTS:
+        len(registry(slot))
+        monkeypatch.setattr(registry(slot), "_plugins", dict(registry(slot)._plugins))
+    monkeypatch.setattr(register, "unavailable", list(register.unavailable))
+    monkeypatch.setattr(register, "files", {})
+    plan._fingerprint.cache_clear()
+    yield register
+    plan._fingerprint.cache_clear()
+
+
 def _lacking_data() -> str | None:
     place = os.environ.get("VAEZOO_DATA")
     if not place:

@@ -29,18 +29,6 @@ class Mine(vaezoo.Prior):
 """
 
 
-@pytest.fixture
-def own_registry(monkeypatch):
-    """What a test registers is forgotten after it."""
-    for slot in SLOTS:
-        len(registry(slot))
-    for slot in SLOTS:
-        monkeypatch.setattr(registry(slot), "_plugins", dict(registry(slot)._plugins))
-    monkeypatch.setattr(register, "unavailable", list(register.unavailable))
-    monkeypatch.setattr(register, "files", dict(register.files))
-    return register
-
-
 def test_every_slot_has_names_in_order():
     for slot in SLOTS:
         assert vaezoo.names(slot) == sorted(vaezoo.names(slot)) != []

@@ -10,22 +10,16 @@ import pytest
 from vaezoo.conformance.check import proofs_of, prove
 from vaezoo.conformance.proof import FAIL, PASS
 from vaezoo.core.errors import VaezooError
-from vaezoo.registry import SLOTS, register, registry
+from vaezoo.registry import SLOTS, registry
 from vaezoo.scaffold import new_package, new_plugin
 
 SCRIPT = Path(sys.executable).with_name("vaezoo")
 
 
-@pytest.fixture
-def own_registry(monkeypatch, tmp_path):
-    """What a test registers is forgotten after it; files go to a folder of its own."""
+@pytest.fixture(autouse=True)
+def own_folder(monkeypatch, tmp_path):
+    """Files go to a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    for slot in SLOTS:
-        len(registry(slot))
-        monkeypatch.setattr(registry(slot), "_plugins", dict(registry(slot)._plugins))
-    monkeypatch.setattr(register, "unavailable", list(register.unavailable))
-    monkeypatch.setattr(register, "files", {})
-    return register
 
 
 @pytest.mark.parametrize("slot", SLOTS)

@@ -170,7 +170,7 @@ def rehearse(slots: Slots, ingredients: Ingredients, *, allow_pseudo_likelihood:
 
     Raises Skip and VaezooError as the real thing would. Returns what the built parts serve to others, `parameter_shape`
     and `features`; nothing where they could not be built. (Torch's meta device would compute nothing, but its kernels
-    are Python: a pass takes ten times as long, and the first one imports torch._dynamo, which takes seconds.)
+    are Python, slower than two images, and the first one imports torch._dynamo.)
     """
     served: dict[str, Any] = {}
     with _rehearsing():

@@ -3,13 +3,12 @@
 import math
 import statistics
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
 
-from vaezoo.runner.device import synchronise
+from vaezoo.core.blocks import now
 
 CLEAR = 4.0
 """Standard errors by which two mean estimates may differ."""
@@ -35,12 +34,11 @@ class Table:
         self.rates = {name: [] for name in names}
         for turn in range(rounds + 1):
             for name in names[turn % len(names) :] + names[: turn % len(names)]:
-                synchronise(self.device)
-                started = time.perf_counter()
+                started = now(self.device)
                 last[name] = work[name]()
-                synchronise(self.device)
+                seconds = now(self.device) - started
                 if turn:
-                    self.rates[name].append(self.items / (time.perf_counter() - started))
+                    self.rates[name].append(self.items / seconds)
         return last
 
     def ratios(self, name: str, other: str) -> tuple[float, float, float]:

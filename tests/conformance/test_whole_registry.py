@@ -10,7 +10,7 @@ import pytest
 from vaezoo.conformance import check as checking
 from vaezoo.conformance.proof import FAIL, NOT_RUN, PASS
 from vaezoo.conformance.pytest_plugin import cases
-from vaezoo.registry import SLOTS, register, registry
+from vaezoo.registry import SLOTS, registry
 
 RIGHT = """
 import math
@@ -32,17 +32,6 @@ class Mine(vaezoo.Prior):
 """
 WRONG = RIGHT.replace(" + 0.5 * math.log(2 * math.pi)", "")
 SLOW = "import os, time\n" + RIGHT.replace("def sample(self, n):", "def sample(self, n):\n        {act}")
-
-
-@pytest.fixture
-def own_registry(monkeypatch):
-    """What a test registers is forgotten after it."""
-    for slot in SLOTS:
-        len(registry(slot))
-        monkeypatch.setattr(registry(slot), "_plugins", dict(registry(slot)._plugins))
-    monkeypatch.setattr(register, "unavailable", list(register.unavailable))
-    monkeypatch.setattr(register, "files", {})
-    return register
 
 
 EVERY = cases([])

@@ -19,7 +19,7 @@ def ratio(known, **settings):
     return (ais(known.model, known.x, Annealing(**settings)) - known.log_p(known.x)).exp()
 
 
-def unbiased(values, largest):
+def assert_unbiased(values, largest):
     """The mean is 1 within 4 standard errors, and the test could have seen an error of `largest`."""
     error = float(values.std()) / math.sqrt(len(values))
     assert 4 * error < largest, f"standard error {error}"
@@ -28,14 +28,14 @@ def unbiased(values, largest):
 
 def test_the_estimate_is_unbiased():
     values = ratio(linear_model(3, images=IMAGES), chains=4, temperatures=40, leapfrogs=4)
-    unbiased(values, 0.15)
+    assert_unbiased(values, 0.15)
 
 
 @pytest.mark.parametrize(("temperatures", "leapfrogs"), [(1, 1), (3, 1), (5, 3)])
 def test_a_coarse_schedule_is_noisy_and_not_biased(temperatures, leapfrogs):
     known = linear_model(1, images=1000, noise=1.0)
     settings = {"chains": 20, "temperatures": temperatures, "leapfrogs": leapfrogs}
-    unbiased(ratio(known, **settings), 0.12)
+    assert_unbiased(ratio(known, **settings), 0.12)
     one = ais(known.model, known.x, Annealing(**{**settings, "chains": 1}))
     assert float((known.log_p(known.x) - one).mean()) > 0.02  # a lower bound in the mean, not the truth
 
@@ -74,8 +74,8 @@ def test_both_directions_are_unbiased(temperatures):
     known = linear_model(1, noise=3.0)
     found = bdmc(known.model, 8000, Annealing(2, temperatures, 2))
     truth = known.log_p(found.x)
-    unbiased((found.lower - truth).exp(), 0.05)
-    unbiased((truth - found.upper).exp(), 0.08)
+    assert_unbiased((found.lower - truth).exp(), 0.05)
+    assert_unbiased((truth - found.upper).exp(), 0.08)
 
 
 def test_the_reverse_chain_uses_the_frozen_steps_of_the_pilot(monkeypatch):

@@ -64,7 +64,7 @@ def limited(model, most, error=torch.OutOfMemoryError):
     return model
 
 
-def same(one, other):
+def assert_same(one, other):
     for name in ("estimate", "standard_error", "effective_samples", "elbo", "reconstruction"):
         torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=1e-5, atol=1e-5, msg=name)
     assert list(one.at) == list(other.at)
@@ -115,7 +115,7 @@ def test_measuring_changes_no_value(monkeypatch):
     assert blocks._chosen
     monkeypatch.setattr(blocks, "LARGE", math.inf)
     monkeypatch.setattr(blocks, "_chosen", {})
-    same(log_likelihood(small_model(), images(), SAMPLES), whole)
+    assert_same(log_likelihood(small_model(), images(), SAMPLES), whole)
     assert not blocks._chosen
 
 
@@ -129,7 +129,7 @@ def test_short_memory_changes_no_value(error, most):
     """Fewer samples a block, then fewer images; whole, it would have been eight samples of six images."""
     model = limited(small_model(), most, error)
     found = log_likelihood(model, images(), 100)
-    same(found, log_likelihood(small_model(), images(), 100))
+    assert_same(found, log_likelihood(small_model(), images(), 100))
     assert found.estimate.shape == (IMAGES,)
 
 
@@ -147,7 +147,7 @@ def test_a_measurement_that_runs_out_of_memory_keeps_what_fits(most):
     assert max(seen[15:]) * IMAGES <= most
     assert sum(1 for size in seen if size * IMAGES > most) <= 5
     blocks._chosen.clear()
-    same(log_likelihood(model, images(), SAMPLES), log_likelihood(small_model(), images(), SAMPLES))
+    assert_same(log_likelihood(model, images(), SAMPLES), log_likelihood(small_model(), images(), SAMPLES))
 
 
 def test_an_encoder_that_does_not_fit_gets_fewer_images():
@@ -158,7 +158,7 @@ def test_an_encoder_that_does_not_fit_gets_fewer_images():
             raise torch.OutOfMemoryError("too many images")
 
     model.encoder.register_forward_pre_hook(check)
-    same(log_likelihood(model, images(), 100), log_likelihood(small_model(), images(), 100))
+    assert_same(log_likelihood(model, images(), 100), log_likelihood(small_model(), images(), 100))
 
 
 def test_one_sample_of_one_image_that_does_not_fit_is_an_error():

@@ -116,20 +116,22 @@ def test_an_estimate_that_still_rises_is_warned_of():
 @pytest.mark.parametrize("samples", [4, 64, 99])
 def test_a_quick_look_never_warns(samples):
     known = linear_model(6, shift=3.5, images=40)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
         log_likelihood(known.model, known.x, samples)
+    assert not said
 
 
 @pytest.mark.parametrize("scale", [1.0, 1.5])
 def test_a_good_posterior_warns_of_nothing(scale):
     """Over 200 seeds of 20 images; where q is exact, rounding alone makes the estimates differ."""
     known = linear_model(2, scale=scale, images=20)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
         for seed in range(200):
             vaezoo.log_likelihood(known.model, known.x, 200, seed=seed)
         log_likelihood(known.model.float(), known.x.float(), 200)
+    assert not said
 
 
 def test_images_without_weight_do_not_break_the_warning():

@@ -46,7 +46,7 @@ def shifted(model, by):
     return model
 
 
-def same(one, other, tolerance=1e-5, rows=slice(None)):
+def assert_same(one, other, tolerance=1e-5, rows=slice(None)):
     for name in FIELDS:
         torch.testing.assert_close(
             getattr(one, name)[rows], getattr(other, name), rtol=tolerance, atol=tolerance, msg=name
@@ -58,7 +58,7 @@ def test_the_block_of_samples_changes_nothing(monkeypatch, block):
     model, whole = small_model(), log_likelihood(small_model(), images(), 101)
     monkeypatch.setattr("vaezoo.core.blocks.CPU_BLOCK", block)
     blocks = spied(model)
-    same(whole, log_likelihood(model, images(), 101))
+    assert_same(whole, log_likelihood(model, images(), 101))
     assert len(blocks) == math.ceil(101 / max(1, block // (9 * 23)))
 
 
@@ -67,16 +67,16 @@ def test_the_block_of_images_changes_nothing(monkeypatch, block):
     model = small_model()
     whole = log_likelihood(model, images(), 60)
     monkeypatch.setattr("vaezoo.core.blocks.IMAGES_A_BLOCK", block)
-    same(whole, log_likelihood(model, images(), 60))
+    assert_same(whole, log_likelihood(model, images(), 60))
 
 
 def test_the_order_of_images_changes_nothing():
     model, x = small_model(), images()
     whole = log_likelihood(model, x, 60, seed=3)
     order = torch.randperm(23, generator=torch.Generator().manual_seed(1))
-    same(whole, log_likelihood(model, x[order], 60, seed=3, index=order), rows=order)
+    assert_same(whole, log_likelihood(model, x[order], 60, seed=3, index=order), rows=order)
     part = torch.tensor([4, 17])
-    same(whole, log_likelihood(model, x[part], 60, seed=3, index=part), rows=part)
+    assert_same(whole, log_likelihood(model, x[part], 60, seed=3, index=part), rows=part)
     assert not torch.allclose(whole.estimate[part], log_likelihood(model, x[part], 60, seed=3).estimate)
 
 
@@ -220,7 +220,7 @@ def test_double_and_single_precision_agree():
     single, double = (
         log_likelihood(small_model(dtype=dtype), images(), 50) for dtype in (torch.float32, torch.float64)
     )
-    same(single, double, 1e-3)
+    assert_same(single, double, 1e-3)
 
 
 def test_the_model_is_left_as_it_was():
@@ -251,13 +251,13 @@ def test_the_model_is_left_as_it_was_when_a_part_raises():
 
 def test_images_as_stored_and_as_floats_are_the_same():
     model = small_model()
-    same(log_likelihood(model, images(), 5), log_likelihood(model, images().to(torch.uint8), 5), 0)
+    assert_same(log_likelihood(model, images(), 5), log_likelihood(model, images().to(torch.uint8), 5), 0)
 
 
 def test_levels_as_stored_are_their_floats():
     x = torch.randint(17, (9, *SHAPE), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     model = build("vae", vaezoo.Dataset(x, x, x, measure="discrete", levels=17), latent=2, hidden=(8,))
-    same(log_likelihood(model, x, 5), log_likelihood(model, x / 16, 5), 1e-6)
+    assert_same(log_likelihood(model, x, 5), log_likelihood(model, x / 16, 5), 1e-6)
 
 
 def test_wrong_shape_and_no_samples_are_refused():

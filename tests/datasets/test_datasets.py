@@ -32,14 +32,6 @@ def nothing_kept():
     vaezoo.datasets._kept.clear()
 
 
-@pytest.fixture
-def own_registry(monkeypatch):
-    """What a test registers is forgotten after it."""
-    names = registry("dataset")
-    len(names)
-    monkeypatch.setattr(names, "_plugins", dict(names._plugins))
-
-
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with MNIST and Fashion-MNIST."""

@@ -6,7 +6,7 @@ import pytest
 
 from vaezoo.api import plan_of
 from vaezoo.core.errors import VaezooError
-from vaezoo.registry import SLOTS, register, registry
+from vaezoo.registry import SLOTS, registry
 from vaezoo.runner import plan as planning
 from vaezoo.runner.fingerprint import fingerprint, of_files
 from vaezoo.runner.run import workers
@@ -27,20 +27,6 @@ def refused(*rows, **changes) -> str:
     with pytest.raises(VaezooError) as caught:
         planned(*rows, **changes)
     return str(caught.value)
-
-
-@pytest.fixture
-def own_registry(monkeypatch):
-    """What a test registers is forgotten after it."""
-    for slot in SLOTS:
-        len(registry(slot))
-    for slot in SLOTS:
-        monkeypatch.setattr(registry(slot), "_plugins", dict(registry(slot)._plugins))
-    monkeypatch.setattr(register, "unavailable", [])
-    monkeypatch.setattr(register, "files", dict(register.files))
-    planning._fingerprint.cache_clear()
-    yield register
-    planning._fingerprint.cache_clear()
 
 
 # Keys

@@ -14,7 +14,7 @@ CPU_BLOCK = 2**20
 """The guess on a CPU, in numbers of the decoder's widest layer: 4 MB of float32, which stays in the cache."""
 GPU_BLOCK = 2**27
 LARGE = 256
-"""From so many blocks of the guess on a job is worth a measurement: about 5 s of a dense decoder on one core."""
+"""From so many blocks of the guess on a job is worth a measurement."""
 ROUNDS = 3
 """How often each size is tried; its fastest time counts."""
 

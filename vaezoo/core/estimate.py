@@ -232,11 +232,8 @@ def _images(
     batch = model.batch(x, context, index)
     with noise.stream(noise.derive(seed, "posterior"), index=index, dtype=model.dtype):
         q = model.posterior(batch)
-    running, first, key = (
-        _Running(x.shape[0], model.device, _stages(importance_samples)),
-        0,
-        noise.derive(seed, "samples"),
-    )
+    running = _Running(x.shape[0], model.device, _stages(importance_samples))
+    first, key = 0, noise.derive(seed, "samples")
     while first < importance_samples:
         samples = min(size.samples, importance_samples - first)
         try:

@@ -54,6 +54,7 @@ class _LogProb(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, logits: Tensor, factors: int) -> Tensor:
+        """Piece by piece: each is read while it is in the cache."""
         samples = max(1, PIECE // x.numel()) if x.device.type == "cpu" else len(logits)
         values = []
         for piece in logits.split(samples):
@@ -64,10 +65,12 @@ class _LogProb(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
+        """What the gradient needs."""
         ctx.save_for_backward(*inputs[:2])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        """d log p / dl = x - sigmoid(l), d log p / dx = l."""
         x, logits = ctx.saved_tensors
         grad = grad.unsqueeze(-1)
         by_x = (grad * logits).sum_to_size(x.shape) if ctx.needs_input_grad[0] else None

@@ -156,7 +156,7 @@ def markdown(sheet: Sheet) -> str:
 
 
 def _piped(headings: list[str], body: list[list[str]], sides: list[Literal["left", "right"]]) -> str:
-    """A pipe table, its columns in line; tabulate takes three times as long for 10,000 rows."""
+    """A pipe table, its columns in line."""
     widths = [max([len(heading) + 2, *map(len, column)]) for heading, *column in zip(headings, *body, strict=True)]
     form = (
         "| " + " | ".join(f"{{:{'<' if s == 'left' else '>'}{w}}}" for s, w in zip(sides, widths, strict=True)) + " |"

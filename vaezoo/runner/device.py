@@ -55,12 +55,6 @@ def memory(device: str) -> int | None:
         return None
 
 
-def synchronise(device: torch.device) -> None:
-    """Wait for what the device still has to do."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 def restart_peak_memory(device: str) -> None:
     """Begin a new peak: a worker serves many cells."""
     if device.startswith("cuda"):

@@ -12,9 +12,8 @@ from typing import Any
 from vaezoo.core.errors import VaezooError
 from vaezoo.registry import PARTS
 from vaezoo.runner.matrix_errors import SECTIONS
-from vaezoo.runner.matrix_tables import Evaluate, Matrix, Model, Train, VariantRow, as_table, shown, swept
+from vaezoo.runner.matrix_tables import TABLES, Evaluate, Matrix, Train, VariantRow, as_table, shown, swept
 
-TABLES: dict[str, Any] = {"model": Model, "train": Train, "evaluate": Evaluate}
 Slot = tuple[str | None, dict[str, Any]]
 
 

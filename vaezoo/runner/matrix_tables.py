@@ -156,7 +156,7 @@ class Evaluate(_Table):
     throughput: _Flag = True
 
 
-_TABLES: dict[str, type[_Table]] = {"model": Model, "train": Train, "evaluate": Evaluate}
+TABLES: dict[str, Any] = {"model": Model, "train": Train, "evaluate": Evaluate}
 
 
 class VariantRow(Parts):
@@ -229,7 +229,7 @@ class Matrix(_Table):
 
 _KEYS: dict[str, tuple[str, ...]] = {
     "": tuple(Matrix.model_fields),
-    **{name: tuple(table.model_fields) for name, table in _TABLES.items()},
+    **{name: tuple(table.model_fields) for name, table in TABLES.items()},
     "variants": tuple(VariantRow.model_fields),
     "references": tuple(Reference.model_fields),
     "sweep": (*PARTS, *SECTIONS),
@@ -290,7 +290,7 @@ def _unfit(path: tuple[str, ...], values: list[Any]) -> list[Problem]:
         return storable(values, path)
     found: list[Problem] = []
     for value in values:
-        table, key = (_TABLES[head], rest[0]) if head in SECTIONS else (Parts, head)
+        table, key = (TABLES[head], rest[0]) if head in SECTIONS else (Parts, head)
         try:
             table.model_validate({key: {"name": value} if rest == ["name"] else value})
         except ValidationError as error:

@@ -1,19 +1,20 @@
 """`vaezoo throughput`: how fast a variant trains, is evaluated and sampled from, beside what the machine could do."""
 
-import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from vaezoo.core.blocks import now
 from vaezoo.core.errors import VaezooWarning
 from vaezoo.core.precision import computing
 from vaezoo.runner.cell import prepare
-from vaezoo.runner.device import describe, peak_memory, resolve_device, restart_peak_memory, synchronise
+from vaezoo.runner.device import describe, peak_memory, resolve_device, restart_peak_memory
 from vaezoo.runner.matrix import load
 from vaezoo.runner.plan import Cell, Plan, as_task, make_plan
 from vaezoo.runner.sharing import device_use
@@ -135,8 +136,6 @@ def _speeds(plan: Plan, cell: Cell, device: str, threads: int, pack: int, peak: 
 
 
 def _task(plan: Plan, cell: Cell, seed: int) -> dict[str, Any]:
-    from pathlib import Path
-
     task = as_task(cell, plan, Path())
     return {**task, "specification": {**task["specification"], "seed": seed}}
 
@@ -152,10 +151,9 @@ def _step(plan: Plan, cell: Cell, device: str, seeds: int) -> tuple[Any, torch.T
 
 
 def _measured(work: Work, device: torch.device, name: str, peak: float) -> dict[str, Any]:
-    started = time.perf_counter()
+    started = now(device)
     work()
-    synchronise(device)
-    cold = time.perf_counter() - started
+    cold = now(device) - started
     median, low, high = rate(work, device)
     memory = peak_memory(name)
     flops = _flops_an_item(work)

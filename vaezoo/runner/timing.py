@@ -1,18 +1,18 @@
 """Speeds: the very step, estimator and sampler that cells use, timed after a warm-up, with the device waited for."""
 
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from vaezoo.core import noise
+from vaezoo.core.blocks import now
 from vaezoo.core.contracts import Objective
 from vaezoo.core.data import Dataset
 from vaezoo.core.estimate import evaluating, log_likelihood
 from vaezoo.core.model import LatentModel
-from vaezoo.runner.device import peak_memory, restart_peak_memory, synchronise
+from vaezoo.runner.device import peak_memory, restart_peak_memory
 from vaezoo.training.step import TrainingStep
 from vaezoo.training.train import Settings, epoch_order, make_step
 
@@ -35,14 +35,12 @@ def rate(work: Work, device: torch.device) -> tuple[float, float, float]:
     The first call warms up and is not timed; a round repeats `work` for ROUND_SECONDS at least.
     """
     work()
-    synchronise(device)
     rates = []
     for _ in range(ROUNDS):
-        items, started = 0, time.perf_counter()
-        while time.perf_counter() - started < ROUND_SECONDS:
+        items, started = 0, now(device)
+        while (seconds := now(device) - started) < ROUND_SECONDS:
             items += work()
-            synchronise(device)
-        rates.append(items / (time.perf_counter() - started))
+        rates.append(items / seconds)
     low, median, high = statistics.quantiles(rates, n=4)
     return median, low, high
 

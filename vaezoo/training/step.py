@@ -158,5 +158,5 @@ def _laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _gathered(rows: Tensor, index: Tensor) -> Tensor:
-    """rows[index], many times faster on a CPU than indexing."""
+    """rows[index], by the operator that a CPU is quick at."""
     return rows.index_select(0, index.reshape(-1)).view(*index.shape, *rows.shape[1:])
