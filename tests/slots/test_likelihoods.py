@@ -194,15 +194,14 @@ def test_bernoulli_products_of_pixels_are_torchs_sums(pixels, scale):
         assert (rounded.abs() <= 1e-6 * exact.abs().sum(-1) + 1.2e-7 * pixels + between).all()
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:FutureWarning")  # torch's own, of its forward mode
 def test_bernoulli_has_every_derivative():
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(2, 5, generator=generator, dtype=torch.float64).requires_grad_()
     logits = torch.randn(3, 2, 5, generator=generator, dtype=torch.float64).requires_grad_()
-    assert torch.autograd.gradcheck(bernoulli, (x, logits))
+    assert torch.autograd.gradcheck(bernoulli, (x, logits), check_forward_ad=True, check_batched_grad=True)
     assert torch.autograd.gradgradcheck(bernoulli, (x, logits))
-    (plain,) = torch.autograd.grad(bernoulli(x, logits).square().sum(), logits)
-    (again,) = torch.autograd.grad(bernoulli(x, logits).square().sum(), logits, create_graph=True)
-    assert torch.equal(plain, again)
+    assert bernoulli(x[:0], logits[:, :0]).shape == (3, 0)
 
 
 def test_bernoulli_is_exact_far_in_the_tails():

@@ -83,6 +83,17 @@ class Layered(Objective):
         return self.layer(draws.log_weight.mean(0)[:, None])[:, 0] / 100
 
 
+class Generator(nn.Module):
+    """Random numbers of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.own = torch.Generator().manual_seed(5)
+
+    def forward(self, value):
+        return value * torch.rand((), generator=self.own)
+
+
 class Begins(nn.Module):
     """A number in the code that is added to in place: it begins anew at each call."""
 
@@ -92,7 +103,7 @@ class Begins(nn.Module):
         return value * total.cos()
 
 
-@pytest.mark.parametrize("layer", [lambda: nn.BatchNorm1d(1), lambda: nn.Dropout(0.5), Begins])
+@pytest.mark.parametrize("layer", [lambda: nn.BatchNorm1d(1), lambda: nn.Dropout(0.5), Begins, Generator])
 def test_buffers_random_numbers_and_constants_of_the_code_are_replayed(layer):
     recorded, eager = (made(dataset(), objective=lambda: Layered(layer())) for _ in range(2))
     assert_identical(state_after(recorded), state_after(eager, eager=True))
@@ -154,6 +165,77 @@ class Numpy(nn.Module):
         return value * torch.from_numpy(abs(value.detach().numpy()))
 
 
+class Equal(nn.Module):
+    def forward(self, value):
+        return value if torch.equal(value, value.abs()) else 2 * value
+
+
+class Mask(nn.Module):
+    """How many it takes depends on the values."""
+
+    def forward(self, value):
+        return value + 0 * value[value < value.mean()].sum()
+
+
+class Table(Counts):
+    """Counts in a dictionary in a list."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = [{"calls": 0}]
+
+    def forward(self, value):
+        self.kept[0]["calls"] += 1
+        return value if self.kept[0]["calls"] < STEPS else 2 * value
+
+
+class Attribute(nn.Module):
+    """A running mean that is no buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.mean = torch.zeros(())
+
+    def forward(self, value):
+        self.mean = 0.9 * self.mean + 0.1 * value.detach().mean()
+        return value
+
+
+class Data(nn.Module):
+    """Another place for a parameter's numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, value):
+        self.weight.data = self.weight.data.clamp(-5, 5)
+        return value * self.weight
+
+
+class Reshapes(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("scale", torch.ones(1))
+
+    def forward(self, value):
+        return value * self.scale.detach().unsqueeze_(0)[0]
+
+
+class Sparse(nn.Module):
+    def forward(self, value):
+        return value + 0 * torch.eye(len(value)).to_sparse().matmul(value)
+
+
+class Seeds(nn.Module):
+    """Random numbers that begin anew at each call, beside torch's own."""
+
+    def forward(self, value):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return value + torch.rand(())
+
+
 @pytest.mark.parametrize(
     ("layer", "why"),
     [
@@ -162,7 +244,15 @@ class Numpy(nn.Module):
         (Lists, "it changes Lists.seen in Python: keep it in a buffer, changed in place"),
         (Replaces, "it changes objective.layer.mean in Python: keep it in a buffer, changed in place"),
         (Hidden, "a replay gives other numbers: is something kept from step to step outside tensors?"),
-        (Numpy, "a replay gives other numbers: is something kept from step to step outside tensors?"),
+        (Numpy, "it looks at a value (item(), float(), an if)"),
+        (Equal, "it looks at a value (item(), float(), an if)"),
+        (Mask, "a shape depends on values (aten::index.Tensor, a mask)"),
+        (Table, "it changes Table.kept in Python: keep it in a buffer, changed in place"),
+        (Attribute, "it changes Attribute.mean in Python: keep it in a buffer, changed in place"),
+        (Data, "it changes objective.layer.weight in Python: keep it in a buffer, changed in place"),
+        (Reshapes, "it changes a tensor's shape in place (aten::unsqueeze_)"),
+        (Sparse, "it uses a sparse tensor"),
+        (Seeds, "a replay gives other numbers: is something kept from step to step outside tensors?"),
     ],
 )
 def test_what_a_replay_would_get_wrong_runs_eagerly_and_is_said_once(layer, why):
@@ -177,19 +267,46 @@ def test_what_a_replay_would_get_wrong_runs_eagerly_and_is_said_once(layer, why)
 
 
 def test_an_operation_that_cannot_be_repeated_is_said():
-    sizes = iter([2, 2, 2, 3, 2, 2])
-    total = torch.zeros(3)
+    calls, table, total = iter(range(10)), torch.ones(2), torch.zeros(1)
 
-    def grows(value):
-        total[: next(sizes)] += value[value > 0].sum()
+    def looks_up(value):
+        total.add_(table.index_select(0, value) if next(calls) <= WARM_UP else 5)
 
-    recorded = Recorded(grows)
+    recorded = Recorded(looks_up)
     for _ in range(WARM_UP + 1):
-        recorded(torch.ones(2))
-    with pytest.warns(VaezooWarning, match="run eagerly: a replay gives other numbers"):
-        recorded(torch.ones(2))
-    recorded(torch.ones(2))
-    assert total.tolist() == [10.0, 10.0, 2.0]
+        recorded(torch.zeros(1, dtype=torch.int64))
+    with pytest.warns(VaezooWarning, match="run eagerly: an operation cannot be repeated: index out of range"):
+        recorded(torch.full((1,), 9))
+    recorded(torch.full((1,), 9))
+    assert total.tolist() == [3 + 5 + 5]
+
+
+def test_an_operation_that_only_raises_is_replayed():
+    total = torch.zeros(2, 2)
+
+    def factorises(value):
+        total.add_(torch.linalg.cholesky(value))
+
+    recorded = Recorded(factorises)
+    for _ in range(WARM_UP + 1 + CHECKS + 1):
+        recorded(torch.eye(2))
+    with pytest.raises(RuntimeError, match="not positive-definite"):
+        recorded(-torch.eye(2))
+
+
+def test_a_result_of_what_was_there_and_what_is_new():
+    kept, total = torch.zeros(()), torch.zeros((), dtype=torch.int64)
+
+    def finds(value):
+        _, place = torch.max(value, 0, out=(kept, torch.zeros((), dtype=torch.int64)))
+        total.add_(place)
+
+    recorded = Recorded(finds)
+    for n in range(WARM_UP + 1 + CHECKS + 2):
+        recorded(torch.tensor([0.0, 0.0, 1.0 + n]))
+    assert recorded.replay is not None
+    assert float(kept) == 1.0 + n
+    assert int(total) == 2 * (n + 1)
 
 
 def test_what_nobody_reads_is_left_out():

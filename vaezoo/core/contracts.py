@@ -2,7 +2,7 @@
 latent dimensions.
 
 Every part treats each image of a batch alone, in train and in eval mode; only an objective may couple a batch, and says
-so.
+so. What a part keeps from step to step is a buffer, changed in place: a training step is replayed without its Python.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class _LogProb(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, logits: Tensor, factors: int) -> Tensor:
         """Piece by piece: each is read while it is in the cache."""
-        samples = max(1, PIECE // x.numel()) if x.device.type == "cpu" else len(logits)
+        samples = max(1, PIECE // max(1, x.numel())) if x.device.type == "cpu" else len(logits)
         values = []
         for piece in logits.split(samples):
             value = (x * piece).sub_(piece.clamp_min(0)).sum(-1)
@@ -67,6 +67,7 @@ class _LogProb(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
         """What the gradient needs."""
         ctx.save_for_backward(*inputs[:2])
+        ctx.save_for_forward(*inputs[:2])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
@@ -74,9 +75,12 @@ class _LogProb(torch.autograd.Function):
         x, logits = ctx.saved_tensors
         grad = grad.unsqueeze(-1)
         by_x = (grad * logits).sum_to_size(x.shape) if ctx.needs_input_grad[0] else None
-        if not ctx.needs_input_grad[1]:
-            return by_x, None, None
-        probability = logits.sigmoid()
-        if torch.is_grad_enabled():  # this gradient is to be differentiated again
-            return by_x, (x - probability) * grad, None
-        return by_x, probability.sub_(x).mul_(-grad), None
+        return by_x, (x - logits.sigmoid()) * grad if ctx.needs_input_grad[1] else None, None
+
+    @staticmethod
+    def jvp(ctx: Any, by_x: Tensor | None, by_logits: Tensor | None, _: None) -> Tensor:
+        """The same, forwards."""
+        x, logits = ctx.saved_tensors
+        terms = [] if by_x is None else [by_x * logits]
+        terms += [] if by_logits is None else [(x - logits.sigmoid()) * by_logits]
+        return sum(terms, torch.zeros_like(logits)).sum(-1)
