@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.core.errors import VaezooWarning
-from vaezoo.training.record import Unrecordable, changed, lasting
+from vaezoo.training.lasting import Unrecordable, changed, lasting
 
 WARM_UP = 3
 """Eager calls before the capture: libraries set themselves up, and the optimiser's state comes to be."""
