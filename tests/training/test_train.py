@@ -295,14 +295,17 @@ def test_each_group_has_the_gradient_of_its_own_value():
         torch.testing.assert_close(found.grad, factor * expected.grad, msg=name)
 
 
-def test_a_group_that_is_not_there_is_named():
+@pytest.mark.parametrize(("group", "hint"), [("inferrence", "; did you mean 'inference'"), ("all", "")])
+def test_a_group_that_is_not_there_is_named(group, hint):
+    """`all` is what a single value moves: beside others it would move them twice."""
+
     class Wrong(Objective):
         def forward(self, draws):
-            return {"inferrence": draws.log_weight.mean(0), "own": draws.log_weight.mean(0)}
+            return {group: draws.log_weight.mean(0), "own": draws.log_weight.mean(0)}
 
     data = dataset()
     model, _ = pair(data)
-    with pytest.raises(VaezooError, match="group of parameters 'inferrence' is unknown; did you mean 'inference'"):
+    with pytest.raises(VaezooError, match=f"group of parameters '{group}' is unknown{hint}"):
         make_step(model, Wrong(), data, Settings(batch_size=20), 0)(torch.arange(20))
 
 

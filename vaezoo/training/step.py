@@ -132,7 +132,7 @@ class TrainingStep:
     def _differentiate(self, values: Mapping[str, Tensor]) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         for number, (group, value) in enumerate(values.items()):
-            if group not in self.groups:
+            if group not in (GROUPS if len(values) > 1 else self.groups):  # "all" stands alone
                 raise VaezooError(f"objective: {unknown('group of parameters', group, GROUPS)}")
             parameters = self.groups[group]
             keep = number + 1 < len(values)
