@@ -1,4 +1,5 @@
-"""pytest-benchmark over the main variants: the training step, the importance-weighted estimate, sampling.
+"""pytest-benchmark over the main variants: the training step, the importance-weighted estimate, sampling; and of a
+layer's product.
 
     tox -e bench
 
@@ -7,12 +8,14 @@ The code timed is the code that `vaezoo run` uses; the timer waits for the devic
 
 import pytest
 import torch
+from torch.nn import functional
 
 import vaezoo
 from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.core import noise
 from vaezoo.core.blocks import now
 from vaezoo.core.estimate import evaluating, log_likelihood
+from vaezoo.core.products import linear
 from vaezoo.training.train import Settings, epoch_order, make_step
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -58,3 +61,12 @@ def test_sampling(made, benchmark):
     with evaluating(model), noise.stream(0, device=DEVICE):
         images = benchmark(model.sample, 1000)
     assert images.shape == (1000, 1, 8, 8)
+
+
+@pytest.mark.parametrize("rows", [128, 4000])
+@pytest.mark.parametrize("product", [linear, functional.linear], ids=["vaezoo's", "torch's"])
+def test_product(product, rows, benchmark):
+    """A decoder's last layer."""
+    x, weight, bias = (torch.randn(*shape, device=DEVICE) for shape in ((rows, 400), (784, 400), (784,)))
+    with torch.inference_mode():
+        assert benchmark(product, x, weight, bias).shape == (rows, 784)

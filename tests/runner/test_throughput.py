@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from vaezoo.core.products import LARGE
 from vaezoo.runner import throughput as module
 from vaezoo.runner.throughput import matmul_peak, throughput
 
@@ -50,13 +51,15 @@ def test_the_number_of_threads_is_put_back():
     assert torch.get_num_threads() == before
 
 
-def test_flops_are_those_of_the_products():
-    """Encoder 64-7, heads 7-3 twice, decoder 3-7-64: 2 FLOPs a weight forward; backward twice as many again, but for
-    the gradient of the images, which is not asked for.
+@pytest.mark.parametrize("hidden", [7, LARGE // PIXELS])
+def test_flops_are_those_of_the_products(hidden):
+    """Encoder 64-hidden, heads hidden-3 twice, decoder 3-hidden-64: 2 FLOPs a weight forward; backward twice as many
+    again, but for the gradient of the images, which is not asked for. The larger products are oneDNN's.
     """
-    weights = {"encoder": PIXELS * 7, "heads": 2 * 7 * 3, "decoder": 3 * 7 + 7 * PIXELS}
+    weights = {"encoder": PIXELS * hidden, "heads": 2 * hidden * 3, "decoder": 3 * hidden + hidden * PIXELS}
     forward = 2 * sum(weights.values())
-    found = {(s.work, s.seeds): s.flops_per_second / s.per_second for s in asked(pack=3)}
+    net = {"model": {"latent": 3, "hidden": [hidden]}}
+    found = {(s.work, s.seeds): s.flops_per_second / s.per_second for s in asked(settings=net, pack=3)}
     step = 3 * forward - 2 * weights["encoder"]
     assert found["train", 1] == pytest.approx(step)
     assert found["train", 3] == pytest.approx(step)
@@ -81,8 +84,8 @@ def test_the_peak_is_a_rate_of_multiplications(monkeypatch):
     rates = []
     monkeypatch.setattr(module, "rate", lambda work, device: (rates.append(work()), (float(len(rates)),))[1])
     monkeypatch.setattr(module, "MATMUL", {"cpu": (8, 16)})
-    assert matmul_peak(torch.device("cpu"), "float32") == 2.0
-    assert rates == [2 * 8**3, 2 * 16**3]
+    assert matmul_peak(torch.device("cpu"), "float32") == 4.0
+    assert rates == [2 * 8**3, 2 * 8**3, 2 * 16**3, 2 * 16**3]
 
 
 def test_the_command_prints_a_table_or_json(shell):

@@ -10,10 +10,10 @@ import torch
 from vaezoo.core.model import LatentModel
 
 IMAGES_A_BLOCK = 100
-CPU_BLOCK = 2**20
-"""The guess on a CPU, in numbers of the decoder's widest layer: 4 MB of float32, which stays in the cache."""
+CPU_BLOCK = 2**21
+"""The guess on a CPU, in numbers of the decoder's widest layer: 8 MB of float32, which stays in the last cache."""
 GPU_BLOCK = 2**27
-LARGE = 256
+LARGE = 128
 """From so many blocks of the guess on a job is worth a measurement."""
 ROUNDS = 3
 """How often each size is tried; its fastest time counts."""
@@ -47,10 +47,10 @@ def out_of_memory(error: Exception) -> bool:
 class BlockSize:
     """How many samples of B images make the next block.
 
-    It starts from a guess: 4 MB of the decoder's widest layer on a CPU, which stays in the cache, or 512 MB on a GPU. A
-    large job tries a quarter to four times the guess in its first blocks and keeps what was fastest, which later jobs
-    of this process start from (the same structure and precision, images, device and threads). These blocks count like
-    all others.
+    It starts from a guess: 8 MB of the decoder's widest layer on a CPU, which stays in the last cache, or 512 MB on a
+    GPU. A large job tries a quarter to four times the guess in its first blocks and keeps what was fastest, which later
+    jobs of this process start from (the same structure and precision, images, device and threads). These blocks count
+    like all others.
 
     samples: K. left: how many images the job still has, these ones included.
     """

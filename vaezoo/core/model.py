@@ -94,10 +94,9 @@ class LatentModel(nn.Module):
 
     def _network(self, run: Callable[[], Tensor]) -> Tensor:
         """What an encoder or a decoder gives, computed in the model's precision."""
-        if self._precision == "float32":
-            return run()
         with computing(self._precision, self.device):
-            return run().to(self.dtype)
+            found = run()
+        return found if self._precision == "float32" else found.to(self.dtype)
 
     def batch(self, x: Tensor, context: Tensor | None = None, index: Tensor | None = None) -> Batch:
         """Images as they are stored or as floats, made into a Batch on the model's device. x: [B, *shape]"""

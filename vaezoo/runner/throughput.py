@@ -1,7 +1,8 @@
 """`vaezoo throughput`: how fast a variant trains, is evaluated and sampled from, beside what the machine could do."""
 
+import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vaezoo.core.blocks import now
 from vaezoo.core.errors import VaezooWarning
 from vaezoo.core.precision import computing
+from vaezoo.core.products import ONEDNN, linear
 from vaezoo.runner.cell import prepare
 from vaezoo.runner.device import describe, peak_memory, resolve_device, restart_peak_memory
 from vaezoo.runner.matrix import load
@@ -23,6 +25,7 @@ from vaezoo.training.train import NotPacked, make_packed_step, make_step
 
 MATMUL = {"cpu": (512, 1024, 2048), "cuda": (4096, 8192)}
 """Sides of the square matrices whose product gives the peak: the fastest counts."""
+Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -169,24 +172,34 @@ def _measured(work: Work, device: torch.device, name: str, peak: float) -> dict[
     }
 
 
+def _flops_of_product(x: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:
+    """Of ONEDNN, which FlopCounterMode does not know, from the shapes of its tensors."""
+    return 2 * math.prod(x) * weight[0]
+
+
 def _flops_an_item(work: Work) -> float:
-    with FlopCounterMode(display=False) as counter:
+    known = {} if ONEDNN is None else {ONEDNN: _flops_of_product}
+    with FlopCounterMode(display=False, custom_mapping=known) as counter:
         items = work()
     return counter.get_total_flops() / items
 
 
 def matmul_peak(device: torch.device, precision: str) -> float:
-    """FLOP/s of the fastest product of two square matrices on this device in this precision, of MATMUL's sizes."""
+    """FLOP/s of the fastest product of two square matrices on this device in this precision, of MATMUL's sizes, by
+    torch's operator or by the layers' own.
+    """
     best = 0.0
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     for side in MATMUL[device.type]:
         a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
 
-        def multiply(a: torch.Tensor = a, b: torch.Tensor = b) -> int:
-            """One product."""
-            torch.mm(a, b)
-            return 2 * len(a) ** 3
+        for operator in (torch.mm, linear):
 
-        with computing("tf32" if precision == "tf32" else "float32", device):
-            best = max(best, rate(multiply, device)[0])
+            def multiply(a: torch.Tensor = a, b: torch.Tensor = b, operator: Product = operator) -> int:
+                """One product."""
+                operator(a, b)
+                return 2 * len(a) ** 3
+
+            with computing("tf32" if precision == "tf32" else "float32", device):
+                best = max(best, rate(multiply, device)[0])
     return best
