@@ -71,7 +71,7 @@ def made(data: vaezoo.Dataset, asked: argparse.Namespace, seed: int) -> tuple[va
 
 def run(step: TrainingStep, order: torch.Tensor) -> None:
     """An epoch of steps."""
-    step.restart()
+    step.restart(order)
     for index in order:
         step(index)
 

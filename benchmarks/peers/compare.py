@@ -62,8 +62,9 @@ class Ours:
         """Train for one epoch; the mean ELBO in nats an image."""
         self.count += 1
         self.step.trainee.train()
-        self.step.restart()
-        for index in epoch_order(self.images, BATCH, 0, self.count).to(self.model.device):
+        order = epoch_order(self.images, BATCH, 0, self.count).to(self.model.device)
+        self.step.restart(order)
+        for index in order:
             self.step(index)
         return float(self.step.values.mean())
 

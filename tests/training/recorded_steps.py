@@ -41,10 +41,15 @@ def state_after(step, eager=False, steps=STEPS):
     torch.manual_seed(0)
     for index in order[:, : 10 * step.key.numel()].view(steps, *step.key.shape, 10):
         step(index)
+    return [*state_of(step), step.values.clone()]
+
+
+def state_of(step):
+    """Parameters, buffers, what the optimiser keeps."""
     trainees = [step.trainee] if isinstance(step.trainee, Trainee) else step.trainee.trainees
     kept = [tensor for one in trainees for tensor in (*one.parameters(), *one.buffers())]
     kept += [tensor for own in step.optimizer.state.values() for tensor in own.values()]
-    return [tensor.detach().clone() for tensor in (*kept, step.values)]
+    return [tensor.detach().clone() for tensor in kept]
 
 
 def assert_identical(one, other):

@@ -92,9 +92,9 @@ def test_the_noise_of_two_steps_and_two_seeds_differs():
     for seed in (0, 1):
         model, objective = pair(data)
         step = make_step(model, objective, data, Settings(batch_size=5, epochs=1), seed)
-        step.trainee.forward = lambda stored, index, key, weight, context, own=step.trainee.forward: (
+        step.trainee.forward = lambda stored, index, key, *rest, own=step.trainee.forward: (
             seen.append(key.clone()),
-            own(stored, index, key, weight, context),
+            own(stored, index, key, *rest),
         )[1]
         for _ in range(3):
             step(torch.arange(5))

@@ -14,7 +14,7 @@ notebook.
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -61,12 +61,28 @@ class Stream:
     """Where the numbers of one block of images and samples come from.
 
     key: int64 scalar tensor. index: which image each row of the block is, [B], or None. first: the number of the
-    block's first sample. Calls are numbered as they come, so the same code draws the same numbers.
+    block's first sample. Calls are numbered as they come, so the same code draws the same numbers. ahead: number of a
+    call of `normal` -> what it gives, as `normals` drew it before.
     """
 
-    def __init__(self, key: Tensor, index: Tensor | None, first: int, dtype: torch.dtype):
-        self.key, self.index, self.first, self.dtype = key, index, first, dtype
+    def __init__(
+        self, key: Tensor, index: Tensor | None, first: int, dtype: torch.dtype, ahead: Mapping[int, Tensor] | None
+    ):
+        self.key, self.index, self.first, self.dtype, self.ahead = key, index, first, dtype, ahead
         self.calls = 0
+
+    def drawn(self, shape: tuple[int, ...]) -> Tensor | None:
+        """What the next call of `normal` gives, where that is known already."""
+        if self.ahead is None:
+            return None
+        noted, number = _noted.get(), self.calls + 1
+        if noted is not None:
+            noted[number] = shape
+        value = self.ahead.get(number)
+        if value is None or value.shape != shape:
+            return None
+        self.calls = number
+        return value
 
     def bits(self, shape: tuple[int, ...], per_word: int) -> tuple[Tensor, int]:
         """64-bit words for a tensor of this shape, `per_word` numbers each along the last axis, and that axis's length.
@@ -88,6 +104,7 @@ class Stream:
 
 _open: ContextVar[Stream | None] = ContextVar("vaezoo_noise", default=None)
 _taken: ContextVar[Callable[[tuple[int, ...]], Tensor] | None] = ContextVar("vaezoo_noise_handed", default=None)
+_noted: ContextVar[dict[int, tuple[int, ...]] | None] = ContextVar("vaezoo_noise_noted", default=None)
 
 
 @contextmanager
@@ -98,17 +115,18 @@ def stream(
     first: int = 0,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
+    ahead: Mapping[int, Tensor] | None = None,
 ) -> Iterator[Stream]:
     """Open a stream: inside it `normal` and `uniform` are functions of (key, image, sample, call, position).
 
     key: an integer, best from `derive`, or an int64 scalar tensor of one (its device is then the stream's). index: [B]
     int64, the images' numbers in their split. first: number of the first sample of a block; drawing samples 0..9 at
-    once or in two blocks gives the same numbers.
+    once or in two blocks gives the same numbers. ahead: what some calls of `normal` give, of `normals`.
     """
     if not isinstance(key, Tensor):
         device = index.device if device is None and index is not None else device
         key = torch.tensor(key, dtype=torch.int64, device=device)
-    opened = Stream(key, index, first, dtype or torch.get_default_dtype())
+    opened = Stream(key, index, first, dtype or torch.get_default_dtype(), ahead)
     token = _open.set(opened)
     try:
         yield opened
@@ -126,6 +144,27 @@ def fallback(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
         return
     with stream(int(torch.randint(1 << 62, ())), device=device, dtype=dtype):
         yield
+
+
+@contextmanager
+def noted() -> Iterator[dict[int, tuple[int, ...]]]:
+    """The calls of `normal` inside, number -> shape, in streams that could be given what was drawn before."""
+    calls: dict[int, tuple[int, ...]] = {}
+    token = _noted.set(calls)
+    try:
+        yield calls
+    finally:
+        _noted.reset(token)
+
+
+def normals(key: Tensor, index: Tensor, calls: Mapping[int, tuple[int, ...]], dtype: torch.dtype) -> dict[int, Tensor]:
+    """What these calls of `normal` give in a stream with this key and these images. `vmap` draws for many at once."""
+    found = {}
+    with stream(key, index=index, dtype=dtype) as opened:
+        for number, shape in calls.items():
+            opened.calls = number - 1
+            found[number] = normal(*shape)
+    return found
 
 
 @contextmanager
@@ -162,6 +201,8 @@ def normal(*shape: int) -> Tensor:
         return take(shape)
     if current is None:
         return torch.randn(*shape)
+    if (ready := current.drawn(shape)) is not None:
+        return ready
     word, length = current.bits(shape, per_word=2)
     high = (word >> 24).bitwise_and_((1 << 40) - 1)
     radius = high.to(current.dtype).add_(0.5).mul_(2.0**-40).log_().mul_(-2).sqrt_()

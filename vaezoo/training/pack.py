@@ -54,17 +54,25 @@ class Pack:
             trainee.train()
 
     def __call__(
-        self, stored: Tensor, index: Tensor, key: Tensor, kl_weight: Tensor, context: Tensor | None = None
+        self,
+        stored: Tensor,
+        index: Tensor,
+        key: Tensor,
+        kl_weight: Tensor,
+        context: Tensor | None = None,
+        ahead: Mapping[int, Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        """[S, B, *shape], [S, B], [S], [], [S, B, C] -> {group: [S]}, the mean over each seed's batch."""
+        """[S, B, *shape], [S, B], [S], [], [S, B, C], [S, K, B, Z] each -> {group: [S]}, the mean over each seed's
+        batch.
+        """
 
-        def one(own: tuple[Any, ...], *batch: Tensor | None) -> dict[str, Tensor]:
+        def one(own: tuple[Any, ...], *batch: Any) -> dict[str, Tensor]:
             """One seed's pass."""
-            found = functional_call(self.trainees[0], own, (*batch[:3], kl_weight, batch[3]))
+            found = functional_call(self.trainees[0], own, (*batch[:3], kl_weight, *batch[3:]))
             return cast(dict[str, Tensor], found)
 
-        given = (stored, index, key, context)
-        places = (0, 0, 0, 0, None if context is None else 0)
+        given = (stored, index, key, context, ahead)
+        places = (0, 0, 0, 0, None if context is None else 0, 0 if ahead else None)
         return cast(dict[str, Tensor], torch.vmap(one, places)((self._parameters, self._buffers), *given))
 
 
@@ -75,7 +83,13 @@ def _each(trainees: Sequence[Trainee], kind: str) -> Iterator[tuple[str, Tensor,
 
 
 def disagreement(
-    pack: Pack, stored: Tensor, index: Tensor, key: Tensor, kl_weight: Tensor, context: Tensor | None = None
+    pack: Pack,
+    stored: Tensor,
+    index: Tensor,
+    key: Tensor,
+    kl_weight: Tensor,
+    context: Tensor | None = None,
+    _: Mapping[int, Tensor] | None = None,
 ) -> str | None:
     """Why these seeds cannot be packed, in words: a part declares it, the pass cannot be mapped, or on this batch a
     value or gradient is not that of the single run. None where they agree.

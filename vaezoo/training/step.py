@@ -11,6 +11,7 @@ from vaezoo.core.blocks import keep_freed_memory
 from vaezoo.core.data import Split
 from vaezoo.core.errors import VaezooError, VaezooWarning, unknown
 from vaezoo.core.precision import computing
+from vaezoo.training.ahead import NoiseAhead, row_of
 from vaezoo.training.capture import Captured
 from vaezoo.training.pack import Pack
 from vaezoo.training.record import Recorded
@@ -73,6 +74,7 @@ class TrainingStep:
         self.values = torch.zeros(steps_per_epoch, *self.key.shape, device=self.device)
         self._keys = torch.zeros(steps_per_epoch, *self.key.shape, dtype=torch.int64, device=self.device)
         self._rates, self._weights = self.values.new_zeros(2, steps_per_epoch)
+        self.ahead = NoiseAhead(self._keys, trainee.model.dtype)
         modules = [trainee] if isinstance(trainee, Trainee) else trainee.trainees
         self._run: Callable[[Tensor], None] = self._step
         if cuda:
@@ -81,32 +83,35 @@ class TrainingStep:
             self._run = Recorded(self._step, modules)
         self.restart()
 
-    def restart(self) -> None:
-        """Begin an epoch: `values` are filled anew, and what its steps need is computed for all of them at once."""
+    def restart(self, order: Tensor | None = None) -> None:
+        """Begin an epoch: `values` are filled anew, and what its steps need is computed for all of them at once.
+
+        order: the images of its steps, in the order in which they will come, on the device: their noise is then drawn
+        for many steps at once. The same numbers, in a fraction of the operations. [steps, B], of a pack [steps, S, B]
+        """
         steps = self.count + torch.arange(len(self.values), device=self.device)
         self._keys.copy_(noise.mix(self.key + steps.view(-1, *[1] * self.key.dim()) * noise.GOLDEN))
         now = steps.clamp(max=len(self.rates) - 1)  # beyond its end a schedule keeps its last value
         self._rates.copy_(self.rates[now])
         self._weights.copy_(self.kl_weights[now])
         self.position.zero_()
+        self.ahead.restart(order if self.forward is self.trainee else None)
 
     def __call__(self, index: Tensor) -> None:
         """One step on the training images of these numbers, on the device. [B] int64, of a pack [S, B]"""
-        self._run(index)
+        with self.ahead.ready():
+            self._run(index)
         self.count += 1
 
-    def inputs(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
-        """What the trainee is given at this step: stored images, index, key, KL weight, context."""
+    def inputs(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, dict[int, Tensor]]:
+        """What the trainee is given at this step: stored images, index, key, KL weight, context, noise drawn ahead."""
         context = None if self.split.context is None else _gathered(self.split.context, index)
-        return _gathered(self.split.x, index), index, self._now(self._keys), self._now(self._weights), context
-
-    def _now(self, table: Tensor) -> Tensor:
-        """The row of this step. (Indexing by a tensor would wait for the device.)"""
-        return table.index_select(0, self.position).view(table.shape[1:])
+        key, weight = (row_of(table, self.position) for table in (self._keys, self._weights))
+        return _gathered(self.split.x, index), index, key, weight, context, self.ahead.now()
 
     def _step(self, index: Tensor) -> None:
         if self.varying:
-            self.rate.copy_(self._now(self._rates))
+            self.rate.copy_(row_of(self._rates, self.position))
         values = self._values(index)
         with computing("tf32" if self.trainee.model.precision == "tf32" else "float32", self.device):
             self._differentiate(values)
@@ -116,6 +121,7 @@ class TrainingStep:
         total = next(iter(values.values())) if len(values) == 1 else torch.stack(list(values.values())).sum(0)
         self.values.index_copy_(0, self.position, total.detach()[None].to(self.values))
         self.position += 1
+        self.ahead.advance()
 
     def _values(self, index: Tensor) -> dict[str, Tensor]:
         given = self.inputs(index)

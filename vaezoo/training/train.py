@@ -192,8 +192,9 @@ def _epochs(runs: list["_Run"], step: TrainingStep, dataset: Dataset, settings: 
 def _epoch(step: TrainingStep, order: Tensor) -> Tensor:
     """One epoch; the objective of each step. The device is waited for once, here."""
     step.trainee.train()
-    step.restart()
-    for index in order.to(step.device):
+    order = order.to(step.device)
+    step.restart(order)
+    for index in order:
         step(index)
     return step.values.cpu()
 

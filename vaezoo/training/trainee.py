@@ -1,5 +1,7 @@
 """What is trained: a model with its objective, as one pure function of a batch and a key."""
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from vaezoo.core import noise
@@ -19,12 +21,18 @@ class Trainee(nn.Module):
         self.model, self.objective, self.dynamic = model, objective, dynamic
 
     def forward(
-        self, stored: Tensor, index: Tensor, key: Tensor, kl_weight: Tensor, context: Tensor | None = None
+        self,
+        stored: Tensor,
+        index: Tensor,
+        key: Tensor,
+        kl_weight: Tensor,
+        context: Tensor | None = None,
+        ahead: Mapping[int, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """The mean over the batch, in nats an image, of each value of the objective ({"all": value} where it gives
-        one).
+        one). ahead: what `noise.normals` drew before.
         """
-        with noise.stream(key, index=index, dtype=self.model.dtype):
+        with noise.stream(key, index=index, dtype=self.model.dtype, ahead=ahead):
             x = noise.bernoulli(stored) if self.dynamic else stored
             draws = self.model.draw(self.model.batch(x, context, index), self.objective.importance_samples)
             draws.kl_weight = kl_weight
