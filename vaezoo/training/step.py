@@ -74,6 +74,7 @@ class TrainingStep:
         self.values = torch.zeros(steps_per_epoch, *self.key.shape, device=self.device)
         self._keys = torch.zeros(steps_per_epoch, *self.key.shape, dtype=torch.int64, device=self.device)
         self._rates, self._weights = self.values.new_zeros(2, steps_per_epoch)
+        self._down = -torch.ones_like(self.values[0])  # Adam descends
         self.ahead = NoiseAhead(self._keys, trainee.model.dtype)
         modules = [trainee] if isinstance(trainee, Trainee) else trainee.trainees
         self._run: Callable[[Tensor], None] = self._step
@@ -142,7 +143,7 @@ class TrainingStep:
                 raise VaezooError(f"objective: {unknown('group of parameters', group, GROUPS)}")
             parameters = self.groups[group]
             keep = number + 1 < len(values)
-            gradients = torch.autograd.grad(-value.sum(), parameters, retain_graph=keep, allow_unused=True)
+            gradients = torch.autograd.grad(value, parameters, self._down, retain_graph=keep, allow_unused=True)
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.grad = None if gradient is None else _laid_out_as(parameter, gradient)
 
