@@ -10,6 +10,7 @@ from torch import nn
 import vaezoo
 from vaezoo import Objective
 from vaezoo.core.errors import Skip
+from vaezoo.training.operations import binding
 from vaezoo.training.record import CHECKS, WARM_UP, Recorded
 
 
@@ -124,3 +125,29 @@ def test_the_optimiser_reads_each_gradient_in_its_parameters_layout(groups):
         plain.step()
         step(torch.arange(10))
     torch.testing.assert_close(weight, expected, rtol=1e-6, atol=1e-6)
+
+
+ATEN, X = torch.ops.aten, torch.ones(2, 3)
+
+
+@pytest.mark.parametrize(
+    ("operator", "args", "kwargs", "function"),
+    [
+        (ATEN.mul.Tensor, (X, X), {}, torch.mul),
+        (ATEN.sum.dim_IntList, (X, [1], True), {}, torch.sum),
+        (ATEN.cat.default, ([X, X], -1), {}, torch.cat),
+        (ATEN.view.default, (X, [6]), {}, torch.Tensor.view),
+        (ATEN.mul.Scalar, (X, 2.0), {}, None),  # torch.mul makes a mul.Tensor of it
+        (ATEN._to_copy.default, (X,), {"dtype": torch.float64}, None),
+        (ATEN.threshold_backward.default, (X, X, 0), {}, None),
+        (ATEN.add_.Tensor, (X, X), {}, None),
+        (ATEN.bernoulli.default, (X,), {}, None),
+        (ATEN.split.Tensor, (X, 2), {}, None),  # torch.split is Python
+        (ATEN.addmm.default, (X, X, X.t()), {}, None),  # raises
+    ],
+    ids=lambda given: str(given) if isinstance(given, torch._ops.OpOverload) else "",
+)
+def test_an_operator_is_called_through_the_function_that_calls_it_alone(operator, args, kwargs, function):
+    before = X.clone()
+    assert binding(operator, args, kwargs) is (function or operator)
+    assert torch.equal(X, before)

@@ -14,15 +14,21 @@ from torch.utils.weak import TensorWeakRef
 from vaezoo.training.lasting import place_of
 
 LOOKS = "it looks at a value (item(), float(), an if)"
+CLONE = torch.ops.aten.clone.default
 SAME = (torch.ops.aten.detach.default, torch.ops.aten.alias.default)
 """Operators whose result is their argument, below autograd."""
 
 
+BUILT_IN = (type(torch.mm), type(Tensor.view))
+"""What torch's own bindings are."""
+
+
 @dataclass
 class _Operation:
-    """A call of an operator. Arguments and result are names, or lists of names."""
+    """A call of an operator. Arguments and result are names, or lists of names. call: what does it in a replay."""
 
     operator: Any
+    call: Callable[..., Any]
     args: list[Any]
     kwargs: dict[str, Any]
     result: Any
@@ -38,6 +44,45 @@ class _Operation:
 def _writes_unsaid(operator: Any) -> bool:
     """Whether an operator changes arguments though its schema does not say so: running statistics."""
     return "batch_norm" in operator.name() and not operator._schema.is_mutable
+
+
+class _Heard(TorchDispatchMode):
+    """Which operators are called, with what."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, ...]] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.calls.append((func, args, kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def binding(operator: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Callable[..., Any]:
+    """torch's function or method of an operator's name where it calls that operator with the very same arguments, which
+    takes Python less time; else the operator. It is tried, so it must do nothing but give its result.
+    """
+    name = operator._schema.name.removeprefix("aten::")
+    function = getattr(torch, name, None) or getattr(Tensor, name, None)
+    if _Operation(operator, operator, [], {}, None).needed or not isinstance(function, BUILT_IN):
+        return operator
+    with _Heard() as heard:
+        try:
+            function(*args, **kwargs)
+        except (RuntimeError, TypeError, ValueError):
+            return operator
+    return function if _same(heard.calls, [(operator, args, kwargs)]) else operator
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether nested arguments are the same: tensors by identity, all else by type and value."""
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    return one is other or (type(one) is type(other) and not isinstance(one, Tensor) and one == other)
 
 
 class Leaves(TorchFunctionMode):
@@ -87,14 +132,15 @@ class Recorder(TorchDispatchMode):
             return result
         if func is torch.ops.aten.lift_fresh.default:  # a number in the code, torch.tensor(0.0), begins anew each time
             constant = self._constant(result.clone())
-            self.operations.append(_Operation(torch.ops.aten.clone.default, [constant], {}, self._new("t", result)))
+            self.operations.append(_Operation(CLONE, CLONE, [constant], {}, self._new("t", result)))
             return result
         if _is_view(func, args, result) and all(name in self.constants for name in _flat(own)):
             self._constant(result)
             return result
         self._note_written(func, args, kwargs)
         if func.namespace != "profiler":
-            self.operations.append(_Operation(func, own, named, self._result(result)))
+            call = binding(func, args, kwargs)
+            self.operations.append(_Operation(func, call, own, named, self._result(result)))
         return result
 
     def _name(self, value: Any) -> Any:
@@ -175,7 +221,7 @@ class Recording:
         self.generators = [value for value in constants.values() if isinstance(value, torch.Generator)]
         kept = self._kept(recorder.operations)
         self.operations = len(kept)
-        operators = {f"o{number}": operation.operator for number, (operation, _) in enumerate(kept)}
+        operators = {f"o{number}": operation.call for number, (operation, _) in enumerate(kept)}
         scope = {**constants, **operators}
         exec("\n".join(["def replay(given):", *self._lines(kept), " return"]), scope)
         self._replay: Callable[[Tensor], None] = scope["replay"]
