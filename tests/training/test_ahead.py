@@ -11,9 +11,10 @@ from vaezoo.training import ahead as module
 from vaezoo.training.train import epoch_order
 
 EPOCH = 60
+"""Steps, of which few are made."""
 
 
-def trained(step, ahead, epochs=(EPOCH, EPOCH)):
+def trained(step, ahead, epochs=(20, 20)):
     """What epochs of so many steps leave."""
     seeds, values = range(step.key.numel()), []
     for number, steps in enumerate(epochs):
@@ -31,7 +32,7 @@ def trained(step, ahead, epochs=(EPOCH, EPOCH)):
 def test_steps_leave_the_same(variant, seeds, monkeypatch):
     """In tables of 7 steps, which do not divide the epoch, and of more than an epoch."""
     for rows in (7, 10**6):
-        monkeypatch.setattr(module, "NUMBERS", rows * seeds * 10 * 3 * (5 if "iwae" in variant else 1))
+        monkeypatch.setitem(module.NUMBERS, "cpu", rows * seeds * 10 * 3 * (5 if "iwae" in variant else 1))
         try:
             steps = [made(dataset(), seeds, variant) for _ in range(2)]
         except Skip:
@@ -68,7 +69,7 @@ def test_epochs_of_any_length_and_other_parts():
 
 
 def test_a_step_that_draws_much_draws_for_itself(monkeypatch):
-    monkeypatch.setattr(module, "NUMBERS", 2 * 10 * 3 - 1)
+    monkeypatch.setitem(module.NUMBERS, "cpu", module.FEWEST * 10 * 3 - 1)
     step = made(dataset())
     trained(step, True)
     assert step.ahead.calls == {2: (1, 10, 3)}

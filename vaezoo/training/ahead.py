@@ -12,8 +12,10 @@ from torch import Tensor
 from vaezoo.core import noise
 from vaezoo.core.errors import VaezooError
 
-NUMBERS = 2**17
+NUMBERS = {"cpu": 2**17, "cuda": 2**22}
 """So many normal numbers are drawn at once, for as many steps as that is."""
+FEWEST = 4
+"""For fewer steps at once it gains nothing."""
 
 
 class NoiseAhead:
@@ -69,8 +71,8 @@ class NoiseAhead:
     def _make_room(self, calls: dict[int, tuple[int, ...]]) -> None:
         seeds = self.keys.shape[1:]
         numbers = sum(math.prod(shape) for shape in calls.values()) * seeds.numel()
-        steps = min(NUMBERS // max(numbers, 1), len(self.keys))
-        if steps > 1:
+        steps = min(NUMBERS[self.keys.device.type] // max(numbers, 1), len(self.keys))
+        if steps >= FEWEST:
             for number, shape in calls.items():
                 self.tables[number] = torch.zeros(steps, *seeds, *shape, dtype=self.dtype, device=self.keys.device)
 
