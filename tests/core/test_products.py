@@ -1,15 +1,19 @@
 """The product of a dense layer: oneDNN's numbers are those of float64, and so are all its derivatives."""
 
+import copy
+
 import pytest
 import torch
-from torch import nn
-from torch.func import functional_call, grad, jvp, vmap
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.func import grad, jvp, vmap
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 import vaezoo
 from vaezoo.builder import build
 from vaezoo.core import products as module
-from vaezoo.core.precision import computing
+from vaezoo.core.model import LatentModel
 from vaezoo.core.products import ONEDNN, linear
 
 OUT, IN = 300, 250
@@ -104,7 +108,6 @@ def test_forward_derivatives(products, moved):
 
     for one, other in zip(both(linear, torch.float32), both(F.linear, torch.float64), strict=True):
         assert_near(one, other)
-    assert products
 
 
 @pytest.mark.parametrize(
@@ -132,67 +135,133 @@ def test_mapped_over_any_of_its_arguments(places, middle):
         assert_near(one, other)
 
 
-CPU = torch.device("cpu")
+def test_forward_derivatives_of_forward_derivatives():
+    """By x of the one by W: x itself does not matter, and the tangents' product is left."""
+    (x, weight, _), (by_x, by_weight, _) = tensors(5, IN), tensors(5, IN, seed=1)
+    inner = lambda x: jvp(lambda weight: linear(x, weight), (weight,), (by_weight,))[1]  # noqa: E731
+    assert_near(jvp(inner, (x,), (by_x,))[1], by_x.double() @ by_weight.double().T)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:FutureWarning")
+def test_dual_numbers():
+    (x, weight, bias), (by_x, by_weight, by_bias) = tensors(5, IN), tensors(5, IN, seed=1)
+    with forward_ad.dual_level():
+        duals = (forward_ad.make_dual(*pair) for pair in ((x, by_x), (weight, by_weight), (bias, by_bias)))
+        found = forward_ad.unpack_dual(linear(*duals)).tangent
+    x, weight, by_x, by_weight = (each.double() for each in (x, weight, by_x, by_weight))
+    assert_near(found, by_x @ weight.T + x @ by_weight.T + by_bias)
 
 
 @here
-def test_a_layer_trains_in_a_pack_as_alone(products):
-    """Gradients taken outside the mapped pass, as a pack takes them."""
-    made = [nn.Linear(IN, OUT) for _ in range(3)]
-    stacked = {name: torch.stack([getattr(layer, name).detach() for layer in made]) for name in ("weight", "bias")}
-    own = {name: value.requires_grad_() for name, value in stacked.items()}
-    x = tensors(3, 6, IN)[0]
-    with computing("float32", CPU):
-        vmap(lambda own, x: functional_call(made[0], own, (x,)).square().sum())(own, x).sum().backward()
-        assert not products
-        for seed, layer in enumerate(made):
-            layer(x[seed]).square().sum().backward()
-            for name in own:
-                assert_near(own[name].grad[seed], getattr(layer, name).grad.double())
-    assert len(products) == len(made)
+@pytest.mark.parametrize("shape", [(5, IN), (2, 3, IN)], ids=str)
+@pytest.mark.parametrize("change", [torch.relu_, lambda y: y.mul_(2), lambda y: y[:1].zero_()])
+def test_the_result_may_be_changed_in_place(products, shape, change):
+    x, weight, bias = (each.requires_grad_() for each in tensors(*shape))
+    change(linear(x, weight, bias))
+    assert products
 
 
-@pytest.mark.parametrize("kind", [(), ("encoder",), ("decoder",), ("encoder", "decoder")])
-def test_a_plugin_s_own_layers_are_quick_in_encoder_and_decoder(products, kind):
-    """The product of a plain `nn.Linear` in a model's parts, at evaluation as in training."""
-
-    class Wide(nn.Module):
-        def __init__(self, old):
-            super().__init__()
-            self.old, self.wide = old, nn.Linear(300, 300)
-
-        def forward(self, *given):
-            self.wide(torch.zeros(2, 300))
-            return self.old(*given)
-
-    model = build("vae", "digits-binary", latent=2, hidden=(3,))
-    for part in kind:
-        net = getattr(model, part)
-        net.net = Wide(net.net)
-    x = vaezoo.load_dataset("digits-binary").test.x[:5]
-    model.draw(model.batch(x), 1).log_weight.sum().backward()
-    assert len(products) == (len(kind) if ONEDNN else 0)
+@here
+def test_only_what_a_gradient_needs_is_kept(products):
+    """A frozen layer's images, and the weights of a first layer, may be changed in place before the gradient."""
+    x, weight, bias = tensors(5, IN)
+    weight.requires_grad_()
+    value = linear(x, weight, bias)
+    with torch.no_grad():
+        weight.mul_(2)
+    value.sum().backward()
+    assert_near(weight.grad, x.double().sum(0).expand(OUT, IN))
+    x.requires_grad_()
+    value = linear(x.clone(), weight.detach(), bias)
+    value.sum().backward()
+    assert len(products) == 3, "two forwards, one of them back to x; by the weights it is torch's product"
 
 
-@pytest.mark.parametrize("why", ["small", "float64", "bfloat16", "autocast", "switched off", "not there"])
+@here
+@pytest.mark.parametrize("kind", ["column", "every other", "one number", "wide", "of rows", "0-dim"])
+def test_biases_that_oneDNN_would_misread(products, kind):
+    x, weight, bias = tensors(5, IN)
+    bias = {
+        "column": bias.repeat(3, 1).T.contiguous()[:, 0],
+        "every other": bias.repeat_interleave(2)[::2],
+        "one number": bias[:1].expand(OUT),
+        "wide": bias[None],
+        "of rows": bias.repeat(5, 1),
+        "0-dim": bias[0],
+    }[kind]
+    assert_near(linear(x, weight, bias), x.double() @ weight.double().T + bias.double())
+    assert not products
+
+
+class Own(Tensor):
+    """A tensor with its own idea of a product."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        return "own" if func is F.linear else super().__torch_function__(func, types, args, kwargs or {})
+
+
+@pytest.mark.parametrize(
+    "why", ["small", "float64", "bfloat16", "autocast", "switched off", "not there", "compiling", "sparse", "subclass"]
+)
 def test_elsewhere_it_is_torch_s_own(monkeypatch, products, why):
-    layer, x = nn.Linear(IN, OUT), tensors(7, IN)[0]
+    x, weight, _ = tensors(7, IN)
     if why == "small":
-        layer, x = nn.Linear(20, 30), x[:, :20]
+        x, weight = x[:, :20], weight[:30, :20]
     if why in ("float64", "bfloat16"):
-        layer, x = layer.to(getattr(torch, why)), x.to(getattr(torch, why))
+        x, weight = x.to(getattr(torch, why)), weight.to(getattr(torch, why))
     if why == "not there":
         monkeypatch.setattr(module, "ONEDNN", None)
     if why == "switched off":
         monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+    if why == "compiling":
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    if why == "sparse":
+        weight = weight.to_sparse()
+    if why == "subclass":
+        assert linear(x, weight.as_subclass(Own)) == "own"
+        return
     with torch.autocast("cpu", torch.bfloat16, enabled=why == "autocast"):
-        expected = layer(x)
-        assert torch.equal(linear(x, layer.weight, layer.bias), expected)
-        with computing("float32", CPU):
-            assert torch.equal(layer(x), expected)
+        assert torch.equal(linear(x, weight), F.linear(x, weight))
     assert not products
 
 
 def test_a_wrong_shape_is_said_by_torch():
     with pytest.raises(RuntimeError, match=r"cannot be multiplied \(7x9 and 250x300\)"):
         linear(torch.zeros(7, 9), torch.zeros(OUT, IN))
+
+
+class Wide(nn.Module):
+    """A plugin's net, with a large plain layer of its own."""
+
+    def __init__(self, old, kind):
+        super().__init__()
+        self.old, self.wide = old, kind(300, 300)
+
+    def forward(self, given):
+        rows = checkpoint(self.wide, torch.zeros(2, 300, requires_grad=True), use_reentrant=False)
+        return self.old(given) + 0 * rows.sum()
+
+
+class Plugins(nn.Linear):
+    """A plugin's own layer, with its own product."""
+
+    def forward(self, input):
+        return super().forward(input) * 2
+
+
+@pytest.mark.parametrize("kind", [nn.Linear, Plugins])
+@pytest.mark.parametrize("part", ["encoder", "decoder", "posterior_net"])
+def test_a_plugin_s_plain_layers_are_quick(products, part, kind):
+    """Their products in a model's parts, at evaluation as in training, recomputed in a checkpoint, and copied."""
+    model = build("vae", "digits-binary", latent=2, hidden=(3,))
+    parts = [model.encoder, model.posterior_net, model.prior, model.decoder, model.likelihood]
+    net = getattr(model, part)
+    name = "heads" if part == "posterior_net" else "net"
+    setattr(net, name, Wide(getattr(net, name), kind))
+    model = copy.deepcopy(LatentModel(*parts, model.spec))
+    x = vaezoo.load_dataset("digits-binary").test.x[:5]
+    model.draw(model.batch(x), 1).log_weight.sum().backward()
+    quick = ONEDNN is not None and kind is nn.Linear
+    assert len(products) == (3 if quick else 0), "forward, recomputed, and by its input"
+    assert isinstance(getattr(getattr(model, part), name).wide, kind)

@@ -98,9 +98,51 @@ def test_calls_that_change_are_drawn_where_they_are_made():
 
 def test_once_drawn_ahead_it_needs_the_order():
     step = made(dataset())
+    order = epoch_order(600, 10, 0, 0)
     trained(step, True, (3,))
-    with pytest.raises(VaezooError, match="restart it with the order of the images"):
+    with pytest.raises(VaezooError, match="restart it with the order of the images to come; this one had 3 steps"):
+        step(order[0])
+    with pytest.raises(VaezooError, match=r"restart it with the order of the images to come$"):
+        step(order[0])
+    before = [step.position.clone(), step._keys.clone()]
+    with pytest.raises(VaezooError, match=r"restart it with the order of the images to come$"):
         step.restart()
+    with pytest.raises(VaezooError, match="an epoch has 60 steps, got an order of 120"):
+        step.restart(order.repeat(2, 1))
+    assert_identical(before, [step.position, step._keys])
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2, 4, 9])
+def test_after_a_step_that_failed_it_begins_anew(failing):
+    """With what the failed step left half-done, nothing is guessed: it asks for the order, and is then itself again."""
+    step, other = (made(dataset()) for _ in range(2))
+    order = epoch_order(600, 10, 0, 0)
+    for each in (step, other):
+        each.restart(order if each is step else None)
+        for number in range(failing):
+            each(order[number])
+    run, step._run = step._run, lambda index: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        step(order[failing])
+    step._run = run
+    if failing > 1:
+        with pytest.raises(VaezooError, match="restart it"):
+            step(order[failing])
+    for each in (step, other):
+        each.restart(order[failing:] if each is step else None)
+        for index in order[failing : failing + 12]:
+            each(index)
+    assert_identical([*state_of(step), step.values], [*state_of(other), other.values])
+
+
+@pytest.mark.parametrize("latent", [3, 5])
+def test_an_odd_number_of_latents_is_summed_in_the_same_order(latent):
+    """The tables' rows lie in memory as the step's own numbers would."""
+    key, index = torch.tensor(5), torch.arange(7)
+    with noise.stream(key, index=index):
+        own = noise.normal(2, 7, latent)
+    assert own.stride() == noise.normals(key, index, {1: (2, 7, latent)}, torch.float32)[1].stride()
+    assert own.is_contiguous()
 
 
 def test_normals_are_those_of_a_stream():

@@ -1,6 +1,7 @@
 """A replayed step leaves what the eager one leaves, to the last bit."""
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -53,6 +54,23 @@ def test_buffers_random_numbers_and_constants_of_the_code_are_replayed(layer):
     recorded, eager = (made(dataset(), objective=lambda: Layered(layer())) for _ in range(2))
     assert_identical(state_after(recorded), state_after(eager, eager=True))
     assert recorded._run.replay is not None
+
+
+class Forwards(nn.Module):
+    """A derivative taken forwards, of what depends on its input in one way and does not in another."""
+
+    def forward(self, value):
+        tangent = torch.ones_like(value)
+        both = torch.func.jvp(lambda x, y: (x.sin() * y.detach(), x), (value, value), (tangent, tangent))[1]
+        return value + 0.1 * sum(both)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:FutureWarning")  # torch's own, of its forward mode
+def test_forward_derivatives_are_run_as_they_are():
+    recorded, eager = (made(dataset(), objective=lambda: Layered(Forwards())) for _ in range(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", vaezoo.VaezooWarning)
+        assert_identical(state_after(recorded), state_after(eager, eager=True))
 
 
 def test_an_operation_that_only_raises_is_replayed():

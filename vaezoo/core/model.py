@@ -18,6 +18,7 @@ from vaezoo.core.draws import Batch, Draws
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.parts import SERVED, asked, call
 from vaezoo.core.precision import computing, known_precision
+from vaezoo.core.products import quicken
 
 
 class LatentModel(nn.Module):
@@ -43,6 +44,7 @@ class LatentModel(nn.Module):
         self.decoder, self.likelihood, self.spec = decoder, likelihood, spec
         self.pseudo_likelihood = spec.measure not in likelihood.measures
         self.precision = "float32"
+        quicken(self)
         first = next(self.parameters())
         self._place: Tensor
         self.register_buffer("_place", torch.empty(0, device=first.device, dtype=first.dtype), persistent=False)
@@ -94,9 +96,10 @@ class LatentModel(nn.Module):
 
     def _network(self, run: Callable[[], Tensor]) -> Tensor:
         """What an encoder or a decoder gives, computed in the model's precision."""
+        if self._precision == "float32":
+            return run()
         with computing(self._precision, self.device):
-            found = run()
-        return found if self._precision == "float32" else found.to(self.dtype)
+            return run().to(self.dtype)
 
     def batch(self, x: Tensor, context: Tensor | None = None, index: Tensor | None = None) -> Batch:
         """Images as they are stored or as floats, made into a Batch on the model's device. x: [B, *shape]"""

@@ -207,7 +207,7 @@ def normal(*shape: int) -> Tensor:
     high = (word >> 24).bitwise_and_((1 << 40) - 1)
     radius = high.to(current.dtype).add_(0.5).mul_(2.0**-40).log_().mul_(-2).sqrt_()
     angle = (word & ((1 << 24) - 1)).to(current.dtype).mul_(2 * math.pi * 2.0**-24)
-    return torch.cat([radius * angle.cos(), angle.sin_().mul_(radius)], -1)[..., :length].reshape(shape)
+    return torch.cat([radius * angle.cos(), angle.sin_().mul_(radius)], -1)[..., :length].reshape(shape).contiguous()
 
 
 def uniform(*shape: int) -> Tensor:

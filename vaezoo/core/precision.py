@@ -6,7 +6,6 @@ from contextlib import contextmanager
 import torch
 
 from vaezoo.core.errors import VaezooError, unknown
-from vaezoo.core.products import QuickProducts
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 _PRODUCTS = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]
@@ -40,9 +39,8 @@ def no_hidden_tf32() -> None:
 def computing(precision: str, device: torch.device) -> Iterator[None]:
     """Inside, matrix products and convolutions of float32 tensors are rounded to a precision.
 
-    float32: nothing changes, but that a CPU's dense layers use the quicker library (core/products.py). bfloat16 (8 bits
-    of mantissa): torch's autocast, which casts what enters a product and leaves its results in bfloat16; the backward
-    pass is in bfloat16, too, and gradients of float32 weights are float32.
+    float32: nothing changes. bfloat16 (8 bits of mantissa): torch's autocast, which casts what enters a product and
+    leaves its results in bfloat16; the backward pass is in bfloat16, too, and gradients of float32 weights are float32.
     Its weight cache is off: casting costs little beside a block of samples, while a cached weight would go stale in a
     captured CUDA graph. tf32 (11 bits, CUDA only; elsewhere nothing changes): cuBLAS and cuDNN read float32 as TF32,
     in a backward pass where that is inside, too.
@@ -57,8 +55,5 @@ def computing(precision: str, device: torch.device) -> Iterator[None]:
             yield
         finally:
             _set_float32(*before)
-    elif device.type == "cpu" and not torch.compiler.is_compiling():
-        with QuickProducts():
-            yield
     else:
         yield

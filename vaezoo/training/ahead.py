@@ -16,6 +16,7 @@ NUMBERS = {"cpu": 2**17, "cuda": 2**22}
 """So many normal numbers are drawn at once, for as many steps as that is."""
 FEWEST = 4
 """For fewer steps at once it gains nothing."""
+NEEDED = "the noise of this step is drawn ahead: restart it with the order of the images to come"
 
 
 class NoiseAhead:
@@ -36,28 +37,35 @@ class NoiseAhead:
 
     def restart(self, order: Tensor | None) -> None:
         """Begin an epoch whose images come in this order; None: each step draws for itself. VaezooError where the steps
-        count on the tables.
+        count on the tables, and for an order of more steps than an epoch has.
         """
         if order is None and self.tables:
-            raise VaezooError("the noise of this step is drawn ahead: restart it with the order of the images")
+            raise VaezooError(NEEDED)
+        if order is not None and len(order) > len(self.keys):
+            raise VaezooError(f"an epoch has {len(self.keys)} steps, got an order of {len(order)}")
         self.order, self._step, self._left = order, 0, 0
 
     @contextmanager
     def ready(self) -> Iterator[None]:
-        """Around a step: its noise lies in the tables."""
-        if self.order is None:
+        """Around a step: its noise lies in the tables. After a step that failed it must be restarted."""
+        order, self.order = self.order, None
+        if order is None and self.tables:
+            raise VaezooError(NEEDED)
+        if order is None:
             yield
             return
         if self.calls is None:
-            with noise.noted() as self.calls:
+            with noise.noted() as calls:
                 yield
-            self._make_room(self.calls)
+            self.calls = calls
+            self._make_room(calls)
         else:
             if self.tables and not self._left:
-                self._draw(self.order, self.calls)
+                self._draw(order, self.calls)
             yield
             self._left -= 1
         self._step += 1
+        self.order = order
 
     def now(self) -> dict[int, Tensor]:
         """The rows of this step: number of the call -> its numbers."""
@@ -77,6 +85,8 @@ class NoiseAhead:
                 self.tables[number] = torch.zeros(steps, *seeds, *shape, dtype=self.dtype, device=self.keys.device)
 
     def _draw(self, order: Tensor, calls: dict[int, tuple[int, ...]]) -> None:
+        if self._step == len(order):
+            raise VaezooError(f"{NEEDED}; this one had {len(order)} steps")
         rows = slice(self._step, min(self._step + len(next(iter(self.tables.values()))), len(order)))
         draw: Callable[..., Any] = partial(noise.normals, calls=calls, dtype=self.dtype)
         for _ in self.keys.shape:

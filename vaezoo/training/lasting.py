@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 
@@ -55,4 +54,10 @@ def changed(before: dict[str, object], after: dict[str, object]) -> str:
 
 def place_of(tensor: Tensor) -> int:
     """Where a tensor's storage begins: views share it."""
-    return tensor.untyped_storage().data_ptr() if tensor.layout == torch.strided else id(tensor)
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except (
+        RuntimeError,
+        NotImplementedError,
+    ):  # a sparse one, or the zero that torch takes for no derivative, has none
+        return id(tensor)

@@ -88,15 +88,16 @@ class TrainingStep:
         """Begin an epoch: `values` are filled anew, and what its steps need is computed for all of them at once.
 
         order: the images of its steps, in the order in which they will come, on the device: their noise is then drawn
-        for many steps at once. The same numbers, in a fraction of the operations. [steps, B], of a pack [steps, S, B]
+        for many steps at once, and each step must then be given its row. The same numbers, in a fraction of the
+        operations. [steps, B], of a pack [steps, S, B]
         """
+        self.ahead.restart(order if self.forward is self.trainee else None)
         steps = self.count + torch.arange(len(self.values), device=self.device)
         self._keys.copy_(noise.mix(self.key + steps.view(-1, *[1] * self.key.dim()) * noise.GOLDEN))
         now = steps.clamp(max=len(self.rates) - 1)  # beyond its end a schedule keeps its last value
         self._rates.copy_(self.rates[now])
         self._weights.copy_(self.kl_weights[now])
         self.position.zero_()
-        self.ahead.restart(order if self.forward is self.trainee else None)
 
     def __call__(self, index: Tensor) -> None:
         """One step on the training images of these numbers, on the device. [B] int64, of a pack [S, B]"""
