@@ -1,4 +1,4 @@
-"""Wrong likelihoods and decoders, each beside its right twin: NAME is right, NAME-wrong is not."""
+"""Wrong likelihoods, each beside its right twin: NAME is right, NAME-wrong is not."""
 
 import math
 
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 import vaezoo
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
-likelihood, decoder = vaezoo.register.likelihood, vaezoo.register.decoder
+likelihood = vaezoo.register.likelihood
 
 
 @likelihood("coin")
@@ -262,82 +262,3 @@ class UnitIntervalWrong(UnitInterval):
 
     def constant(self, parameters):
         return -F.softplus(parameters)
-
-
-@decoder("causal")
-class Causal(vaezoo.Decoder):
-    """Each pixel's parameters from z and from the pixels before it."""
-
-    diagonal = -1
-
-    def __init__(self, spec: vaezoo.DataSpec, latent: int, parameter_shape: tuple[int, ...]):
-        super().__init__()
-        size = spec.dimensions
-        self.parameter_shape = parameter_shape
-        self.of_z = nn.Linear(latent, size)
-        self.weight = nn.Parameter(torch.zeros(size, size))
-
-    def forward(self, z, x):
-        seen = x.flatten(1) @ self.weight.tril(self.diagonal).T
-        return (self.of_z(z) + seen).view(-1, *self.parameter_shape)
-
-
-@decoder("causal-wrong")
-class CausalWrong(Causal):
-    """A mask off by one: each pixel sees itself."""
-
-    diagonal = 0
-
-
-@decoder("layers")
-class Layers(vaezoo.Decoder):
-    """Two layers."""
-
-    def __init__(self, latent: int, parameter_shape: tuple[int, ...]):
-        super().__init__()
-        self.parameter_shape = parameter_shape
-        self.first, self.last = nn.Linear(latent, 8), nn.Linear(8, math.prod(parameter_shape))
-
-    def forward(self, z):
-        return self.last(self.first(z).tanh()).view(-1, *self.parameter_shape)
-
-
-@decoder("layers-closure-wrong")
-class LayersClosureWrong(Layers):
-    """Keeps a layer in a closure: a copy, and a mapped seed, use the old one."""
-
-    def __init__(self, latent: int, parameter_shape: tuple[int, ...]):
-        super().__init__(latent, parameter_shape)
-        first = self.first
-        self.begin = lambda z: first(z).tanh()
-
-    def forward(self, z):
-        return self.last(self.begin(z)).view(-1, *self.parameter_shape)
-
-
-@decoder("layers-shape-wrong")
-class LayersShapeWrong(Layers):
-    """One row for all: broadcast in silence."""
-
-    def forward(self, z):
-        return super().forward(z)[..., :1]
-
-
-@decoder("layers-coupled-wrong")
-class LayersCoupledWrong(Layers):
-    """Centres over all samples of all images."""
-
-    def forward(self, z):
-        return super().forward(z - z.mean(0))
-
-
-@decoder("layers-memory-wrong")
-class LayersMemoryWrong(Layers):
-    """Keeps the last activations and adds a little of them the next time."""
-
-    last_seen = 0.0
-
-    def forward(self, z):
-        h = self.first(z).tanh()
-        bias, self.last_seen = 0.01 * self.last_seen, h.mean()
-        return (self.last(h) + bias).view(-1, *self.parameter_shape)

@@ -1,4 +1,4 @@
-"""Wrong posteriors and encoders, each beside its right twin: NAME is right, NAME-wrong is not."""
+"""Wrong posteriors, each beside its right twin: NAME is right, NAME-wrong is not."""
 
 import math
 
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 import vaezoo
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
-posterior, encoder = vaezoo.register.posterior, vaezoo.register.encoder
+posterior = vaezoo.register.posterior
 
 
 class Normal:
@@ -282,41 +282,3 @@ class LadderPriorWrong(LadderPrior):
 for name in ("ladder", "ladder-wrong"):
     vaezoo.register.variant(vaezoo.Variant(f"{name}-posterior", posterior=name, prior="ladder"))
 vaezoo.register.variant(vaezoo.Variant("ladder-prior", posterior="ladder", prior="ladder-wrong"))
-
-
-@encoder("dense")
-class Dense(vaezoo.Encoder):
-    """One layer."""
-
-    def __init__(self, spec: vaezoo.DataSpec):
-        super().__init__()
-        self.net, self.features = nn.Linear(spec.dimensions, 8), (8,)
-        self.norm = nn.LayerNorm(8)
-
-    def forward(self, x):
-        return self.norm(self.net(x.flatten(1))).relu()
-
-
-@encoder("batch-norm-wrong")
-class BatchNormWrong(Dense):
-    """Statistics of the batch, in train mode."""
-
-    def __init__(self, spec: vaezoo.DataSpec):
-        super().__init__(spec)
-        self.norm = nn.BatchNorm1d(8)
-
-
-@encoder("batch-mean-wrong")
-class BatchMeanWrong(Dense):
-    """Subtracts the mean of the batch, in eval mode only."""
-
-    def forward(self, x):
-        return super().forward(x) if self.training else super().forward(x - x.mean(0))
-
-
-@encoder("features-wrong")
-class FeaturesWrong(Dense):
-    """Says features [8] and gives [1, 8]."""
-
-    def forward(self, x):
-        return super().forward(x)[:, None]

@@ -204,6 +204,22 @@ def test_bernoulli_has_every_derivative():
     assert bernoulli(x[:0], logits[:, :0]).shape == (3, 0)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:FutureWarning")  # torch's own, of its forward mode
+def test_bernoulli_has_forward_derivatives_of_forward_derivatives():
+    """Of x l - log(1 + e^l): by l twice -p (1 - p), three times p (1 - p) (2 p - 1); by x and by l 1."""
+    logits, x = torch.linspace(-3, 3, 5, dtype=torch.float64).view(1, 1, 5), torch.rand(1, 5, dtype=torch.float64)
+    ones, p = torch.ones_like(logits), logits.sigmoid()
+
+    def along(function):
+        return lambda at: torch.func.jvp(function, (at,), (torch.ones_like(at),))[1]
+
+    by_logits = along(lambda logits: bernoulli(x, logits))
+    torch.testing.assert_close(along(by_logits)(logits), -(p * (1 - p)).sum(-1))
+    torch.testing.assert_close(along(along(by_logits))(logits), (p * (1 - p) * (2 * p - 1)).sum(-1))
+    mixed = along(lambda x: along(lambda logits: bernoulli(x, logits))(logits))
+    torch.testing.assert_close(mixed(x), ones.sum(-1))
+
+
 def test_bernoulli_is_exact_far_in_the_tails():
     """No clamp: a logit of 200 that is wrong costs 200 nats."""
     likelihood = made("bernoulli", DataSpec((1,), "binary"), torch.float32)

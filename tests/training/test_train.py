@@ -1,38 +1,16 @@
-"""A run of training: repeatable, clipped, its divergence caught, its best epoch kept, its groups apart."""
+"""A run of training: repeatable, clipped, its divergence caught, its best epoch kept."""
 
 import itertools
 import math
 
 import pytest
 import torch
-from torch import nn
+from small_models import dataset, pair
 
-import vaezoo
 from vaezoo import Objective, VaezooError, noise
-from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.core.estimate import log_likelihood
 from vaezoo.training import train as training
-from vaezoo.training.step import GROUPS, TrainingStep, parameter_groups
 from vaezoo.training.train import VALIDATION_SAMPLES, Diverged, Settings, epoch_order, make_step, train
-from vaezoo.training.trainee import Trainee
-
-
-def dataset(n=60, dynamic=False):
-    x = torch.rand(n, 1, 3, 3, generator=torch.Generator().manual_seed(0))
-    gray, binary = (255 * x).round().to(torch.uint8), x.round()
-    return vaezoo.Dataset(
-        gray if dynamic else binary,
-        binary[:20],
-        binary[:20],
-        measure="binary",
-        binarisation="dynamic" if dynamic else "none",
-    )
-
-
-def pair(data, variant="vae", seed=0, objective=None, **overrides):
-    slots = resolve(variant, data.spec, {s: (c, {}) for s, c in overrides.items()})
-    model, own = construct(slots, Ingredients.of(data, 2, (5,)), seed=seed)
-    return model, objective or own
 
 
 def state(model):
@@ -245,94 +223,6 @@ def test_the_report_is_called_each_epoch():
 def test_no_epochs_and_no_batch_are_refused(settings):
     with pytest.raises(VaezooError, match="epochs and batch_size must be 1 or more, got"):
         run(settings)
-
-
-class Grouped(Objective):
-    """Values for the groups named, with parameters of its own."""
-
-    def __init__(self, *groups):
-        super().__init__()
-        self.groups, self.own = groups, nn.Linear(2, 1)
-
-    def forward(self, draws):
-        value = draws.log_weight.mean(0)
-        every = {
-            "inference": value,
-            "generative": 2 * value,
-            "own": -self.own(draws.z[0].detach()).square().mean((0, 2)),
-        }
-        return {group: every[group] for group in self.groups}
-
-
-@pytest.mark.parametrize(
-    "groups",
-    [("inference",), ("generative",), ("own",), ("inference", "generative"), ("inference", "generative", "own")],
-)
-def test_a_value_moves_only_its_own_group(groups):
-    data = dataset()
-    model, _ = pair(data, prior="mixture")
-    objective = Grouped(*groups)
-    step = make_step(model, objective, data, Settings(batch_size=20), 0)
-    before = {name: p.detach().clone() for name, p in step.trainee.named_parameters()}
-    step(torch.arange(20))
-    for name, parameter in step.trainee.named_parameters():
-        moves = any(name.startswith(GROUPS[group]) for group in groups)
-        assert torch.equal(parameter, before[name]) != moves, name
-
-
-def test_each_group_has_the_gradient_of_its_own_value():
-    data = dataset()
-    model, _ = pair(data)
-    trainee = Trainee(model, Grouped("inference", "generative"))
-    step = TrainingStep(trainee, data.train, epochs=1, steps_per_epoch=1)
-    step(torch.arange(20))
-    twin, own = pair(data, objective=Grouped("inference"))
-    with noise.stream(noise.mix(step.key), index=torch.arange(20)):
-        draws = twin.draw(twin.batch(data.train.x[:20]), own.importance_samples)
-    (-draws.log_weight.mean()).backward()
-    for (name, found), expected in zip(model.named_parameters(), twin.parameters(), strict=True):
-        factor = 1 if name.startswith(("encoder", "posterior_net")) else 2
-        torch.testing.assert_close(found.grad, factor * expected.grad, msg=name)
-
-
-@pytest.mark.parametrize(("group", "hint"), [("inferrence", "; did you mean 'inference'"), ("all", "")])
-def test_a_group_that_is_not_there_is_named(group, hint):
-    """`all` is what a single value moves: beside others it would move them twice."""
-
-    class Wrong(Objective):
-        def forward(self, draws):
-            return {group: draws.log_weight.mean(0), "own": draws.log_weight.mean(0)}
-
-    data = dataset()
-    model, _ = pair(data)
-    with pytest.raises(VaezooError, match=f"group of parameters '{group}' is unknown{hint}"):
-        make_step(model, Wrong(), data, Settings(batch_size=20), 0)(torch.arange(20))
-
-
-def test_groups_are_all_the_parameters_once():
-    model, _ = pair(dataset(), prior="mixture")
-    trainee = Trainee(model, Grouped("own"))
-    groups = parameter_groups(trainee)
-    assert [id(p) for p in groups["all"]] == [id(p) for p in trainee.parameters()]
-    parts = [id(p) for group in GROUPS for p in groups[group]]
-    assert all(groups.values())
-    assert sorted(parts) == sorted({id(p) for p in groups["all"]})
-
-
-def test_an_objectives_own_parameters_are_trained_with_one_value():
-    class Weighted(Objective):
-        def __init__(self):
-            super().__init__()
-            self.log_scale = nn.Parameter(torch.zeros(()))
-
-        def forward(self, draws):
-            return draws.log_weight.mean(0) - self.log_scale.exp()
-
-    data = dataset()
-    model, _ = pair(data)
-    objective = Weighted()
-    train(model, objective, data, Settings(epochs=1, batch_size=20))
-    assert float(objective.log_scale.detach()) < 0
 
 
 def test_the_values_of_an_epoch_are_those_of_its_steps():

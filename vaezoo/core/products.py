@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.nn import functional as F
+
+from vaezoo.core.transforms import transformed
 
 ONEDNN: Callable[..., Tensor] | None = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 """oneDNN's x W^T + b of float32, where this build of torch has it; what torch.compile lowers a frozen layer to."""
@@ -35,7 +36,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     (`pytest benchmarks/test_speed.py -k product`). `torch.backends.mkldnn.enabled = False` gives MKL's product back,
     which is rounded otherwise; so do the transforms of `torch.func`, forward derivatives, autocast and compilers.
     """
-    if _plain(x, weight, bias) and not _transformed(x, weight, bias):
+    if _plain(x, weight, bias) and not _watched():
         rows: Tensor = _Product.apply(x if x.dim() == 2 else x.reshape(-1, x.shape[-1]), weight, bias)
         return rows if x.dim() == 2 else rows.view(*x.shape[:-1], len(weight))
     return F.linear(x, weight, bias)
@@ -55,7 +56,7 @@ def _plain(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     )
 
 
-def _transformed(*given: Tensor | None) -> bool:
+def _watched() -> bool:
     """Whether something wants to see the operators of torch itself, or oneDNN is not there or switched off."""
     return (
         ONEDNN is None
@@ -63,8 +64,7 @@ def _transformed(*given: Tensor | None) -> bool:
         or torch.is_autocast_enabled("cpu")
         or torch.compiler.is_compiling()
         or torch.jit.is_tracing()
-        or torch._C._are_functorch_transforms_active()
-        or any(each is not None and forward_ad.unpack_dual(each).tangent is not None for each in given)
+        or transformed()
     )
 
 

@@ -5,10 +5,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from vaezoo.core import noise
 from vaezoo.core.contracts import Likelihood
 from vaezoo.core.data import DataSpec
+from vaezoo.core.transforms import forwards
 from vaezoo.registry import register
 
 FACTORS = 112
@@ -33,7 +35,10 @@ class Bernoulli(Likelihood):
         self._factors = max(n for n in range(1, FACTORS + 1) if pixels % n == 0)
 
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
-        value: Tensor = _LogProb.apply(x.flatten(1), parameters.flatten(2), self._factors)
+        x, logits = x.flatten(1), parameters.flatten(2)
+        if forwards():
+            return (x * logits - functional.softplus(logits)).sum(-1)
+        value: Tensor = _LogProb.apply(x, logits, self._factors)
         return value
 
     def mean(self, parameters: Tensor) -> Tensor:
@@ -57,17 +62,16 @@ class _LogProb(torch.autograd.Function):
         """Piece by piece: each is read while it is in the cache."""
         samples = max(1, PIECE // max(1, x.numel())) if x.device.type == "cpu" else len(logits)
         values = []
-        for piece in logits.split(samples):
+        for piece in logits.split(samples) if len(logits) > samples else [logits]:
             value = (x * piece).sub_(piece.clamp_min(0)).sum(-1)
             products = piece.abs().sigmoid_().unflatten(-1, (-1, factors)).prod(-1)
             values.append(value.add_(products.log_().sum(-1)))
-        return torch.cat(values)
+        return torch.cat(values) if len(values) > 1 else values[0]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
         """What the gradient needs."""
         ctx.save_for_backward(*inputs[:2])
-        ctx.save_for_forward(*inputs[:2])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
@@ -76,11 +80,3 @@ class _LogProb(torch.autograd.Function):
         grad = grad.unsqueeze(-1)
         by_x = (grad * logits).sum_to_size(x.shape) if ctx.needs_input_grad[0] else None
         return by_x, (x - logits.sigmoid()) * grad if ctx.needs_input_grad[1] else None, None
-
-    @staticmethod
-    def jvp(ctx: Any, by_x: Tensor | None, by_logits: Tensor | None, _: None) -> Tensor:
-        """The same, forwards."""
-        x, logits = ctx.saved_tensors
-        terms = [] if by_x is None else [by_x * logits]
-        terms += [] if by_logits is None else [(x - logits.sigmoid()) * by_logits]
-        return sum(terms, torch.zeros_like(logits)).sum(-1)
