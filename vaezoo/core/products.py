@@ -34,7 +34,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     torch has MKL multiply there, which is the slower one on processors that are not Intel's
     (`pytest benchmarks/test_speed.py -k product`). `torch.backends.mkldnn.enabled = False` gives MKL's product back,
-    which is rounded otherwise; so do the transforms of `torch.func`, forward derivatives, autocast and compilers.
+    which is rounded otherwise. Transforms of `torch.func`, forward derivatives, autocast and compilers see torch's own.
     """
     if _plain(x, weight, bias) and not _watched():
         rows: Tensor = _Product.apply(x if x.dim() == 2 else x.reshape(-1, x.shape[-1]), weight, bias)

@@ -35,6 +35,7 @@ class Bernoulli(Likelihood):
         self._factors = max(n for n in range(1, FACTORS + 1) if pixels % n == 0)
 
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """log p(x|l) in nats; where derivatives are taken forwards, by torch's own operators. [K, B]"""
         x, logits = x.flatten(1), parameters.flatten(2)
         if forwards():
             return (x * logits - functional.softplus(logits)).sum(-1)
