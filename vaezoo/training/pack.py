@@ -53,27 +53,22 @@ class Pack:
         for trainee in self.trainees:
             trainee.train()
 
-    def __call__(
-        self,
-        stored: Tensor,
-        index: Tensor,
-        key: Tensor,
-        kl_weight: Tensor,
-        context: Tensor | None = None,
-        ahead: Mapping[int, Tensor] | None = None,
-    ) -> dict[str, Tensor]:
-        """[S, B, *shape], [S, B], [S], [], [S, B, C], [S, K, B, Z] each -> {group: [S]}, the mean over each seed's
-        batch.
+    def __call__(self, *given: Any) -> dict[str, Tensor]:
+        """What a Trainee is given, in its order, with a first axis S on all but the KL weight -> {group: [S]}, the mean
+        over each seed's batch.
         """
 
         def one(own: tuple[Any, ...], *batch: Any) -> dict[str, Tensor]:
             """One seed's pass."""
-            found = functional_call(self.trainees[0], own, (*batch[:3], kl_weight, *batch[3:]))
-            return cast(dict[str, Tensor], found)
+            return cast(dict[str, Tensor], functional_call(self.trainees[0], own, batch))
 
-        given = (stored, index, key, context, ahead)
-        places = (0, 0, 0, 0, None if context is None else 0, 0 if ahead else None)
-        return cast(dict[str, Tensor], torch.vmap(one, places)((self._parameters, self._buffers), *given))
+        places = tuple(0 if _of_each(value) else None for value in given)
+        return cast(dict[str, Tensor], torch.vmap(one, (0, *places))((self._parameters, self._buffers), *given))
+
+
+def _of_each(value: Any) -> bool:
+    """Whether each seed has its own of this argument: of every tensor but a scalar, the KL weight, and of its noise."""
+    return bool(value.dim() if isinstance(value, Tensor) else value)
 
 
 def _each(trainees: Sequence[Trainee], kind: str) -> Iterator[tuple[str, Tensor, list[Tensor]]]:
@@ -82,29 +77,22 @@ def _each(trainees: Sequence[Trainee], kind: str) -> Iterator[tuple[str, Tensor,
         yield name, first, [own[name] for own in named]
 
 
-def disagreement(
-    pack: Pack,
-    stored: Tensor,
-    index: Tensor,
-    key: Tensor,
-    kl_weight: Tensor,
-    context: Tensor | None = None,
-    _: Mapping[int, Tensor] | None = None,
-) -> str | None:
+def disagreement(pack: Pack, *given: Any) -> str | None:
     """Why these seeds cannot be packed, in words: a part declares it, the pass cannot be mapped, or on this batch a
-    value or gradient is not that of the single run. None where they agree.
+    value or gradient is not that of the single run. None where they agree. given: the first step's, whose noise is not
+    drawn ahead.
     """
     if reason := pack.not_mapped:
         return f"it declares: {reason}"
     try:
-        values = pack(stored, index, key, kl_weight, context)
+        values = pack(*given)
         mapped = {**values, **_gradients(values, dict(pack.named_parameters()))}
     except Exception as error:  # whatever a plugin does that torch.func cannot map
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         return f"the step cannot be mapped over seeds: {first}"
     tolerance = TOLERANCE[pack.model.precision]
     for seed, trainee in enumerate(pack.trainees):
-        own = trainee(stored[seed], index[seed], key[seed], kl_weight, None if context is None else context[seed])
+        own = trainee(*(value[seed] if _of_each(value) else value for value in given))
         for single in (own, _gradients(own, dict(trainee.named_parameters()))):
             largest = max((float(value.detach().abs().max()) for value in single.values()), default=0.0)
             for name, expected in single.items():
