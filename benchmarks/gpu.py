@@ -25,12 +25,12 @@ import torch
 
 import vaezoo
 from vaezoo.builder import Ingredients, construct, resolve
-from vaezoo.core.blocks import now
 from vaezoo.core.errors import VaezooWarning
-from vaezoo.runner.device import describe
+from vaezoo.evaluation.blocks import now
+from vaezoo.runner.machine.device import describe
+from vaezoo.runner.machine.timing import orders, training
 from vaezoo.runner.throughput import throughput
-from vaezoo.runner.timing import orders, training
-from vaezoo.training.train import Settings, make_packed_step, make_step
+from vaezoo.training.loop import Settings, make_packed_step, make_step
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
 from loops import BATCH, Loop, Net

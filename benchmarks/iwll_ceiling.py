@@ -17,9 +17,9 @@ from collections.abc import Callable
 import torch
 
 import vaezoo
-from vaezoo.core import blocks
-from vaezoo.core.estimate import evaluating
 from vaezoo.core.precision import computing
+from vaezoo.evaluation import blocks
+from vaezoo.evaluation.estimate import evaluating
 
 IMAGES = 100
 SIZES = (4, 8, 16, 32, 64)

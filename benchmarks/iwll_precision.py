@@ -16,8 +16,8 @@ import torch
 from iwll_ceiling import images, made
 
 import vaezoo
-from vaezoo.core.blocks import now
-from vaezoo.runner.difference import difference_from_float32
+from vaezoo.evaluation.blocks import now
+from vaezoo.evaluation.precision_difference import difference_from_float32
 
 
 def main() -> None:

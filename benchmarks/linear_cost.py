@@ -23,11 +23,11 @@ import torch
 import vaezoo
 from vaezoo.api import plan_of
 from vaezoo.builder import Ingredients, construct, resolve
-from vaezoo.core.estimate import log_likelihood
+from vaezoo.evaluation.estimate import log_likelihood
 from vaezoo.reports.tables import write_tables
-from vaezoo.runner.device import cores, describe
+from vaezoo.runner.machine.device import cores, describe
 from vaezoo.runner.store import RESULTS, Store, read_results
-from vaezoo.training.train import Settings, train
+from vaezoo.training.loop import Settings, train
 
 EPOCHS_IN_A_RECORD = 30
 

@@ -14,10 +14,10 @@ import torch
 
 import vaezoo
 from vaezoo.builder import Ingredients, construct, resolve
-from vaezoo.core.blocks import now
-from vaezoo.runner.timing import orders
+from vaezoo.evaluation.blocks import now
+from vaezoo.runner.machine.timing import orders
+from vaezoo.training.loop import Settings, make_packed_step, make_step
 from vaezoo.training.step import TrainingStep
-from vaezoo.training.train import Settings, make_packed_step, make_step
 
 SETTINGS = Settings(epochs=100, batch_size=128)
 IMAGES = 2560

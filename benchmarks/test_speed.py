@@ -13,10 +13,10 @@ from torch.nn import functional
 import vaezoo
 from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.core import noise
-from vaezoo.core.blocks import now
-from vaezoo.core.estimate import evaluating, log_likelihood
-from vaezoo.core.products import linear
-from vaezoo.training.train import Settings, epoch_order, make_step
+from vaezoo.evaluation.blocks import now
+from vaezoo.evaluation.estimate import evaluating, log_likelihood
+from vaezoo.nets.linear import linear
+from vaezoo.training.loop import Settings, epoch_order, make_step
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 VARIANTS = ("vae", "iwae", "vae-vampprior", "vae-mixture", "beta-vae")

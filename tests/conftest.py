@@ -26,7 +26,7 @@ PATIENCE = 300
 SERVER = r"""
 import atexit, json, os, sys, traceback, warnings
 import pandas
-import vaezoo.api, vaezoo.cli, vaezoo.progress, vaezoo.reports.tables
+import vaezoo.api, vaezoo.cli, vaezoo.cli.progress, vaezoo.reports.tables
 vaezoo.api.plan_of({"datasets": ["digits-binary"], "model": {"hidden": [4]}, "variants": [{"name": "vae"}]})
 print("ready", flush=True)
 for line in sys.stdin:
@@ -236,7 +236,7 @@ def finished(tmp_path_factory, matrix_file) -> Finished:
 def own_registry(monkeypatch):
     """What a test registers is forgotten after it."""
     from vaezoo.registry import SLOTS, register, registry
-    from vaezoo.runner import plan
+    from vaezoo.runner.plan import planner as plan
 
     for slot in SLOTS:
         len(registry(slot))

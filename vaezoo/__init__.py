@@ -10,16 +10,17 @@ from vaezoo.core.errors import Skip, VaezooError, VaezooWarning
 from vaezoo.registry import Variant, names, register
 
 if TYPE_CHECKING:
+    from vaezoo import nets
     from vaezoo.api import load_model, run
     from vaezoo.builder import build
     from vaezoo.core import bounds, noise
     from vaezoo.core.contracts import Decoder, Encoder, Likelihood, Objective, Posterior, Prior
     from vaezoo.core.data import Dataset, DataSpec
     from vaezoo.core.draws import Batch, Draws
-    from vaezoo.core.estimate import log_likelihood
     from vaezoo.core.gaussian import DiagonalGaussian
     from vaezoo.core.model import LatentModel
     from vaezoo.datasets import load_dataset
+    from vaezoo.evaluation.estimate import log_likelihood
     from vaezoo.runner.store import read_results
 
 __version__ = "0.1.0"
@@ -28,7 +29,7 @@ _PLACES = {
     "core.contracts": ("Encoder", "Posterior", "Prior", "Decoder", "Likelihood", "Objective"),
     "core.data": ("DataSpec", "Dataset"),
     "core.draws": ("Batch", "Draws"),
-    "core.estimate": ("log_likelihood",),
+    "evaluation.estimate": ("log_likelihood",),
     "core.gaussian": ("DiagonalGaussian",),
     "core.model": ("LatentModel",),
     "datasets": ("load_dataset",),
@@ -37,7 +38,7 @@ _PLACES = {
     "api": ("run", "load_model"),
 }
 _LAZY = {name: f"vaezoo.{module}" for module, found in _PLACES.items() for name in found}
-_MODULES = {"bounds": "vaezoo.core.bounds", "noise": "vaezoo.core.noise"}
+_MODULES = {"bounds": "vaezoo.core.bounds", "nets": "vaezoo.nets", "noise": "vaezoo.core.noise"}
 
 __all__ = [
     "Batch",
@@ -62,6 +63,7 @@ __all__ = [
     "load_model",
     "log_likelihood",
     "names",
+    "nets",
     "noise",
     "read_results",
     "register",

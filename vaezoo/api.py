@@ -4,17 +4,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vaezoo.runner.checkpoint import load_model
-from vaezoo.runner.device import cores, describe, resolve_device
-from vaezoo.runner.matrix import Matrix, load
-from vaezoo.runner.plan import Plan, make_plan
+from vaezoo.runner.machine.device import cores, describe, resolve_device
+from vaezoo.runner.matrix.file import Matrix, load
+from vaezoo.runner.plan.planner import Plan, make_plan
 from vaezoo.runner.run import Report, Watcher, carry_out
 from vaezoo.runner.store import read_results
+from vaezoo.runner.work.checkpoint import load_model
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from vaezoo.runner.cell import Task
+    from vaezoo.runner.work.cell import Task
 
 __all__ = ["Silent", "execute", "load_model", "plan_of", "read_results", "run"]
 

@@ -22,8 +22,8 @@ from torch import Tensor
 import vaezoo
 from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.core.errors import VaezooError, VaezooWarning
-from vaezoo.runner.device import cores, describe
-from vaezoo.training.train import Settings, epoch_order, make_step
+from vaezoo.runner.machine.device import cores, describe
+from vaezoo.training.loop import Settings, epoch_order, make_step
 
 try:
     import pythae_peer

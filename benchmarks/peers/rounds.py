@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor
 
-from vaezoo.core.blocks import now
+from vaezoo.evaluation.blocks import now
 
 CLEAR = 4.0
 """Standard errors by which two mean estimates may differ."""

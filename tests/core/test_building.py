@@ -190,5 +190,5 @@ def test_weights_depend_on_the_seed_alone():
 
 
 def test_build_is_a_function_whatever_was_imported_first():
-    code = "import vaezoo, vaezoo.runner.plan; assert callable(vaezoo.build), vaezoo.build"
+    code = "import vaezoo, vaezoo.runner.plan.planner; assert callable(vaezoo.build), vaezoo.build"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

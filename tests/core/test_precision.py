@@ -10,8 +10,8 @@ from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 import vaezoo
 from vaezoo import VaezooError, noise
 from vaezoo.builder import Ingredients, construct, resolve
-from vaezoo.core.ais import Annealing, ais
 from vaezoo.core.precision import PRECISIONS, computing, lacking, no_hidden_tf32
+from vaezoo.evaluation.ais import Annealing, ais
 
 NETS = {"mlp": {}, "conv": {"encoder": ("conv", {"channels": (4, 6)}), "decoder": ("conv", {"channels": (6, 4)})}}
 HALF = 2**-8

@@ -2,7 +2,7 @@
 
 import torch
 
-from vaezoo.core.evaluation import Evaluation
+from vaezoo.evaluation.evaluation import Evaluation
 from vaezoo.registry import registry
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from linear_model import linear_model
 
-from vaezoo.core.evaluation import Evaluation
+from vaezoo.evaluation.evaluation import Evaluation
 from vaezoo.registry import registry
 
 SMALL = {"chains": 4, "temperatures": 30, "leapfrogs": 4}

@@ -9,7 +9,7 @@ from measuring import evaluation, metric
 
 import vaezoo
 from vaezoo.builder import build
-from vaezoo.core.estimate import log_likelihood
+from vaezoo.evaluation.estimate import log_likelihood
 
 
 def test_an_exact_posterior_has_no_amortisation_gap():

@@ -6,10 +6,10 @@ import weakref
 
 import pytest
 
-from vaezoo.runner import cell
-from vaezoo.runner.matrix import load
-from vaezoo.runner.plan import make_plan
+from vaezoo.runner.matrix.file import load
+from vaezoo.runner.plan.planner import make_plan
 from vaezoo.runner.run import MOST_PACKED, packs
+from vaezoo.runner.work import cell
 
 PLUGIN = '''
 import math, os, time

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from vaezoo.core.products import LARGE
+from vaezoo.nets.linear import LARGE
 from vaezoo.runner import throughput as module
 from vaezoo.runner.throughput import matmul_peak, throughput
 
@@ -28,7 +28,7 @@ def asked(**changes):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Short rounds and small products: what is measured is not the matter here."""
-    from vaezoo.runner import timing
+    from vaezoo.runner.machine import timing
 
     monkeypatch.setattr(timing, "ROUND_SECONDS", 0.001)
     monkeypatch.setattr(module, "MATMUL", {"cpu": (64,), "cuda": (512,)})

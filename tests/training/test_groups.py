@@ -6,9 +6,9 @@ from small_models import dataset, pair
 from torch import nn
 
 from vaezoo import Objective, VaezooError, noise
+from vaezoo.training.loop import Settings, make_step, train
+from vaezoo.training.module import Trainee
 from vaezoo.training.step import GROUPS, TrainingStep, parameter_groups
-from vaezoo.training.train import Settings, make_step, train
-from vaezoo.training.trainee import Trainee
 
 
 class Grouped(Objective):

@@ -10,7 +10,7 @@ import vaezoo
 from vaezoo import Skip, noise
 from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.registry import PARTS, registry
-from vaezoo.training.trainee import Trainee
+from vaezoo.training.module import Trainee
 
 NETS = {
     "declared": {},

@@ -10,9 +10,9 @@ import vaezoo
 from vaezoo import Objective, Skip
 from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.registry import PARTS, registry
+from vaezoo.training.loop import Diverged, NotPacked, Outcome, Settings, make_packed_step, train, train_pack
+from vaezoo.training.module import Trainee
 from vaezoo.training.pack import Pack, disagreement
-from vaezoo.training.train import Diverged, NotPacked, Outcome, Settings, make_packed_step, train, train_pack
-from vaezoo.training.trainee import Trainee
 
 SEEDS = [3, 1, 4]
 QUICK = Settings(epochs=3, batch_size=16, learning_rate=1e-2, kl_warmup=1.5, schedule="cosine")

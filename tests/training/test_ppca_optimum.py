@@ -6,7 +6,7 @@ from torch.distributions import MultivariateNormal
 import vaezoo
 from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.datasets.linear_gaussian import ppca_optimum
-from vaezoo.training.train import Settings, train
+from vaezoo.training.loop import Settings, train
 
 
 def marginal(model, x):

@@ -8,9 +8,9 @@ import torch
 import vaezoo
 from vaezoo import VaezooError
 from vaezoo.builder import Ingredients, construct, resolve
+from vaezoo.training.module import Trainee
 from vaezoo.training.schedules import SCHEDULES, kl_weights, learning_rates
 from vaezoo.training.step import TrainingStep
-from vaezoo.training.trainee import Trainee
 
 
 def test_a_constant_rate():

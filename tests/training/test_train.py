@@ -8,9 +8,9 @@ import torch
 from small_models import dataset, pair
 
 from vaezoo import Objective, VaezooError, noise
-from vaezoo.core.estimate import log_likelihood
-from vaezoo.training import train as training
-from vaezoo.training.train import VALIDATION_SAMPLES, Diverged, Settings, epoch_order, make_step, train
+from vaezoo.evaluation.estimate import log_likelihood
+from vaezoo.training import loop as training
+from vaezoo.training.loop import VALIDATION_SAMPLES, Diverged, Settings, epoch_order, make_step, train
 
 
 def state(model):

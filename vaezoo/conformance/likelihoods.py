@@ -13,7 +13,7 @@ from vaezoo.core.contracts import Likelihood
 from vaezoo.core.data import DataSpec
 from vaezoo.core.draws import Batch
 from vaezoo.core.model import LatentModel
-from vaezoo.core.parts import asked
+from vaezoo.core.requests import asked
 
 COUNTS = {1: 4000, 2: 300}
 """How many counts are summed over, for one and for two pixels."""

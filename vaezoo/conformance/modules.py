@@ -10,8 +10,8 @@ from vaezoo.conformance.subject import MODULES, Subject, keyed
 from vaezoo.core.draws import Batch
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.model import LatentModel
-from vaezoo.core.parts import asked
-from vaezoo.training.trainee import Trainee
+from vaezoo.core.requests import asked
+from vaezoo.training.module import Trainee
 
 ALONE = ("encoder", "posterior", "prior", "decoder", "likelihood", "variant")
 

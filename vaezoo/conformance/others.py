@@ -12,9 +12,9 @@ from vaezoo.conformance.proof import PROOFS, NotRun, Wrong, must
 from vaezoo.conformance.subject import Subject
 from vaezoo.core.data import Dataset
 from vaezoo.core.errors import Skip, VaezooError
-from vaezoo.core.evaluation import Evaluation
 from vaezoo.core.options import checked_options
 from vaezoo.datasets import data_root, load_dataset
+from vaezoo.evaluation.evaluation import Evaluation
 from vaezoo.registry import registry
 
 

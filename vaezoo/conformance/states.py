@@ -12,8 +12,8 @@ from vaezoo.conformance.subject import MODULES, Subject, jitter, keyed
 from vaezoo.core import noise
 from vaezoo.core.draws import Batch
 from vaezoo.core.model import LatentModel
+from vaezoo.training.module import Trainee
 from vaezoo.training.pack import Pack
-from vaezoo.training.trainee import Trainee
 
 
 @PROOFS.add("float64", *MODULES)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from vaezoo.core.parts import call
+from vaezoo.core.requests import call
 
 if TYPE_CHECKING:
     from vaezoo.core.draws import Draws

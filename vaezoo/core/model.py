@@ -16,9 +16,8 @@ from vaezoo.core.contracts import Decoder, Encoder, Latents, Likelihood, Posteri
 from vaezoo.core.data import DataSpec
 from vaezoo.core.draws import Batch, Draws
 from vaezoo.core.errors import Skip, VaezooError
-from vaezoo.core.parts import SERVED, asked, call
 from vaezoo.core.precision import computing, known_precision
-from vaezoo.core.products import quicken
+from vaezoo.core.requests import SERVED, asked, call
 
 
 class LatentModel(nn.Module):
@@ -44,7 +43,6 @@ class LatentModel(nn.Module):
         self.decoder, self.likelihood, self.spec = decoder, likelihood, spec
         self.pseudo_likelihood = spec.measure not in likelihood.measures
         self.precision = "float32"
-        quicken(self)
         first = next(self.parameters())
         self._place: Tensor
         self.register_buffer("_place", torch.empty(0, device=first.device, dtype=first.dtype), persistent=False)

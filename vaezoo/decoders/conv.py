@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from vaezoo.core.contracts import Decoder
 from vaezoo.core.errors import Skip
-from vaezoo.core.layers import activation_named, dense_stack, halved
+from vaezoo.nets.conv import halved
+from vaezoo.nets.dense import activation_named, dense_stack
 from vaezoo.registry import register
 
 

@@ -5,7 +5,8 @@ import math
 from torch import Tensor, nn
 
 from vaezoo.core.contracts import Decoder
-from vaezoo.core.layers import dense_stack
+from vaezoo.nets.dense import dense_stack
+from vaezoo.nets.linear import Linear
 from vaezoo.registry import register
 
 
@@ -23,7 +24,7 @@ class MLP(Decoder):
         last = hidden[0] if hidden else latent
         self.net = nn.Sequential(
             dense_stack(latent, hidden[::-1], activation),
-            nn.Linear(last, math.prod(parameter_shape)),
+            Linear(last, math.prod(parameter_shape)),
             nn.Unflatten(-1, parameter_shape),
         )
 

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from vaezoo.core.contracts import Encoder
 from vaezoo.core.data import DataSpec
-from vaezoo.core.layers import dense_stack
+from vaezoo.nets.dense import dense_stack
 from vaezoo.registry import register
 
 

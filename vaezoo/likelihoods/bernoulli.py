@@ -10,7 +10,7 @@ from torch.nn import functional
 from vaezoo.core import noise
 from vaezoo.core.contracts import Likelihood
 from vaezoo.core.data import DataSpec
-from vaezoo.core.transforms import forwards
+from vaezoo.core.torch_internals import forwards
 from vaezoo.registry import register
 
 FACTORS = 112

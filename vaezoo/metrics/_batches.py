@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from vaezoo.core.draws import Batch
-from vaezoo.core.evaluation import Evaluation
 from vaezoo.core.model import LatentModel
+from vaezoo.evaluation.evaluation import Evaluation
 
 
 def batches(model: LatentModel, images: Tensor, context: Evaluation, size: int = 1000) -> Iterator[Batch]:

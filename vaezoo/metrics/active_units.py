@@ -5,9 +5,9 @@ from torch import Tensor
 
 from vaezoo.core import noise
 from vaezoo.core.contracts import PosteriorDistribution
-from vaezoo.core.estimate import evaluating
-from vaezoo.core.evaluation import Evaluation
 from vaezoo.core.model import LatentModel
+from vaezoo.evaluation.estimate import evaluating
+from vaezoo.evaluation.evaluation import Evaluation
 from vaezoo.registry import register
 
 

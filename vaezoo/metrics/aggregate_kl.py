@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from vaezoo.core import noise
-from vaezoo.core.estimate import evaluating
-from vaezoo.core.evaluation import Evaluation
 from vaezoo.core.model import LatentModel
+from vaezoo.evaluation.estimate import evaluating
+from vaezoo.evaluation.evaluation import Evaluation
 from vaezoo.metrics._batches import batches
 from vaezoo.registry import register
 

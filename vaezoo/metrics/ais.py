@@ -5,9 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from vaezoo.core.ais import Annealing, ais
-from vaezoo.core.evaluation import Evaluation
 from vaezoo.core.model import LatentModel
+from vaezoo.evaluation.ais import Annealing, ais
+from vaezoo.evaluation.evaluation import Evaluation
 from vaezoo.registry import register
 
 

@@ -4,10 +4,10 @@ import math
 
 from torch import Tensor
 
-from vaezoo.core.ais import Annealing, bdmc
-from vaezoo.core.estimate import log_likelihood
-from vaezoo.core.evaluation import Evaluation
 from vaezoo.core.model import LatentModel
+from vaezoo.evaluation.ais import Annealing, bdmc
+from vaezoo.evaluation.estimate import log_likelihood
+from vaezoo.evaluation.evaluation import Evaluation
 from vaezoo.registry import register
 
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from vaezoo.core import noise
-from vaezoo.core.estimate import log_likelihood
-from vaezoo.core.evaluation import Evaluation
 from vaezoo.core.model import LatentModel
+from vaezoo.evaluation.estimate import log_likelihood
+from vaezoo.evaluation.evaluation import Evaluation
 from vaezoo.registry import register
 
 

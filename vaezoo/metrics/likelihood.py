@@ -5,9 +5,9 @@ import math
 from torch import Tensor
 
 from vaezoo.core.data import DataSpec
-from vaezoo.core.estimate import log_likelihood
-from vaezoo.core.evaluation import Evaluation
 from vaezoo.core.model import LatentModel
+from vaezoo.evaluation.estimate import log_likelihood
+from vaezoo.evaluation.evaluation import Evaluation
 from vaezoo.registry import register
 
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from vaezoo.core.contracts import Posterior
 from vaezoo.core.gaussian import DiagonalGaussian
+from vaezoo.nets.linear import Linear
 from vaezoo.registry import register
 
 
@@ -18,7 +19,7 @@ class Gaussian(Posterior):
 
     def __init__(self, features: tuple[int, ...], latent: int):
         super().__init__()
-        self.heads = nn.Sequential(nn.Flatten(1), nn.Linear(math.prod(features), 2 * latent))
+        self.heads = nn.Sequential(nn.Flatten(1), Linear(math.prod(features), 2 * latent))
 
     def forward(self, features: Tensor) -> DiagonalGaussian:
         mean, log_std = self.heads(features).chunk(2, -1)

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 import torch
 
 from vaezoo.core.errors import VaezooError
-from vaezoo.runner.cell import Task
-from vaezoo.runner.device import cores
 from vaezoo.runner.engines.local import run_tasks
-from vaezoo.runner.plan import Cell, Plan, as_task
+from vaezoo.runner.machine.device import cores
+from vaezoo.runner.plan.planner import Cell, Plan, as_task
 from vaezoo.runner.store import FINAL, Store
+from vaezoo.runner.work.cell import Task
 
 MOST_CPU_JOBS = 8
 MOST_PACKED = 16

@@ -11,17 +11,17 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from vaezoo.core.blocks import now
 from vaezoo.core.errors import VaezooWarning
 from vaezoo.core.precision import computing
-from vaezoo.core.products import ONEDNN, linear
-from vaezoo.runner.cell import prepare
-from vaezoo.runner.device import describe, peak_memory, resolve_device, restart_peak_memory
-from vaezoo.runner.matrix import load
-from vaezoo.runner.plan import Cell, Plan, as_task, make_plan
-from vaezoo.runner.sharing import device_use
-from vaezoo.runner.timing import IMAGES, Work, estimating, orders, rate, sampling, training
-from vaezoo.training.train import NotPacked, make_packed_step, make_step
+from vaezoo.evaluation.blocks import now
+from vaezoo.nets.linear import ONEDNN, linear
+from vaezoo.runner.machine.device import describe, peak_memory, resolve_device, restart_peak_memory
+from vaezoo.runner.machine.sharing import device_use
+from vaezoo.runner.machine.timing import IMAGES, Work, estimating, orders, rate, sampling, training
+from vaezoo.runner.matrix.file import load
+from vaezoo.runner.plan.planner import Cell, Plan, as_task, make_plan
+from vaezoo.runner.work.cell import prepare
+from vaezoo.training.loop import NotPacked, make_packed_step, make_step
 
 MATMUL = {"cpu": (512, 1024, 2048), "cuda": (4096, 8192)}
 """Sides of the square matrices whose product gives the peak: the fastest counts."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from vaezoo.training.trainee import Trainee
+from vaezoo.training.module import Trainee
 
 TOLERANCE = {"float32": 1e-3, "tf32": 2e-2, "bfloat16": 0.2}
 """How far a pack's values and gradients may be from the single ones, relative to the largest element of each tensor, or

@@ -7,16 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.core import noise
-from vaezoo.core.blocks import keep_freed_memory
 from vaezoo.core.data import Split
 from vaezoo.core.errors import VaezooError, VaezooWarning, unknown
 from vaezoo.core.precision import computing
-from vaezoo.training.ahead import NoiseAhead, row_of
-from vaezoo.training.capture import Captured
+from vaezoo.evaluation.blocks import keep_freed_memory
+from vaezoo.training.module import Trainee
 from vaezoo.training.pack import Pack
-from vaezoo.training.record import Recorded
+from vaezoo.training.replay.cuda_graph import Captured
+from vaezoo.training.replay.prefetch import NoiseAhead, row_of
+from vaezoo.training.replay.recording import Recorded
 from vaezoo.training.schedules import kl_weights, learning_rates
-from vaezoo.training.trainee import Trainee
 
 GROUPS = {
     "inference": ("model.encoder.", "model.posterior_net."),

@@ -9,8 +9,8 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from vaezoo.runner.cell import Task, run_pack, start_worker
 from vaezoo.runner.store import FINAL, Store
+from vaezoo.runner.work.cell import Task, run_pack, start_worker
 
 POLL_SECONDS = 0.25
 STARTS = 3

@@ -1,0 +1,145 @@
+"""What the estimator says of its own error is true, and it warns where that cannot be: the linear Gaussian model."""
+
+import math
+import warnings
+
+import numpy
+import pytest
+import torch
+from linear_model import linear_model
+
+import vaezoo
+from vaezoo.core.errors import VaezooWarning
+from vaezoo.evaluation.estimate import log_likelihood
+
+SAMPLES = 5000
+SEEDS = range(100)
+
+
+@pytest.mark.parametrize("latents", [1, 2, 20])
+def test_the_interval_covers_log_p_and_the_elbo_is_its_closed_form(latents):
+    """One image a seed, q's variance 1.5 times the posterior's, none redrawn; no seed warns."""
+    known = linear_model(latents, scale=1.5, images=len(SEEDS))
+    found = [log_likelihood(known.model, known.x[seed : seed + 1], SAMPLES, seed=seed) for seed in SEEDS]
+    log_p = known.log_p(known.x)
+    estimate, error, elbo = (
+        torch.cat([getattr(each, name) for each in found]) for name in ("estimate", "standard_error", "elbo")
+    )
+    covered = int(((estimate - log_p).abs() <= 1.96 * error).sum())
+    assert covered >= 88, f"{covered} of 100 intervals cover log p(x)"
+    assert covered < 100
+
+    miss = elbo - (log_p - known.divergence)
+    spread = float(miss.std())
+    assert abs(float(miss.mean())) < 4 * spread / math.sqrt(len(SEEDS))
+    assert float(miss.abs().max()) < 5 * spread
+    assert known.divergence > 20 * spread / math.sqrt(len(SEEDS))
+    assert spread == pytest.approx(math.sqrt(latents * 0.5 * 0.25 / SAMPLES), rel=0.3)  # Var log w = Z (1.5 - 1)^2 / 2
+
+
+@pytest.mark.parametrize("latents", [1, 2, 20])
+def test_the_effective_share_is_its_closed_form(latents):
+    """E_q[w^2] / p^2 = (s / sqrt(v (2 s - v)))^Z with s = 1.5 v."""
+    known = linear_model(latents, scale=1.5, images=50)
+    found = log_likelihood(known.model, known.x, SAMPLES)
+    share = (math.sqrt(2) / 1.5) ** latents
+    assert float((found.effective_samples / SAMPLES).mean()) == pytest.approx(share, rel=0.02 * math.sqrt(latents))
+
+
+def quadrature(known, nodes, latents):
+    """log p(x) = logsumexp_i [log omega_i + log w(z_i)], Gauss and Hermite's nodes centred on q. [B]"""
+    points, weights = (torch.from_numpy(a) for a in numpy.polynomial.hermite_e.hermegauss(nodes))
+    eps = torch.cartesian_prod(*[points] * latents).view(-1, latents)
+    omega = torch.cartesian_prod(*[weights.log()] * latents).view(-1, latents).sum(1)
+    batch = known.model.batch(known.x)
+    with torch.no_grad():
+        q = known.model.posterior(batch).gaussian
+        z = (q.mean + q.std * eps[:, None],)
+        log_likelihood, log_prior = known.model.log_joint(batch, z)
+        log_weight = log_likelihood + (log_prior - q.log_prob(z)).sum(0)
+    return (omega[:, None] - 0.5 * latents * math.log(2 * math.pi) + log_weight).logsumexp(0)
+
+
+@pytest.mark.parametrize("latents", [1, 2])
+def test_quadrature_gives_log_p(latents):
+    known = linear_model(latents, scale=1.5)
+    log_p = known.log_p(known.x)
+    for nodes in (32, 64):
+        torch.testing.assert_close(quadrature(known, nodes, latents), log_p, rtol=0, atol=1e-6)
+
+
+def test_the_estimate_is_given_at_a_quarter_a_half_and_all_of_the_samples():
+    known = linear_model(2, scale=3.0)
+    found = log_likelihood(known.model, known.x, 402)
+    assert list(found.at) == [100, 201, 402]
+    assert torch.equal(found.at[402], found.estimate)
+    for samples in (100, 201):
+        torch.testing.assert_close(found.at[samples], log_likelihood(known.model, known.x, samples).estimate)
+    assert list(log_likelihood(known.model, known.x, 1).at) == [1]
+    assert list(log_likelihood(known.model, known.x, 3).at) == [1, 3]
+
+
+def test_stages_within_blocks_and_across_them(monkeypatch):
+    known = linear_model(2, scale=3.0)
+    whole = log_likelihood(known.model, known.x, 64)
+    for block in (1, 5 * 8 * 7, 5 * 8 * 16, 5 * 8 * 40):
+        monkeypatch.setattr("vaezoo.evaluation.blocks.CPU_BLOCK", block)
+        blocked = log_likelihood(known.model, known.x, 64)
+        for samples in (16, 32, 64):
+            torch.testing.assert_close(blocked.at[samples], whole.at[samples], rtol=1e-12, atol=1e-12)
+
+
+def test_few_effective_samples_are_warned_of():
+    known = linear_model(6, shift=3.5, images=40)
+    with pytest.warns(VaezooWarning, match=r"effective samples are under 1% of K = 1,000 for \d+ of 40 images") as seen:
+        found = log_likelihood(known.model, known.x, 1000)
+    poor = int((found.effective_samples < 10).sum())
+    (warning,) = seen
+    text = str(warning.message)
+    assert f"for {poor} of 40 images" in text
+    assert "take more importance samples" in text
+    assert "\n" not in text
+    assert warning.filename == __file__
+
+
+def test_an_estimate_that_still_rises_is_warned_of():
+    """A q of less than half the posterior's variance: the weights' own is infinite, and the estimate creeps up."""
+    known = linear_model(6, scale=0.3, images=1000)
+    with pytest.warns(VaezooWarning, match=r"still rises with K, by 0\.\d+ nats from 125 to 250 and by 0\.\d+") as seen:
+        found = log_likelihood(known.model, known.x, 500)
+    assert len(seen) == 1
+    first, second = ((found.at[many] - found.at[few]).mean() for few, many in ((125, 250), (250, 500)))
+    assert f"by {first:.3f} nats from 125 to 250 and by {second:.3f} (standard error" in str(seen[0].message)
+    assert float((known.log_p(known.x) - found.estimate).mean()) > 0.02
+
+
+@pytest.mark.parametrize("samples", [4, 64, 99])
+def test_a_quick_look_never_warns(samples):
+    known = linear_model(6, shift=3.5, images=40)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        log_likelihood(known.model, known.x, samples)
+    assert not said
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.5])
+def test_a_good_posterior_warns_of_nothing(scale):
+    """Over 200 seeds of 20 images; where q is exact, rounding alone makes the estimates differ."""
+    known = linear_model(2, scale=scale, images=20)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for seed in range(200):
+            vaezoo.log_likelihood(known.model, known.x, 200, seed=seed)
+        log_likelihood(known.model.float(), known.x.float(), 200)
+    assert not said
+
+
+def test_images_without_weight_do_not_break_the_warning():
+    known = linear_model(2, scale=1.5)
+    original = known.model.likelihood.log_prob
+    known.model.likelihood.log_prob = lambda x, parameters: torch.where(
+        torch.arange(8) == 0, -math.inf, original(x, parameters)
+    )
+    found = log_likelihood(known.model, known.x, 200)
+    assert float(found.estimate[0]) == -math.inf
+    assert found.estimate[1:].isfinite().all()

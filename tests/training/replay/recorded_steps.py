@@ -1,0 +1,68 @@
+"""Steps to record, and all that they leave."""
+
+import torch
+
+import vaezoo
+from vaezoo import Objective
+from vaezoo.builder import Ingredients, construct, resolve
+from vaezoo.training.loop import Settings, make_packed_step, make_step
+from vaezoo.training.module import Trainee
+from vaezoo.training.replay.recording import CHECKS, WARM_UP
+
+SETTINGS = Settings(epochs=2, batch_size=10, kl_warmup=0.5, schedule="cosine", gradient_clip=1.0)
+STEPS = WARM_UP + 1 + CHECKS + 4
+CONV = {"encoder": ("conv", {"channels": (4, 6), "width": 8}), "decoder": ("conv", {"channels": (6, 4)})}
+
+
+def dataset(measure="binary", n=600):
+    x = torch.rand(n, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    if measure != "binary":
+        return vaezoo.Dataset(x, x[:20], x[:20], measure)
+    gray = (255 * x).round().to(torch.uint8)
+    binary = (gray[:20] > 127).to(torch.uint8)
+    return vaezoo.Dataset(gray, binary, binary, "binary", binarisation="dynamic")
+
+
+def made(data, seeds=1, variant="vae", nets=None, objective=None):
+    pairs = [
+        construct(resolve(variant, data.spec, nets or {}), Ingredients.of(data, 3, (8,)), seed=s) for s in range(seeds)
+    ]
+    pairs = [(model, objective() if objective else own) for model, own in pairs]
+    if seeds == 1:
+        return make_step(*pairs[0], data, SETTINGS, 0)
+    return make_packed_step(*zip(*pairs, strict=True), data, SETTINGS, range(seeds))
+
+
+def state_after(step, eager=False, steps=STEPS):
+    """Everything that steps leave: parameters, buffers, what the optimiser keeps, the objective of each step."""
+    if eager:
+        step._run = step._step
+    order = torch.stack([torch.randperm(100, generator=torch.Generator().manual_seed(n)) for n in range(steps)])
+    torch.manual_seed(0)
+    for index in order[:, : 10 * step.key.numel()].view(steps, *step.key.shape, 10):
+        step(index)
+    return [*state_of(step), step.values.clone()]
+
+
+def state_of(step):
+    """Parameters, buffers, what the optimiser keeps."""
+    trainees = [step.trainee] if isinstance(step.trainee, Trainee) else step.trainee.trainees
+    kept = [tensor for one in trainees for tensor in (*one.parameters(), *one.buffers())]
+    kept += [tensor for own in step.optimizer.state.values() for tensor in own.values()]
+    return [tensor.detach().clone() for tensor in kept]
+
+
+def assert_identical(one, other):
+    for a, b in zip(one, other, strict=True):
+        assert torch.equal(a, b)
+
+
+class Layered(Objective):
+    """Has a layer of its own between the likelihood and its value."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, draws):
+        return self.layer(draws.log_weight.mean(0)[:, None])[:, 0] / 100

@@ -1,0 +1,171 @@
+"""A replayed step leaves what the eager one leaves, to the last bit."""
+
+import copy
+import warnings
+
+import pytest
+import torch
+from recorded_steps import CONV, STEPS, Layered, assert_identical, dataset, made, state_after
+from torch import nn
+
+import vaezoo
+from vaezoo import Objective
+from vaezoo.core.errors import Skip
+from vaezoo.training.replay.operations import binding
+from vaezoo.training.replay.recording import CHECKS, WARM_UP, Recorded
+
+
+@pytest.mark.parametrize("nets", ["declared", "conv"])
+@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("variant", vaezoo.names("variant"))
+def test_replays_are_the_eager_steps(variant, seeds, nets, monkeypatch):
+    try:
+        recorded, eager = (made(dataset(), seeds, variant, CONV if nets == "conv" else None) for _ in range(2))
+    except Skip:
+        recorded, eager = (made(dataset("continuous"), seeds, variant) for _ in range(2))
+    calls, run = [], recorded._step
+    recorded._run.function = lambda index: (calls.append(1), run(index))
+    assert_identical(state_after(recorded), state_after(eager, eager=True))
+    assert len(calls) == WARM_UP + 1 + CHECKS
+
+
+class Generator(nn.Module):
+    """Random numbers of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.own = torch.Generator().manual_seed(5)
+
+    def forward(self, value):
+        return value * torch.rand((), generator=self.own)
+
+
+class Begins(nn.Module):
+    """A number in the code that is added to in place: it begins anew at each call."""
+
+    def forward(self, value):
+        total = torch.tensor(0.0)
+        total += value.detach().sum()
+        return value * total.cos()
+
+
+@pytest.mark.parametrize("layer", [lambda: nn.BatchNorm1d(1), lambda: nn.Dropout(0.5), Begins, Generator])
+def test_buffers_random_numbers_and_constants_of_the_code_are_replayed(layer):
+    recorded, eager = (made(dataset(), objective=lambda: Layered(layer())) for _ in range(2))
+    assert_identical(state_after(recorded), state_after(eager, eager=True))
+    assert recorded._run.replay is not None
+
+
+class Forwards(nn.Module):
+    """A derivative taken forwards, of what depends on its input in one way and does not in another."""
+
+    def forward(self, value):
+        tangent = torch.ones_like(value)
+        both = torch.func.jvp(lambda x, y: (x.sin() * y.detach(), x), (value, value), (tangent, tangent))[1]
+        return value + 0.1 * sum(both)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:FutureWarning")  # torch's own, of its forward mode
+def test_forward_derivatives_are_run_as_they_are():
+    recorded, eager = (made(dataset(), objective=lambda: Layered(Forwards())) for _ in range(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", vaezoo.VaezooWarning)
+        assert_identical(state_after(recorded), state_after(eager, eager=True))
+
+
+def test_an_operation_that_only_raises_is_replayed():
+    total = torch.zeros(2, 2)
+
+    def factorises(value):
+        total.add_(torch.linalg.cholesky(value))
+
+    recorded = Recorded(factorises)
+    for _ in range(WARM_UP + 1 + CHECKS + 1):
+        recorded(torch.eye(2))
+    with pytest.raises(RuntimeError, match="not positive-definite"):
+        recorded(-torch.eye(2))
+
+
+def test_a_result_of_what_was_there_and_what_is_new():
+    kept, total = torch.zeros(()), torch.zeros((), dtype=torch.int64)
+
+    def finds(value):
+        _, place = torch.max(value, 0, out=(kept, torch.zeros((), dtype=torch.int64)))
+        total.add_(place)
+
+    recorded = Recorded(finds)
+    for n in range(WARM_UP + 1 + CHECKS + 2):
+        recorded(torch.tensor([0.0, 0.0, 1.0 + n]))
+    assert recorded.replay is not None
+    assert float(kept) == 1.0 + n
+    assert int(total) == 2 * (n + 1)
+
+
+def test_what_nobody_reads_is_left_out():
+    total, unread = torch.zeros(()), []
+
+    def adds(value):
+        unread.append(value.exp().log().sum())
+        total.add_((2 * value).detach().sum())
+
+    recorded = Recorded(adds)
+    for _ in range(WARM_UP + 1 + CHECKS + 3):
+        recorded(torch.ones(3))
+    assert recorded.replay.operations == 3  # a product, a sum, an addition
+    assert float(total) == 6 * (WARM_UP + 1 + CHECKS + 3)
+    assert len(unread) == WARM_UP + 1 + CHECKS
+
+
+class Transposed(Objective):
+    """Its gradient comes with the strides of another layout, as it does in a pack."""
+
+    def __init__(self, groups):
+        super().__init__()
+        self.weight, self.groups = nn.Parameter(torch.arange(6.0).view(2, 3) / 10), groups
+
+    def forward(self, draws):
+        value = draws.log_weight.mean(0)
+        own = value + nn.functional.linear(torch.arange(20.0).view(10, 2).sin(), self.weight.T).square().sum(-1).neg()
+        return {"inference": value, "generative": value, "own": own} if self.groups else own
+
+
+@pytest.mark.parametrize("groups", [False, True])
+def test_the_optimiser_reads_each_gradient_in_its_parameters_layout(groups):
+    """The fused Adam goes through memory as it lies."""
+    step = made(dataset(), objective=lambda: Transposed(groups))
+    weight = step.trainee.objective.weight
+    expected = copy.deepcopy(weight)
+    plain = torch.optim.Adam([expected], lr=1e-3)
+    step.varying, step.gradient_clip = False, None
+    for _ in range(STEPS):
+        plain.zero_grad()
+        nn.functional.linear(torch.arange(20.0).view(10, 2).sin(), expected.T).square().sum(-1).mean().backward()
+        plain.step()
+        step(torch.arange(10))
+    torch.testing.assert_close(weight, expected, rtol=1e-6, atol=1e-6)
+
+
+ATEN, X = torch.ops.aten, torch.ones(2, 3)
+
+
+@pytest.mark.parametrize(
+    ("operator", "args", "kwargs", "function"),
+    [
+        (ATEN.mul.Tensor, (X, X), {}, torch.mul),
+        (ATEN.sum.dim_IntList, (X, [1], True), {}, torch.sum),
+        (ATEN.cat.default, ([X, X], -1), {}, torch.cat),
+        (ATEN.view.default, (X, [6]), {}, torch.Tensor.view),
+        (ATEN.mul.Scalar, (X, 2.0), {}, None),  # torch.mul makes a mul.Tensor of it
+        (ATEN._to_copy.default, (X,), {"dtype": torch.float64}, None),
+        (ATEN.threshold_backward.default, (X, X, 0), {}, None),
+        (ATEN.add_.Tensor, (X, X), {}, None),
+        (ATEN.bernoulli.default, (X,), {}, None),
+        (ATEN.split.Tensor, (X, 2), {}, None),  # torch.split is Python
+        (ATEN.addmm.default, (X, X, X.t()), {}, None),  # raises
+    ],
+    ids=lambda given: str(given) if isinstance(given, torch._ops.OpOverload) else "",
+)
+def test_an_operator_is_called_through_the_function_that_calls_it_alone(operator, args, kwargs, function):
+    before = X.clone()
+    assert binding(operator, args, kwargs) is (function or operator)
+    assert torch.equal(X, before)

@@ -1,0 +1,281 @@
+"""The commands about matrices and results, and the entry point `main`. The commands import torch when they run."""
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vaezoo.cli.plugin_commands import Plugins, check, list_command, load_plugins, new, show, terminal
+from vaezoo.core.errors import VaezooError
+from vaezoo.registry import Plugin, Variant, find, register, registry
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+app = typer.Typer(
+    help="Benchmarks of variational autoencoders: register a variant, run a matrix, read the tables.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("list")(list_command)
+app.command()(show)
+
+Out = Annotated[Path | None, typer.Option(help="The results folder; results/<matrix name> when left out.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Jobs = Annotated[int | None, typer.Option(help="Cells at a time; the cores are shared among them.")]
+DataRoot = Annotated[
+    str | None, typer.Option(help="Where data sets are; else $VAEZOO_DATA, else the user's cache folder.")
+]
+MatrixFile = Annotated[Path, typer.Argument(metavar="MATRIX", help="The matrix file (TOML).")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.")]
+
+
+def _warn_unavailable() -> None:
+    for lost in register.unavailable:
+        typer.echo(f"warning: {lost.source} is unavailable: {lost.reason}", err=True)
+
+
+@app.command()
+def plan(
+    matrix: MatrixFile,
+    out: Out = None,
+    device: Device = "auto",
+    data_root: DataRoot = None,
+    plugin: Plugins = [],
+) -> None:
+    """Show what a run would do: the rows, the data sets, what is already there, what will be skipped and why."""
+    from vaezoo.api import plan_of
+    from vaezoo.runner.run import pending
+    from vaezoo.runner.store import Store
+
+    made, where = plan_of(matrix, device=device, data_root=data_root, plugins=plugin)
+    _warn_unavailable()
+    store = Store(out if out is not None else Path("results") / made.name)
+    todo = {cell.stem for cell in pending(made.cells, store, "cells")}
+    counts: dict[tuple[str, str], list[str]] = {}
+    skips: dict[str, None] = {}
+    for cell in made.cells:
+        state = "skipped" if cell.skip else "to run" if cell.stem in todo else "done"
+        counts.setdefault((cell.label, cell.dataset), []).append(state)
+        if cell.skip:
+            skips[f"skipped: {cell.label} on {cell.dataset}: {cell.skip}"] = None
+    for (label, dataset), states in counts.items():
+        said = ", ".join(f"{n} {state}" for state, n in Counter(states).items())
+        typer.echo(f"{label} on {dataset}: {said}")
+    for line in skips:
+        typer.echo(line)
+    waiting = pending(list(made.timings.values()), store, "timings")
+    typer.echo(f"{len(todo)} cells and {len(waiting)} timings to run on {where}, into {store.folder}")
+
+
+@app.command()
+def run(
+    matrix: MatrixFile,
+    out: Out = None,
+    device: Device = "auto",
+    jobs: Jobs = None,
+    data_root: DataRoot = None,
+    plugin: Plugins = [],
+) -> None:
+    """Run a matrix and write its tables. What has a record is not run again: the same command goes on after a stop."""
+    from vaezoo.api import plan_of
+
+    made, where = plan_of(matrix, device=device, data_root=data_root, plugins=plugin)
+    _carry_out(made, where, out, jobs, f"vaezoo run {_words()}")
+
+
+@app.command("try")
+def try_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A variant.")],
+    dataset: Annotated[str, typer.Option(help="A data set.")],
+    settings: Annotated[list[str], typer.Option("--set", help="KEY=VALUE as in a matrix: train.epochs=5.")] = [],
+    seeds: Annotated[int, typer.Option(help="How many seeds.")] = 1,
+    out: Out = None,
+    device: Device = "auto",
+    jobs: Jobs = None,
+    data_root: DataRoot = None,
+    plugin: Plugins = [],
+) -> None:
+    """Run one variant on one data set: a matrix of one row."""
+    from vaezoo.api import plan_of
+
+    load_plugins(plugin)
+    found = _variant(name, "try")
+    matrix: dict[str, Any] = {"name": f"try-{found.name}", "datasets": [dataset], "seeds": seeds}
+    row = {"name": found.name, **_row_settings(settings)}
+    matrix |= {key: row.pop(key) for key in ("seeds", "timeout", "datasets", "pack") if key in row}
+    matrix["variants"] = [row]
+    made, where = plan_of(matrix, device=device, data_root=data_root, plugins=plugin)
+    _carry_out(made, where, out, jobs, f"vaezoo try {_words()}")
+
+
+def _variant(name: str, command: str) -> Plugin:
+    found = find(name)
+    if not isinstance(found.target, Variant):
+        known = ", ".join(registry("variant"))
+        raise VaezooError(f"`{command}` takes a variant, and {name!r} is a {found.slot}; try one of {known}")
+    return found
+
+
+def _row_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """`--set` values as the tables of a matrix row."""
+    from vaezoo.runner.matrix.file import parse_setting
+
+    row: dict[str, Any] = {}
+    for text in settings:
+        path, value = parse_setting(text)
+        place = row
+        for key in path[:-1]:
+            place = place.setdefault(key, {})
+            if not isinstance(place, dict):
+                raise VaezooError(f"--set {text}: {key!r} has been given a value already; give it once")
+        place[path[-1]] = value
+    return row
+
+
+def _words() -> str:
+    import shlex
+
+    return shlex.join(sys.argv[2:])
+
+
+def _carry_out(made: Any, device: str, out: Path | None, jobs: int | None, again: str) -> None:
+    from vaezoo.api import execute
+    from vaezoo.cli.display import best_lines
+    from vaezoo.cli.progress import Live
+    from vaezoo.runner.store import read_results
+
+    _warn_unavailable()
+    console = terminal()
+    watcher = Live(console)
+    try:
+        report = execute(made, device, out, jobs, watcher)
+    except KeyboardInterrupt:
+        watcher.close()
+        typer.echo(f"stopped; what was finished is kept. Go on with: {again}", err=True)
+        raise typer.Exit(130) from None
+    finally:
+        watcher.close()
+    frame = read_results(report.folder)
+    _print_tables(console, frame)
+    typer.echo(", ".join(f"{n} {status}" for status, n in sorted(report.counts.items())))
+    for failure in report.failures:
+        log = f"; log: {report.folder / failure['log']}" if failure["log"] else ""
+        typer.echo(f"{failure['status']}: {failure['title']}: {failure['reason']}{log}")
+    for line in best_lines(frame):
+        typer.echo(line)
+    typer.echo(f"tables: {report.folder / 'tables'}")
+    if report.failures:
+        typer.echo(f"try the failures again: {again}")
+        raise typer.Exit(1)
+
+
+def _print_tables(console: "Console", frame: "pd.DataFrame") -> None:
+    from vaezoo.reports.tables import tables
+
+    for table in tables(frame):
+        console.print(table.terminal())
+        console.print()
+
+
+@app.command()
+def status(folder: Folder) -> None:
+    """Show how far a run is: cells by status, what is running now, each failure with its log."""
+    from vaezoo.cli.display import status_lines
+
+    typer.echo("\n".join(status_lines(folder)))
+
+
+@app.command("tables")
+def tables_command(folder: Folder) -> None:
+    """Write the tables of a results folder again (Markdown, CSV, LaTeX) and print them."""
+    from vaezoo.reports.tables import write_tables
+    from vaezoo.runner.store import read_results
+
+    frame = read_results(folder)
+    paths = write_tables(frame, folder / "tables")
+    _print_tables(terminal(), frame)
+    for path in paths:
+        typer.echo(str(path))
+
+
+app.command()(check)
+app.command()(new)
+
+
+@app.command("throughput")
+def throughput_command(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Variants.")],
+    dataset: Annotated[str, typer.Option(help="A data set.")] = "digits-binary",
+    settings: Annotated[list[str], typer.Option("--set", help="KEY=VALUE as in a matrix: model.hidden=[400].")] = [],
+    batch_size: Annotated[list[int], typer.Option(help="Images a training step; may be given again.")] = [128],
+    threads: Annotated[list[int] | None, typer.Option(help="CPU threads; may be given again. Else 1.")] = None,
+    precision: Annotated[list[str], typer.Option(help="float32, tf32, bfloat16; may be given again.")] = ["float32"],
+    pack: Annotated[int, typer.Option(help="Seeds that train together, beside one alone.", min=1)] = 8,
+    device: Device = "auto",
+    data_root: DataRoot = None,
+    plugin: Plugins = [],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line a row.")] = False,
+) -> None:
+    """Time the training step (alone and packed), the likelihood and sampling, with their share of the matmul peak."""
+    import json
+
+    from vaezoo.cli.display import speeds_table
+    from vaezoo.runner.throughput import throughput
+
+    load_plugins(plugin)
+    console, found = terminal(), []
+    asked = throughput(
+        [_variant(name, "throughput").name for name in names],
+        dataset,
+        settings=_row_settings(settings),
+        batch_sizes=batch_size,
+        threads=threads or [1],
+        precisions=precision,
+        pack=pack,
+        device=device,
+        data_root=data_root,
+    )
+    with console.status("timing"):
+        for speed in asked:
+            found.append(speed)
+            if as_json:
+                typer.echo(json.dumps(speed.as_dict()))
+    if not as_json:
+        console.print(speeds_table(found))
+        for speed in found:
+            if speed.reason:
+                typer.echo(f"{speed.variant}, {speed.work}: {speed.reason}")
+
+
+@app.command()
+def env(data_root: DataRoot = None) -> None:
+    """Show the versions, the devices and where data are looked for: what to put into a bug report."""
+    from vaezoo.cli.display import environment_lines
+
+    typer.echo("\n".join(environment_lines(data_root)))
+    _warn_unavailable()
+
+
+def main() -> None:
+    """The `vaezoo` command. A wrong question is one line on stderr and exit code 2, never a traceback."""
+    try:
+        app()
+    except VaezooError as error:
+        for line in str(error).splitlines():
+            typer.echo(f"error: {line}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        typer.echo(f"error: {error.strerror or error}:{where}", err=True)
+        sys.exit(2)

@@ -1,0 +1,158 @@
+"""What the command line prints, as lines and tables: plugins, findings, results, this machine."""
+
+from __future__ import annotations
+
+import inspect
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from inspect import Parameter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vaezoo.registry import PARTS, Plugin, Variant, registry
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+    from vaezoo.conformance.proof import Finding
+    from vaezoo.runner.throughput import Speed
+
+INDENT = " " * 14
+
+
+def plugin_lines(plugin: Plugin) -> list[str]:
+    """A plugin for `vaezoo show`: its place, paper, docstring, and what it asks for and lets be set."""
+    lines = [f"{plugin.slot}/{plugin.name}    {plugin.place}"]
+    lines += [plugin.paper] if plugin.paper else []
+    if isinstance(plugin.target, Variant):
+        return [*lines, "", plugin.target.about, "", *_slot_lines(plugin.target)]
+    text = inspect.getdoc(plugin.target)
+    lines += ["", text, ""] if text else [""]
+    lines += [f"asks for: {', '.join(plugin.asks)}"] if plugin.asks else []
+    return lines + _hyperparameter_lines(plugin)
+
+
+def _slot_lines(variant: Variant) -> list[str]:
+    lines = []
+    for slot in PARTS:
+        choice = getattr(variant, slot)
+        name, values = (choice, {}) if isinstance(choice, str) else choice
+        lines.append(f"{slot:11s} {name}")
+        if slot == "likelihood" and name == "auto":
+            lines.append(f"{INDENT}the natural likelihood of the data set's measure")
+        else:
+            lines += [INDENT + line for line in _hyperparameter_lines(registry(slot)[name], values)]
+    return lines
+
+
+def _hyperparameter_lines(plugin: Plugin, values: Mapping[str, Any] | None = None) -> list[str]:
+    lines = []
+    for name, parameter in plugin.hyperparameters.items():
+        kind = parameter.annotation
+        text = kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind)
+        default = (values or {}).get(name, parameter.default)
+        lines.append(f"{name}: {text} = {'needed' if default is Parameter.empty else repr(default)}")
+    return lines
+
+
+def registry_table(slot: str) -> Table:
+    """The plugins of a slot for `vaezoo list`."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=slot, title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False)
+    for found in registry(slot).values():
+        table.add_row(found.name, Text(found.summary), Text(found.paper or "", style="dim"))
+    return table
+
+
+def findings_table(plugin: Plugin, findings: Sequence[Finding]) -> Table:
+    """What `vaezoo check` found: proof, verdict, figure; of a failure the formula and the numbers."""
+    from rich.table import Table
+    from rich.text import Text
+
+    colours = {"pass": "green", "FAIL": "bold red", "not run": "yellow"}
+    table = Table(title=f"{plugin.slot}/{plugin.name}", title_justify="left", title_style="bold", box=None)
+    for heading in ("proof", "verdict", "figure", "detail"):
+        table.add_column(heading, justify="left", no_wrap=heading != "detail")
+    for row in findings:
+        table.add_row(row.proof, Text(row.verdict, style=colours[row.verdict]), Text(row.figure), Text(row.detail))
+    return table
+
+
+def speeds_table(speeds: Sequence[Speed]) -> Table:
+    """What `vaezoo throughput` measured, a row each; the two settings that are the same in all rows are its title."""
+    from rich.table import Table
+
+    first = speeds[0]
+    title = f"{first.dataset} on {first.device}"
+    table = Table(title=title, title_justify="left", title_style="bold", box=None)
+    headings = ("variant", "work", "seeds", "batch", "threads", "precision", "items/s", "quartiles")
+    for heading in (*headings, "cold start s", "peak MiB", "GFLOP/s", "of peak"):
+        table.add_column(heading, justify="left" if heading in ("variant", "work", "precision") else "right")
+    for speed in speeds:
+        facts = [speed.variant, speed.work, speed.seeds, speed.batch_size, speed.threads, speed.precision]
+        if speed.per_second is None:
+            table.add_row(*map(str, facts), "-")
+            continue
+        memory, flops = speed.peak_memory_bytes or 0, speed.flops_per_second or 0.0
+        spread = f"{speed.per_second_low:,.0f} to {speed.per_second_high:,.0f}"
+        figures = (f"{speed.cold_seconds:.2f}", f"{memory / 2**20:,.0f}", f"{flops / 1e9:,.1f}")
+        table.add_row(*map(str, facts), f"{speed.per_second:,.0f}", spread, *figures, f"{speed.share_of_peak:.0%}")
+    return table
+
+
+def status_lines(folder: Path) -> list[str]:
+    """Cells by status, the cells that are running now, and each failure with its log."""
+    from vaezoo.cli.progress import running_now
+    from vaezoo.runner.store import Store, read_results
+
+    frame = read_results(folder)
+    store, counts = Store(folder), frame["status"].value_counts()
+    lines = [f"{frame.attrs['name']}: " + ", ".join(f"{n} {state}" for state, n in counts.items())]
+    for said in running_now(folder):
+        done = f"epoch {said['epoch']}/{said['epochs']}, objective {said['objective']:.2f}"
+        lines.append(f"running: {said['stem']}: {done}")
+    for cell, row in zip(store.plan()["cells"], frame.itertuples(), strict=True):
+        if row.status not in ("ok", "missing"):
+            record = store.record("cells", cell["stem"]) or {}
+            log = f"; log: {folder / record['log']}" if record.get("log") else ""
+            lines.append(f"{row.status}: {row.label} on {row.dataset}, seed {row.seed}: {row.reason}{log}")
+    return lines
+
+
+def best_lines(frame: pd.DataFrame) -> list[str]:
+    """The best ranked row of each data set with its interval, or its range."""
+    from vaezoo.reports.tables import tables
+
+    lines = []
+    for table in tables(frame):
+        for row in table.rows:
+            if "iwll" in row.bold:
+                best = row.cells["iwll"]
+                span = f" ({best.low:.2f} to {best.high:.2f})" if best.count > 1 else ""
+                lines.append(f"best on {table.dataset}: {row.label}, iwll {best.mean:.2f} nats{span}")
+    return lines
+
+
+def environment_lines(data_root: str | None) -> list[str]:
+    """Versions, devices, and where data are looked for."""
+    import torch
+
+    from vaezoo.datasets import data_root as place
+    from vaezoo.runner.machine.device import cores, describe, memory
+
+    found: dict[str, str] = {"torch": str(torch.__version__)}
+    for package in ("vaezoo", "torchvision", "numpy", "pandas", "scipy", "pydantic", "pebble"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    found["python"] = f"{platform.python_version()} on {platform.platform()}"
+    for device in ("cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))):
+        share = f", {cores()} cores" if device == "cpu" else ""
+        found[device] = f"{describe(device)}, {(memory(device) or 0) / 2**30:.0f} GiB{share}"
+    found["data"] = str(place(data_root))
+    return [f"{name:12s} {value}" for name, value in found.items()]

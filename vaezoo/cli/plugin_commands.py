@@ -1,0 +1,103 @@
+"""The commands about single plugins: `list`, `show`, `check`, `new`; and what all commands print and load with."""
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vaezoo.registry import SLOTS, find, register
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH = 160
+"""Columns where the output is no terminal, so that no table is cut."""
+
+Plugins = Annotated[list[Path], typer.Option("--plugin", help="A plugin file; may be given again.")]
+
+
+def terminal() -> "Console":
+    """Where tables are printed: as wide as the terminal, or WIDTH."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else WIDTH)
+
+
+def load_plugins(plugins: Sequence[Path]) -> None:
+    """Load every plugin file that was named."""
+    for path in plugins:
+        register.load_file(path)
+
+
+def list_command(
+    slot: Annotated[str | None, typer.Argument(metavar="[SLOT]", help=f"One of {', '.join(SLOTS)}.")] = None,
+    plugin: Plugins = [],
+) -> None:
+    """List what is registered, and what could not be imported."""
+    from vaezoo.cli.display import registry_table
+
+    load_plugins(plugin)
+    slots = SLOTS if slot is None else (slot.removesuffix("s") if slot not in SLOTS else slot,)
+    console = terminal()
+    for name in slots:
+        console.print(registry_table(name))
+        console.print()
+    for lost in register.unavailable:
+        console.print(f"unavailable: {lost.source}: {lost.reason}", markup=False, highlight=False, soft_wrap=True)
+
+
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A variant, or SLOT/NAME.")], plugin: Plugins = []
+) -> None:
+    """Show a plugin: its paper, its place, its docstring and its hyper-parameters."""
+    from vaezoo.cli.display import plugin_lines
+
+    load_plugins(plugin)
+    typer.echo("\n".join(plugin_lines(find(name))))
+
+
+def check(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", help="A variant, SLOT/NAME, a plugin FILE, or an installed PACKAGE."),
+    ],
+    quick: Annotated[bool, typer.Option("--quick", help="A quarter of the samples.")] = False,
+    plugin: Plugins = [],
+) -> None:
+    """Prove plugins: densities normalised, samples as they say, gradients as claimed, and more."""
+    from vaezoo.cli.display import findings_table
+    from vaezoo.conformance.check import check as examine
+    from vaezoo.conformance.check import plugins_named
+    from vaezoo.conformance.proof import FAIL, NOT_RUN, PASS
+
+    load_plugins(plugin)
+    plugins = [found for name in names for found in plugins_named(name)]
+    console, counts = terminal(), Counter[str]()
+    for found in plugins:
+        with console.status(f"proving {found.slot}/{found.name}"):
+            findings = list(examine(found, quick=quick))
+        counts.update(row.verdict for row in findings)
+        console.print(findings_table(found, findings))
+        console.print()
+    typer.echo(f"{counts[PASS]} passed, {counts[FAIL]} failed, {counts[NOT_RUN]} not run")
+    if counts[FAIL]:
+        raise typer.Exit(1)
+
+
+def new(
+    slot: Annotated[str, typer.Argument(metavar="SLOT", help=f"One of {', '.join(SLOTS)}; or `package`.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case with hyphens.")],
+    out: Annotated[Path | None, typer.Option(help="The file, or a package's folder.")] = None,
+) -> None:
+    """Write a plugin file that passes `vaezoo check` as it stands, or an installable package with one and its test."""
+    from vaezoo.cli.scaffold import PACKAGE, new_package, new_plugin
+
+    if slot == PACKAGE:
+        folder = new_package(name, out)
+        typer.echo(f"wrote {folder}; now: pip install -e {folder} && vaezoo check {name}")
+    else:
+        path = new_plugin(slot, name, out)
+        typer.echo(f"wrote {path}; now: vaezoo check {path}")

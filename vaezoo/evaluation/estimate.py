@@ -1,0 +1,251 @@
+"""The one estimator of log p(x): importance sampling, streamed over blocks of images and samples."""
+
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from vaezoo.core import noise
+from vaezoo.core.errors import VaezooError, VaezooWarning
+from vaezoo.core.model import LatentModel
+from vaezoo.evaluation import blocks
+
+FEWEST = 100
+"""Under so many samples an estimate is a quick look (a validation while training), of which nothing is warned."""
+POOR = 0.01
+"""The effective share of the samples below which a standard error cannot be trusted."""
+FOLDED = 512
+"""How many samples are summed at once: enough that the sums cost little beside the samples."""
+NEGLIGIBLE = 1e-3
+"""A rise in nats that no table shows."""
+CLEAR = 3.0
+"""How many standard errors make a rise one."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What K importance samples say of each image, in nats. All [N], on the CPU, float64.
+
+    estimate: log (1/K) sum_k w_k, a lower bound of log p(x) in expectation. standard_error: its Monte-Carlo standard
+    error (delta method). effective_samples: (sum w)^2 / sum w^2, between 1 and K. elbo: mean log w_k. reconstruction:
+    mean log p(x|z_k). at: samples -> the estimate of so many first samples, at K/4, K/2 and K; where it still rises
+    from each to the next, what is left of the bias is about as large as the last rise (it falls as 1/K).
+    """
+
+    estimate: Tensor
+    standard_error: Tensor
+    effective_samples: Tensor
+    elbo: Tensor
+    reconstruction: Tensor
+    importance_samples: int
+    at: dict[int, Tensor] = field(default_factory=dict)
+
+    @property
+    def kl(self) -> Tensor:
+        """E_q[log q(z|x) - log p(z)], which is reconstruction - elbo. [N]"""
+        return self.reconstruction - self.elbo
+
+
+def _stages(samples: int) -> list[int]:
+    """K/4, K/2 and K, as far as they are 1 or more and differ."""
+    return sorted({stage for stage in (samples // 4, samples // 2, samples) if stage})
+
+
+class _Running:
+    """Sums over the samples of B images: log-sum-exp about a running maximum, in float64. Blocks wait until there are
+    enough of them to be summed in a few operations.
+
+    at: samples -> [2, B], the estimate and its standard error as they stood at each stage.
+    """
+
+    def __init__(self, images: int, device: torch.device, stages: list[int]):
+        self.maximum = torch.full((images,), -math.inf, dtype=torch.float64, device=device)
+        self.sums = torch.zeros(4, images, dtype=torch.float64, device=device)  # w, w^2, log w, log p(x|z)
+        self.samples, self.stages = 0, stages
+        self.at: dict[int, Tensor] = {}
+        self._waiting: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, log_weight: Tensor, log_likelihood: Tensor) -> None:
+        """Take in one block of samples. [K, B] each"""
+        self._waiting.append((log_weight, log_likelihood))
+        if sum(len(waiting) for waiting, _ in self._waiting) >= FOLDED:
+            self._fold()
+
+    def _fold(self) -> None:
+        """Sum what waits, in parts where a stage lies within it."""
+        if not self._waiting:
+            return
+        log_weight, log_likelihood = (torch.cat(each).double() for each in zip(*self._waiting, strict=True))
+        self._waiting = []
+        end = self.samples + len(log_weight)
+        ends = [stage for stage in self.stages if self.samples < stage < end] + [end]
+        sizes = [last - first for first, last in zip([self.samples, *ends], ends, strict=False)]
+        for part in zip(log_weight.split(sizes), log_likelihood.split(sizes), strict=True):
+            self._add(*part)
+            if self.samples in self.stages:
+                self.at[self.samples] = self._values()[:2]
+
+    def _add(self, log_weight: Tensor, log_likelihood: Tensor) -> None:
+        maximum = torch.maximum(self.maximum, log_weight.amax(0))
+        centre = torch.where(maximum.isfinite(), maximum, 0.0)
+        shrink = torch.where(self.maximum.isfinite(), (self.maximum - centre).exp(), 0.0)
+        weight = (log_weight - centre).exp()
+        self.sums[0] = self.sums[0] * shrink + weight.sum(0)
+        self.sums[1] = self.sums[1] * shrink.square() + weight.square().sum(0)
+        self.sums[2] += log_weight.sum(0)
+        self.sums[3] += log_likelihood.sum(0)
+        self.maximum = maximum
+        self.samples += len(log_weight)
+
+    def _values(self) -> Tensor:
+        """[5, B]: estimate, standard error, effective samples, elbo, reconstruction."""
+        samples = self.samples
+        total, squares, log_weight, log_likelihood = self.sums
+        effective = total.square() / squares
+        spread = (1 / effective - 1 / samples).clamp(min=0) * samples / max(samples - 1, 1)
+        error = spread.sqrt() if samples > 1 else torch.full_like(spread, math.nan)
+        estimate = self.maximum + total.log() - math.log(samples)
+        return torch.stack([estimate, error, effective, log_weight / samples, log_likelihood / samples])
+
+    def values(self) -> Tensor:
+        """[5 + 2 for each stage, B]: estimate, standard error, effective samples, elbo, reconstruction, and the first
+        two again at each stage.
+        """
+        self._fold()
+        return torch.cat([self._values(), *self.at.values()])
+
+
+@contextmanager
+def evaluating(model: LatentModel) -> Iterator[None]:
+    """Eval mode and no gradients (not inference mode, which functional gradients inside a pass would not survive)."""
+    was = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was)
+
+
+def log_likelihood(
+    model: LatentModel,
+    x: Tensor,
+    importance_samples: int = 5000,
+    seed: int = 0,
+    context: Tensor | None = None,
+    index: Tensor | None = None,
+) -> Estimate:
+    """Importance-weighted log-likelihood log (1/K) sum_k w_k of each image, in nats, with exactly K samples of each.
+
+    x: [N, *shape], as stored or as floats. index: [N], the images' numbers in their split (0..N-1 when left out): the
+    noise is keyed by (seed, image, sample), so neither the block size nor the order of the images changes a value
+    beyond rounding. The encoder runs once an image. A large job measures which block of samples is the fastest in its
+    first blocks (`vaezoo.evaluation.blocks`). Where memory is too short for a block, the block is repeated with fewer
+    samples, then with fewer images, which run through the encoder again. At K = 1 it equals the ELBO's single-sample
+    estimate. Burda et al. (2016), arXiv:1509.00519.
+
+    Warns (VaezooWarning, K of 100 or more) where the effective samples are under 1 % of K for some images, and where
+    the mean over the images rises from K/4 to K/2 and again from K/2 to K, each time by more than 0.001 nats and three
+    standard errors of that rise. The samples are the same ones, so the rises are paired: to first order a rise has the
+    Monte-Carlo variance of the estimate it rises to; the spread of the rises over the images is taken where it is
+    larger. The two rises are uncorrelated, so without bias about two estimates in a million warn.
+
+    Raises VaezooError for x of another shape or K under 1, and the allocator's error where not even one sample of one
+    image fits the memory.
+    """
+    if importance_samples < 1:
+        raise VaezooError(f"importance_samples must be 1 or more, got {importance_samples}")
+    if index is None:
+        index = torch.arange(x.shape[0])
+    values: list[Tensor] = []
+    start, images = 0, blocks.images_a_block(model.device)
+    with evaluating(model):
+        while start < len(x):
+            rows = slice(start, start + images)
+            chosen = None if context is None else context[rows].to(model.device)
+            size = blocks.BlockSize(model, len(x[rows]), importance_samples, len(x) - start)
+            try:
+                values.append(
+                    _images(model, x[rows], chosen, index[rows].to(model.device), importance_samples, seed, size).cpu()
+                )
+                start += images
+            except (RuntimeError, MemoryError) as raised:
+                if len(x[rows]) == 1 or not blocks.out_of_memory(raised):
+                    raise
+                images = len(x[rows]) // 2
+    main, staged = torch.cat(values, 1).split([5, 2 * len(_stages(importance_samples))])
+    estimate, error, effective, elbo, reconstruction = main
+    at = dict(zip(_stages(importance_samples), staged.unflatten(0, (-1, 2)), strict=True))
+    found = Estimate(
+        estimate, error, effective, elbo, reconstruction, importance_samples, {k: both[0] for k, both in at.items()}
+    )
+    if importance_samples >= FEWEST and (doubts := _doubts(found, {k: both[1] for k, both in at.items()})):
+        warnings.warn(doubts, VaezooWarning, stacklevel=2)
+    return found
+
+
+def _doubts(found: Estimate, errors: dict[int, Tensor]) -> str | None:
+    """Why the estimate is not to be trusted, and what to do, in one line; None where nothing speaks against it."""
+    images, samples, said = len(found.estimate), found.importance_samples, []
+    poor = int((found.effective_samples < POOR * samples).sum())
+    if poor:
+        least = float(found.effective_samples[found.effective_samples.isfinite()].min())
+        said.append(
+            f"the effective samples are under {POOR:.0%} of K = {samples:,} for {poor:,} of {images:,} images "
+            f"(least {least:.1f}), so their standard errors are too small"
+        )
+    quarter, half, whole = _stages(samples)
+    rises = [_rise(found.at[few], found.at[many], errors[many]) for few, many in ((quarter, half), (half, whole))]
+    if all(rise > max(CLEAR * error, NEGLIGIBLE) for rise, error in rises):
+        (first, _), (second, error) = rises
+        said.append(
+            f"the mean over {images:,} images still rises with K, by {first:.3f} nats from {quarter:,} to {half:,} and "
+            f"by {second:.3f} (standard error {error:.3f}) to {whole:,}, so log p(x) lies higher"
+        )
+    if not said:
+        return None
+    return f"log_likelihood: {'; '.join(said)}; take more importance samples or a better posterior, or compare with ais"
+
+
+def _rise(few: Tensor, many: Tensor, error: Tensor) -> tuple[float, float]:
+    """The mean over the images of many - few, and its standard error (NaN where no image has finite values)."""
+    rise = many - few
+    rise, error = rise[rise.isfinite()], error[rise.isfinite()]
+    own = float(error.square().sum().sqrt()) / max(len(rise), 1)
+    over_images = float(rise.std()) / math.sqrt(len(rise)) if len(rise) > 1 else 0.0
+    return float(rise.mean()), max(own, over_images)
+
+
+def _images(
+    model: LatentModel,
+    x: Tensor,
+    context: Tensor | None,
+    index: Tensor,
+    importance_samples: int,
+    seed: int,
+    size: blocks.BlockSize,
+) -> Tensor:
+    """`_Running.values` of B images. A block of samples that does not fit the memory is done again in halves."""
+    batch = model.batch(x, context, index)
+    with noise.stream(noise.derive(seed, "posterior"), index=index, dtype=model.dtype):
+        q = model.posterior(batch)
+    running = _Running(x.shape[0], model.device, _stages(importance_samples))
+    first, key = 0, noise.derive(seed, "samples")
+    while first < importance_samples:
+        samples = min(size.samples, importance_samples - first)
+        try:
+            with size.timed(), noise.stream(key, index=index, first=first, dtype=model.dtype):
+                draws = model.draw_from(q, batch, samples)
+                terms = draws.log_weight, draws.log_likelihood
+        except (RuntimeError, MemoryError) as error:
+            if samples == 1 or not blocks.out_of_memory(error):
+                raise
+            size.halve(samples)
+            continue
+        running.add(*terms)
+        first += samples
+    return running.values()

@@ -1,0 +1,1 @@
+"""Devices, who uses them, and timing."""

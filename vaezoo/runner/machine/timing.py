@@ -1,0 +1,110 @@
+"""Speeds: the very step, estimator and sampler that cells use, timed after a warm-up, with the device waited for."""
+
+import statistics
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from vaezoo.core import noise
+from vaezoo.core.contracts import Objective
+from vaezoo.core.data import Dataset
+from vaezoo.core.model import LatentModel
+from vaezoo.evaluation.blocks import now
+from vaezoo.evaluation.estimate import evaluating, log_likelihood
+from vaezoo.runner.machine.device import peak_memory, restart_peak_memory
+from vaezoo.training.loop import Settings, epoch_order, make_step
+from vaezoo.training.step import TrainingStep
+
+ROUNDS = 7
+ROUND_SECONDS = 0.15
+STEPS = 50
+"""Training steps that are timed as one."""
+IMAGES, SAMPLES = 100, 250
+"""Images and importance samples of each that are timed as one estimate."""
+DRAWN = 1000
+"""Images that are sampled at once."""
+
+Work = Callable[[], int]
+"""Does a piece of work and says how many items it was."""
+
+
+def rate(work: Work, device: torch.device) -> tuple[float, float, float]:
+    """Items a second of `work`: median, lower and upper quartile of ROUNDS rounds.
+
+    The first call warms up and is not timed; a round repeats `work` for ROUND_SECONDS at least.
+    """
+    work()
+    rates = []
+    for _ in range(ROUNDS):
+        items, started = 0, now(device)
+        while (seconds := now(device) - started) < ROUND_SECONDS:
+            items += work()
+        rates.append(items / seconds)
+    low, median, high = statistics.quantiles(rates, n=4)
+    return median, low, high
+
+
+def orders(step: TrainingStep, images: int, batch_size: int, seeds: list[int]) -> Tensor:
+    """The images of the first steps of an epoch, on the step's device. [steps, B], of a pack [steps, S, B]"""
+    each = [epoch_order(images, batch_size, seed, 1)[:STEPS] for seed in seeds]
+    return torch.stack(each, 1).view(len(each[0]), *step.key.shape, -1).to(step.device)
+
+
+def training(step: TrainingStep, order: Tensor) -> Work:
+    """Those steps of training; the items are images."""
+
+    def work() -> int:
+        """Some steps of an epoch."""
+        step.trainee.train()
+        step.restart(order)
+        for index in order:
+            step(index)
+        return order.numel()
+
+    return work
+
+
+def estimating(model: LatentModel, images: Tensor, importance_samples: int = SAMPLES) -> Work:
+    """The importance-weighted estimate of these images; the items are image-samples."""
+
+    def work() -> int:
+        """One estimate."""
+        log_likelihood(model, images, importance_samples)
+        return importance_samples * len(images)
+
+    return work
+
+
+def sampling(model: LatentModel) -> Work:
+    """Images drawn from the model; the items are images."""
+
+    def work() -> int:
+        """DRAWN images from the prior."""
+        with evaluating(model), noise.stream(0, device=model.device, dtype=model.dtype):
+            model.sample(DRAWN)
+        return DRAWN
+
+    return work
+
+
+def measure_speeds(model: LatentModel, objective: Objective, dataset: Dataset, settings: Settings) -> dict[str, float]:
+    """Training images, importance-weighted image-samples and sampled images a second, each with its quartiles, and peak
+    memory.
+    """
+    device = model.device
+    restart_peak_memory(str(device))
+    step = make_step(model, objective, dataset, settings, seed=0)
+    works = {
+        "train_images_per_second": training(step, orders(step, len(dataset.train), settings.batch_size, [0])),
+        "iwll_samples_per_second": estimating(model, dataset.test.x[:IMAGES]),
+        "sample_images_per_second": sampling(model),
+    }
+    results: dict[str, float] = {}
+    for column, work in works.items():
+        try:
+            median, low, high = rate(work, device)
+        except NotImplementedError:  # a likelihood need not be able to sample; its column stays empty
+            continue
+        results |= {column: median, f"{column}_low": low, f"{column}_high": high}
+    return {**results, "peak_memory_bytes": peak_memory(str(device))}

@@ -1,0 +1,1 @@
+"""The matrix file: TOML, its checks, its rows."""

@@ -1,0 +1,158 @@
+"""From the tables of a matrix file to its rows: overrides, sweeps and labels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from itertools import chain, product
+from typing import Any
+
+from vaezoo.core.errors import VaezooError
+from vaezoo.registry import PARTS
+from vaezoo.runner.matrix.errors import SECTIONS
+from vaezoo.runner.matrix.schema import TABLES, Evaluate, Matrix, Train, VariantRow, as_table, shown, swept
+
+Slot = tuple[str | None, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the matrix, resolved. A slot is (name, hyper-parameters); name None: what the variant declares.
+
+    Slots that nobody overrides are not in `slots`. `place` is where the row was written: `variants[2]`.
+    """
+
+    label: str
+    variant: str
+    slots: dict[str, tuple[str | None, dict[str, Any]]]
+    latent: int
+    hidden: list[int]
+    allow_pseudo_likelihood: bool
+    train: Train
+    evaluate: Evaluate
+    place: str
+
+    def settings(self) -> dict[str, Any]:
+        """All but variant and label by dotted key, defaults included: `prior.components`, `model.latent`, ..."""
+        flat: dict[str, Any] = {}
+        for part, (name, hyper) in self.slots.items():
+            flat |= {part: name} if name is not None else {}
+            flat |= {f"{part}.{key}": value for key, value in hyper.items()}
+        flat |= {f"model.{key}": getattr(self, key) for key in ("latent", "hidden", "allow_pseudo_likelihood")}
+        for table in ("train", "evaluate"):
+            flat |= {f"{table}.{key}": value for key, value in getattr(self, table).model_dump(mode="json").items()}
+        return flat
+
+
+def rows(matrix: Matrix) -> list[Row]:
+    """The rows in the file's order, labels unique; a sweep is the product in the order written, its last key fastest.
+
+    Raises VaezooError where two rows are the same or have one label; `load` has looked at that already.
+    """
+    found, lines = labelled(matrix)
+    if lines:
+        raise VaezooError("\n".join(lines))
+    return found
+
+
+def _merged(slot: Slot, *overrides: Any) -> Slot:
+    """A slot's value after overrides; another name drops the hyper-parameters of the one before."""
+    name, hyper = slot
+    for override in overrides:
+        table = as_table(override)
+        new = table.pop("name", None)
+        if new is not None and new != name:
+            name, hyper = new, {}
+        hyper = hyper | table
+    return name, deepcopy(hyper)
+
+
+def _expanded(matrix: Matrix, place: int, variant: VariantRow) -> Iterator[Row]:
+    """The rows of one [[variants]] table, labelled with nothing yet. What the sweep leaves alone is checked once."""
+    leaves = swept(variant.sweep)[0]
+    written = {name: {**getattr(matrix, name).written(), **getattr(variant, name).written()} for name in SECTIONS}
+    fixed = {name: TABLES[name].model_validate(written[name]) for name in {*SECTIONS} - {path[0] for path, _ in leaves}}
+    slots = {
+        part: _merged((None, {}), getattr(matrix.model, part), getattr(variant.model, part), getattr(variant, part))
+        for part in PARTS
+    }
+    for values in product(*(values for _, values in leaves)):
+        chosen: dict[str, dict[str, Any]] = {}
+        for (path, _), value in sorted(zip(leaves, values, strict=True), key=lambda leaf: len(leaf[0][0])):
+            chosen.setdefault(path[0], {}).update({path[1]: value} if path[1:] else as_table(value))
+        moving = {
+            name: TABLES[name].model_validate({**written[name], **chosen[name]}) for name in SECTIONS if name in chosen
+        }
+        tables = {**fixed, **moving}
+        merged = {part: _merged(slots[part], chosen.get(part)) for part in PARTS if part in chosen or any(slots[part])}
+        yield Row(
+            label="",
+            variant=variant.name,
+            slots={part: value for part, value in merged.items() if any(value)},
+            latent=tables["model"].latent,
+            hidden=list(tables["model"].hidden),
+            allow_pseudo_likelihood=tables["model"].allow_pseudo_likelihood,
+            train=tables["train"],
+            evaluate=tables["evaluate"],
+            place=f"variants[{place + 1}]",
+        )
+
+
+def labelled(matrix: Matrix) -> tuple[list[Row], list[str]]:
+    """The rows with their labels, and a line for each two that are the same or have one label."""
+    entries = [list(_expanded(matrix, place, variant)) for place, variant in enumerate(matrix.variants)]
+    groups: dict[tuple[str, Any], tuple[str, list[tuple[int, int]]]] = {}
+    for place, (variant, entry) in enumerate(zip(matrix.variants, entries, strict=True)):
+        key, stem = (("name", variant.name), variant.name) if variant.label is None else (("row", place), variant.label)
+        groups.setdefault(key, (stem, []))[1].extend((place, index) for index in range(len(entry)))
+    told = [[row.settings() for row in entry] for entry in entries]
+    for stem, members in groups.values():
+        settings = [told[place][index] for place, index in members]
+        labels = _labels(stem, settings, exact=False)
+        if len(set(labels)) < len(labels):
+            labels = _labels(stem, settings, exact=True)
+        for (place, index), label in zip(members, labels, strict=True):
+            entries[place][index] = replace(entries[place][index], label=label)
+    found = [row for entry in entries for row in entry]
+    same: dict[Any, Row] = {}
+    named: dict[str, Row] = {}
+    lines = []
+    for row, own in zip(found, chain(*told), strict=True):
+        first = same.setdefault((row.variant, _frozen(own)), row)
+        if first is not row:
+            what = f"{first.place} and {row.place} are the same row, {row.variant!r} with equal settings"
+            inside = first.place == row.place
+            lines.append(
+                f"{what}; {'a value stands twice in its sweep' if inside else 'remove one or change a setting'}"
+            )
+        elif (first := named.setdefault(row.label, row)) is not row:
+            what = f"{first.place} and {row.place} have the same label {row.label!r}"
+            lines.append(f"{what}; give one of them another label")
+    return found, list(dict.fromkeys(lines))
+
+
+def _labels(stem: str, settings: list[dict[str, Any]], exact: bool) -> list[str]:
+    """The stem and the settings that differ; `exact` writes values as JSON and also says what is set to nothing."""
+    order = (*PARTS, *SECTIONS)
+    keys = sorted({key: 0 for each in settings for key in each}, key=lambda key: order.index(key.split(".")[0]))
+    keys = [key for key in keys if len({_frozen(each.get(key, order)) for each in settings}) > 1]
+    shared = Counter(key.rpartition(".")[2] for key in keys)
+    names = {key: last if shared[last := key.rpartition(".")[2]] == 1 else key for key in keys}
+    labels = []
+    for each in settings:
+        told = [key for key in keys if key in each and (exact or each[key] is not None)]
+        labels.append(", ".join([stem, *(f"{names[key]}={shown(each[key], exact)}" for key in told)]))
+    return labels
+
+
+def _frozen(value: Any) -> Any:
+    """A value as something hashable, in which 1 equals 1.0 but not true."""
+    if value is None or type(value) in (int, float, str):
+        return value
+    if isinstance(value, dict):
+        return frozenset((key, _frozen(inner)) for key, inner in value.items())
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_frozen, value))
+    return (bool, value) if isinstance(value, bool) else value

@@ -1,0 +1,1 @@
+"""A cell in the process that runs it."""

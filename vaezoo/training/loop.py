@@ -1,0 +1,246 @@
+"""A run of training: epochs of steps, the best epoch kept by validation, divergence caught."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaezoo.core import noise
+from vaezoo.core.contracts import Objective
+from vaezoo.core.data import Dataset
+from vaezoo.core.errors import VaezooError
+from vaezoo.core.model import LatentModel
+from vaezoo.evaluation.estimate import log_likelihood
+from vaezoo.training.module import Trainee
+from vaezoo.training.pack import Pack, disagreement
+from vaezoo.training.step import TrainingStep
+
+VALIDATION_SAMPLES = 64
+"""K of the validation iwll, the same for every variant: choosing the epoch by ELBO would cost an importance-weighted
+model nats.
+"""
+
+
+class Diverged(Exception):
+    """The objective was not finite; the message says at which step."""
+
+
+class NotPacked(Exception):
+    """These seeds cannot train together; the message says why. No weight has changed."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train. epochs, batch_size; learning_rate with its schedule; kl_warmup in epochs; gradient_clip, the
+    largest L2 norm of the whole gradient; patience, epochs without a better one before stopping; validation_images, how
+    many of them choose the epoch; compile, whether the pass goes through `torch.compile`.
+    """
+
+    epochs: int = 100
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    schedule: str = "constant"
+    kl_warmup: float = 0.0
+    gradient_clip: float | None = None
+    patience: int | None = None
+    validation_images: int | None = None
+    compile: bool = False
+
+
+@dataclass
+class Progress:
+    """One epoch's report: objective is the training mean in nats an image; seconds are those spent in training steps so
+    far, of a pack each seed's equal share.
+    """
+
+    epoch: int
+    epochs: int
+    objective: float
+    validation_iwll: float
+    seconds: float
+
+
+@dataclass
+class Outcome:
+    """What training gave: the model stands at `best_epoch`, counted from 1."""
+
+    best_epoch: int
+    best_iwll: float
+    seconds: float
+    history: list[Progress] = field(default_factory=list)
+
+
+def epoch_order(images: int, batch_size: int, seed: int, epoch: int) -> Tensor:
+    """The images of each step of an epoch, full batches only, from the seed's axis "order". [steps, B] int64"""
+    batch = min(batch_size, images)
+    generator = torch.Generator().manual_seed(noise.derive(seed, "order", epoch))
+    return torch.randperm(images, generator=generator)[: images // batch * batch].view(-1, batch)
+
+
+def make_step(
+    model: LatentModel, objective: Objective, dataset: Dataset, settings: Settings, seed: int
+) -> TrainingStep:
+    """The training step of a model on a dataset's training images, all on the model's device."""
+    return _step_of(_trainee(model, objective, dataset), dataset, settings, seed)
+
+
+def make_packed_step(
+    models: Sequence[LatentModel],
+    objectives: Sequence[Objective],
+    dataset: Dataset,
+    settings: Settings,
+    seeds: Sequence[int],
+) -> TrainingStep:
+    """The training step of several seeds of one variant at once; the models' weights become views of the pack's.
+
+    Raises NotPacked where the first step of a seed would not be that of its single run.
+    """
+    trainees = [_trainee(*pair, dataset) for pair in zip(models, objectives, strict=True)]
+    pack = Pack(trainees)
+    step = _step_of(pack, dataset, settings, seeds)
+    first = torch.stack([epoch_order(len(dataset.train), settings.batch_size, seed, 1)[0] for seed in seeds])
+    if reason := disagreement(pack, *step.inputs(first.to(step.device))):
+        raise NotPacked(reason)
+    return step
+
+
+def _trainee(model: LatentModel, objective: Objective, dataset: Dataset) -> Trainee:
+    return Trainee(model, objective.to(model.device), dataset.train.dynamic)
+
+
+def _step_of(trainee: Trainee | Pack, dataset: Dataset, settings: Settings, seed: int | Sequence[int]) -> TrainingStep:
+    batch = min(settings.batch_size, len(dataset.train))
+    return TrainingStep(
+        trainee,
+        dataset.train.to(trainee.model.device),
+        epochs=settings.epochs,
+        steps_per_epoch=len(dataset.train) // batch,
+        learning_rate=settings.learning_rate,
+        schedule=settings.schedule,
+        kl_warmup=settings.kl_warmup,
+        gradient_clip=settings.gradient_clip,
+        compile=settings.compile,
+        seed=seed,
+    )
+
+
+def train(
+    model: LatentModel,
+    objective: Objective,
+    dataset: Dataset,
+    settings: Settings,
+    *,
+    seed: int = 0,
+    report: Callable[[Progress], Any] | None = None,
+) -> Outcome:
+    """Train in place and leave the model at the epoch of the best validation iwll (K = 64, fixed noise) after any
+    warm-up.
+
+    Where the warm-up outlasts the epochs, the last epoch is kept. Raises Diverged with the step at which the objective
+    was not finite, or the validation iwll.
+    """
+    _check(settings)
+    run = _Run(model, settings, None if report is None else lambda _, progress: report(progress), 0)
+    _epochs([run], make_step(model, objective, dataset, settings, seed), dataset, settings, [seed])
+    return run.result()
+
+
+def train_pack(
+    models: Sequence[LatentModel],
+    objectives: Sequence[Objective],
+    dataset: Dataset,
+    settings: Settings,
+    *,
+    seeds: Sequence[int],
+    report: Callable[[int, Progress], Any] | None = None,
+) -> list[Outcome | Diverged]:
+    """Train several seeds of one variant together, each as `train` would alone but for the order of floating-point
+    sums; a seed that diverges does not disturb the others, and is a Diverged in the list.
+
+    report: is given the seed's place in the pack with its progress. Raises NotPacked before anything has changed.
+    """
+    _check(settings)
+    runs = [_Run(model, settings, report, place) for place, model in enumerate(models)]
+    _epochs(runs, make_packed_step(models, objectives, dataset, settings, seeds), dataset, settings, seeds)
+    return [run.failure or run.result() for run in runs]
+
+
+def _check(settings: Settings) -> None:
+    if settings.epochs < 1 or settings.batch_size < 1:
+        raise VaezooError(f"epochs and batch_size must be 1 or more, got {settings.epochs} and {settings.batch_size}")
+
+
+def _epochs(runs: list["_Run"], step: TrainingStep, dataset: Dataset, settings: Settings, seeds: Sequence[int]) -> None:
+    valid = dataset.valid.x[: settings.validation_images]
+    seconds = 0.0
+    for epoch in range(1, settings.epochs + 1):
+        started = time.perf_counter()
+        orders = [epoch_order(len(dataset.train), settings.batch_size, seed, epoch) for seed in seeds]
+        values = _epoch(step, torch.stack(orders, 1).view(len(orders[0]), *step.key.shape, -1))
+        seconds += (time.perf_counter() - started) / len(runs)
+        for run, own in zip(runs, values.view(len(values), -1).T, strict=True):
+            if not run.ended:
+                run.take(epoch, own, valid, seconds)
+        if all(run.ended for run in runs):
+            return
+
+
+def _epoch(step: TrainingStep, order: Tensor) -> Tensor:
+    """One epoch; the objective of each step. The device is waited for once, here."""
+    step.trainee.train()
+    order = order.to(step.device)
+    step.restart(order)
+    for index in order:
+        step(index)
+    return step.values.cpu()
+
+
+class _Run:
+    """What comes of one seed, epoch by epoch."""
+
+    def __init__(
+        self, model: LatentModel, settings: Settings, report: Callable[[int, Progress], Any] | None, place: int
+    ):
+        self.model, self.settings, self.report, self.place = model, settings, report, place
+        self.outcome = Outcome(0, -math.inf, 0.0)
+        self.best: dict[str, Tensor] | None = None
+        self.failure: Diverged | None = None
+        self.ended = False
+
+    def take(self, epoch: int, values: Tensor, valid: Tensor, seconds: float) -> None:
+        """Take in an epoch: its steps' objectives and the weights that it left."""
+        bad = (~values.isfinite()).nonzero()
+        if len(bad):
+            number = (epoch - 1) * len(values) + int(bad[0]) + 1
+            return self._fail(f"the objective is {float(values[bad[0]])} at step {number} (epoch {epoch})")
+        outcome, settings = self.outcome, self.settings
+        score = float(log_likelihood(self.model, valid, VALIDATION_SAMPLES, seed=0).estimate.mean())
+        if not math.isfinite(score):
+            return self._fail(f"validation iwll is {score} after step {epoch * len(values)} (epoch {epoch})")
+        outcome.seconds = seconds
+        outcome.history.append(Progress(epoch, settings.epochs, float(values.mean()), score, seconds))
+        if self.report is not None:
+            self.report(self.place, outcome.history[-1])
+        if epoch <= settings.kl_warmup and epoch < settings.epochs:
+            return None
+        if score > outcome.best_iwll:
+            outcome.best_epoch, outcome.best_iwll = epoch, score
+            self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
+        elif settings.patience is not None and epoch - outcome.best_epoch >= settings.patience:
+            self.ended = True
+        return None
+
+    def _fail(self, why: str) -> None:
+        self.failure, self.ended = Diverged(why), True
+
+    def result(self) -> Outcome:
+        """The outcome, with the model at its best epoch; raises Diverged where it diverged."""
+        if self.failure is not None:
+            raise self.failure
+        if self.best is not None:
+            self.model.load_state_dict(self.best)
+        return self.outcome

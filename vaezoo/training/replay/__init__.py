@@ -1,0 +1,1 @@
+"""Running a training step without its Python: recordings on a CPU, CUDA graphs, noise drawn ahead of the steps."""
