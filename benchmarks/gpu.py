@@ -30,7 +30,8 @@ from vaezoo.evaluation.blocks import now
 from vaezoo.runner.machine.device import describe
 from vaezoo.runner.machine.timing import orders, training
 from vaezoo.runner.throughput import throughput
-from vaezoo.training.loop import Settings, make_packed_step, make_step
+from vaezoo.training.loop import make_packed_step, make_step
+from vaezoo.training.options import TrainingOptions
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
 from loops import BATCH, Loop, Net
@@ -97,7 +98,7 @@ def interleaved(first: Callable, second: Callable, device: torch.device, rounds:
 
 def against_the_plain_loop(data: vaezoo.Dataset, device: torch.device, rounds: int) -> dict[str, Any]:
     """How many times as fast as a plain loop an epoch of captured steps is."""
-    step = make_step(*made(data, device, "float32"), data, Settings(epochs=1000, batch_size=BATCH), 0)
+    step = make_step(*made(data, device, "float32"), data, TrainingOptions(epochs=1000, batch_size=BATCH), 0)
     work = training(step, orders(step, len(data.train), BATCH, [0]))
     images = len(orders(step, len(data.train), BATCH, [0])) * BATCH
     loop = Loop(Net().to(device), data.train.x[:images].float().flatten(1).to(device))
@@ -108,7 +109,7 @@ def against_the_plain_loop(data: vaezoo.Dataset, device: torch.device, rounds: i
 
 def packed(data: vaezoo.Dataset, device: torch.device, precision: str, rounds: int) -> dict[str, Any]:
     """How many times as long as one seed's the steps of PACKED seeds take."""
-    settings, seeds = Settings(epochs=1000, batch_size=BATCH), list(range(PACKED))
+    settings, seeds = TrainingOptions(epochs=1000, batch_size=BATCH), list(range(PACKED))
     one = make_step(*made(data, device, precision), data, settings, 0)
     pairs = [made(data, device, precision, seed) for seed in seeds]
     many = make_packed_step(*zip(*pairs, strict=True), data, settings, seeds)

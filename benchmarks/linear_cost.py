@@ -27,7 +27,8 @@ from vaezoo.evaluation.estimate import log_likelihood
 from vaezoo.reports.tables import write_tables
 from vaezoo.runner.machine.device import cores, describe
 from vaezoo.runner.store import RESULTS, Store, read_results
-from vaezoo.training.loop import Settings, train
+from vaezoo.training.loop import train
+from vaezoo.training.options import TrainingOptions
 
 EPOCHS_IN_A_RECORD = 30
 
@@ -59,7 +60,7 @@ def evaluation(images: int | None, samples: int | None) -> Callable[[int], Calla
 def training(epochs: int) -> Callable[[], object]:
     """A cell's training without its patience."""
     model, objective, dataset = fresh()
-    return lambda: train(model, objective, dataset, Settings(epochs=epochs, batch_size=128), seed=0)
+    return lambda: train(model, objective, dataset, TrainingOptions(epochs=epochs, batch_size=128), seed=0)
 
 
 def matrix(cells: int, seeds: int) -> dict:

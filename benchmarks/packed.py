@@ -16,10 +16,11 @@ import vaezoo
 from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.evaluation.blocks import now
 from vaezoo.runner.machine.timing import orders
-from vaezoo.training.loop import Settings, make_packed_step, make_step
+from vaezoo.training.loop import make_packed_step, make_step
+from vaezoo.training.options import TrainingOptions
 from vaezoo.training.step import TrainingStep
 
-SETTINGS = Settings(epochs=100, batch_size=128)
+SETTINGS = TrainingOptions(epochs=100, batch_size=128)
 IMAGES = 2560
 
 

@@ -16,7 +16,8 @@ from vaezoo.core import noise
 from vaezoo.evaluation.blocks import now
 from vaezoo.evaluation.estimate import evaluating, log_likelihood
 from vaezoo.nets.linear import linear
-from vaezoo.training.loop import Settings, epoch_order, make_step
+from vaezoo.training.loop import epoch_order, make_step
+from vaezoo.training.options import TrainingOptions
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 VARIANTS = ("vae", "iwae", "vae-vampprior", "vae-mixture", "beta-vae")
@@ -43,7 +44,7 @@ def made(request):
 
 def test_training_step(made, benchmark):
     model, objective, dataset = made
-    step = make_step(model, objective, dataset, Settings(epochs=1, batch_size=128), seed=0)
+    step = make_step(model, objective, dataset, TrainingOptions(epochs=1, batch_size=128), seed=0)
     index = epoch_order(len(dataset.train), 128, 0, 1)[0].to(DEVICE)
     step(index)
     benchmark(lambda: (step.restart(), step(index)))

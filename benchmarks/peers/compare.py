@@ -23,7 +23,8 @@ import vaezoo
 from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.core.errors import VaezooError, VaezooWarning
 from vaezoo.runner.machine.device import cores, describe
-from vaezoo.training.loop import Settings, epoch_order, make_step
+from vaezoo.training.loop import epoch_order, make_step
+from vaezoo.training.options import TrainingOptions
 
 try:
     import pythae_peer
@@ -47,7 +48,7 @@ class Ours:
         self.model, objective = construct(spec, Ingredients.of(dataset, latent=20, hidden=(400,)))
         self.model.to(device)
         self.images, self.count = len(dataset.train), 0
-        settings = Settings(epochs=rounds + 1, batch_size=BATCH, learning_rate=RATE)
+        settings = TrainingOptions(epochs=rounds + 1, batch_size=BATCH, learning_rate=RATE)
         self.step = make_step(self.model, objective, dataset, settings, seed=0)
 
     def net(self) -> Net:

@@ -6,8 +6,9 @@ from small_models import dataset, pair
 from torch import nn
 
 from vaezoo import Objective, VaezooError, noise
-from vaezoo.training.loop import Settings, make_step, train
+from vaezoo.training.loop import make_step, train
 from vaezoo.training.module import Trainee
+from vaezoo.training.options import TrainingOptions
 from vaezoo.training.step import GROUPS, TrainingStep, parameter_groups
 
 
@@ -36,7 +37,7 @@ def test_a_value_moves_only_its_own_group(groups):
     data = dataset()
     model, _ = pair(data, prior="mixture")
     objective = Grouped(*groups)
-    step = make_step(model, objective, data, Settings(batch_size=20), 0)
+    step = make_step(model, objective, data, TrainingOptions(batch_size=20), 0)
     before = {name: p.detach().clone() for name, p in step.trainee.named_parameters()}
     step(torch.arange(20))
     for name, parameter in step.trainee.named_parameters():
@@ -70,7 +71,7 @@ def test_a_group_that_is_not_there_is_named(group, hint):
     data = dataset()
     model, _ = pair(data)
     with pytest.raises(VaezooError, match=f"group of parameters '{group}' is unknown{hint}"):
-        make_step(model, Wrong(), data, Settings(batch_size=20), 0)(torch.arange(20))
+        make_step(model, Wrong(), data, TrainingOptions(batch_size=20), 0)(torch.arange(20))
 
 
 def test_groups_are_all_the_parameters_once():
@@ -95,5 +96,5 @@ def test_an_objectives_own_parameters_are_trained_with_one_value():
     data = dataset()
     model, _ = pair(data)
     objective = Weighted()
-    train(model, objective, data, Settings(epochs=1, batch_size=20))
+    train(model, objective, data, TrainingOptions(epochs=1, batch_size=20))
     assert float(objective.log_scale.detach()) < 0

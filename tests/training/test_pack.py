@@ -10,12 +10,13 @@ import vaezoo
 from vaezoo import Objective, Skip
 from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.registry import PARTS, registry
-from vaezoo.training.loop import Diverged, NotPacked, Outcome, Settings, make_packed_step, train, train_pack
+from vaezoo.training.loop import Diverged, NotPacked, Outcome, make_packed_step, train, train_pack
 from vaezoo.training.module import Trainee
+from vaezoo.training.options import TrainingOptions
 from vaezoo.training.pack import Pack, disagreement
 
 SEEDS = [3, 1, 4]
-QUICK = Settings(epochs=3, batch_size=16, learning_rate=1e-2, kl_warmup=1.5, schedule="cosine")
+QUICK = TrainingOptions(epochs=3, batch_size=16, learning_rate=1e-2, kl_warmup=1.5, schedule="cosine")
 
 
 def dataset(measure="binary", dynamic=False, n=60):
@@ -99,7 +100,7 @@ def test_the_gradient_of_each_seed_is_clipped_by_its_own_norm(clip):
 def test_clipping_is_a_seeds_own_affair():
     """One seed with a gradient a thousand times larger leaves the others' gradients as they were."""
     data, gradients = dataset(), []
-    settings = Settings(batch_size=20, gradient_clip=1.0, learning_rate=0.0)
+    settings = TrainingOptions(batch_size=20, gradient_clip=1.0, learning_rate=0.0)
     for factor in (1.0, 1e3):
         pairs = made(data)
         with torch.no_grad():
@@ -137,7 +138,7 @@ def test_a_seed_that_diverges_does_not_disturb_the_others():
 
 
 def test_each_seed_stops_when_its_own_patience_ends():
-    settings = Settings(epochs=25, batch_size=16, learning_rate=3e-2, patience=1)
+    settings = TrainingOptions(epochs=25, batch_size=16, learning_rate=3e-2, patience=1)
     packed, alone = both(dataset(), settings)
     assert len({len(outcome.history) for outcome, _ in packed}) > 1, "all stop at once: the test shows nothing"
     for (one, _), (other, _) in zip(packed, alone, strict=True):

@@ -6,7 +6,8 @@ from torch.distributions import MultivariateNormal
 import vaezoo
 from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.datasets.linear_gaussian import ppca_optimum
-from vaezoo.training.loop import Settings, train
+from vaezoo.training.loop import train
+from vaezoo.training.options import TrainingOptions
 
 
 def marginal(model, x):
@@ -24,7 +25,7 @@ def test_a_trained_linear_vae_reaches_the_optimum():
     *_, optimum = ppca_optimum(x, 2)
     model, objective = construct(resolve("ppca", data.spec), Ingredients.of(data, 2, ()))
     assert marginal(model, x) < optimum - 1
-    settings = Settings(epochs=150, batch_size=250, learning_rate=0.03, schedule="cosine", validation_images=50)
+    settings = TrainingOptions(epochs=150, batch_size=250, learning_rate=0.03, schedule="cosine", validation_images=50)
     train(model, objective, data, settings)
     found = marginal(model, x)
     assert found < optimum + 1e-6

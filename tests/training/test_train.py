@@ -10,7 +10,8 @@ from small_models import dataset, pair
 from vaezoo import Objective, VaezooError, noise
 from vaezoo.evaluation.estimate import log_likelihood
 from vaezoo.training import loop as training
-from vaezoo.training.loop import VALIDATION_SAMPLES, Diverged, Settings, epoch_order, make_step, train
+from vaezoo.training.loop import VALIDATION_SAMPLES, Diverged, epoch_order, make_step, train
+from vaezoo.training.options import TrainingOptions
 
 
 def state(model):
@@ -25,7 +26,7 @@ def run(settings, seed=0, dynamic=False, **options):
 
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_one_seed_repeats_and_another_differs(dynamic):
-    settings = Settings(epochs=3, batch_size=16)
+    settings = TrainingOptions(epochs=3, batch_size=16)
     (first, one), (again, two), (other, three) = (run(settings, seed, dynamic) for seed in (1, 1, 2))
     torch.manual_seed(5)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
@@ -35,7 +36,7 @@ def test_one_seed_repeats_and_another_differs(dynamic):
 
 
 def test_torchs_generator_has_no_say_and_is_left_alone():
-    settings = Settings(epochs=2, batch_size=16)
+    settings = TrainingOptions(epochs=2, batch_size=16)
     torch.manual_seed(1)
     first, _ = run(settings)
     torch.manual_seed(2)
@@ -46,7 +47,7 @@ def test_torchs_generator_has_no_say_and_is_left_alone():
 
 
 def test_training_raises_the_objective():
-    _, outcome = run(Settings(epochs=30, batch_size=20, learning_rate=1e-2))
+    _, outcome = run(TrainingOptions(epochs=30, batch_size=20, learning_rate=1e-2))
     values = [p.objective for p in outcome.history]
     assert values[-1] > values[0] + 0.3
     assert outcome.best_iwll > outcome.history[0].validation_iwll
@@ -69,7 +70,7 @@ def test_the_noise_of_two_steps_and_two_seeds_differs():
     seen = []
     for seed in (0, 1):
         model, objective = pair(data)
-        step = make_step(model, objective, data, Settings(batch_size=5, epochs=1), seed)
+        step = make_step(model, objective, data, TrainingOptions(batch_size=5, epochs=1), seed)
         step.trainee.forward = lambda stored, index, key, *rest, own=step.trainee.forward: (
             seen.append(key.clone()),
             own(stored, index, key, *rest),
@@ -85,7 +86,7 @@ def test_clipping_bounds_the_norm_of_the_whole_gradient(bound):
     norms = []
     for clip in (None, bound):
         model, objective = pair(data)
-        step = make_step(model, objective, data, Settings(batch_size=20, gradient_clip=clip), 0)
+        step = make_step(model, objective, data, TrainingOptions(batch_size=20, gradient_clip=clip), 0)
         step(torch.arange(20))
         norms.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
     assert float(norms[0].norm()) > bound
@@ -98,7 +99,7 @@ def test_a_gradient_under_the_bound_is_left_alone():
     gradients = []
     for clip in (None, 1e6):
         model, objective = pair(data)
-        make_step(model, objective, data, Settings(batch_size=20, gradient_clip=clip), 0)(torch.arange(20))
+        make_step(model, objective, data, TrainingOptions(batch_size=20, gradient_clip=clip), 0)(torch.arange(20))
         gradients.append([p.grad for p in model.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
@@ -124,7 +125,7 @@ def test_an_objective_that_is_not_finite_is_a_divergence_with_its_step(at, epoch
     model, _ = pair(data)
     shown = "nan" if math.isnan(value) else "-inf"
     with pytest.raises(Diverged, match=rf"the objective is {shown} at step {at} \(epoch {epoch}\)"):
-        train(model, Breaks(at, value), data, Settings(epochs=3, batch_size=20))
+        train(model, Breaks(at, value), data, TrainingOptions(epochs=3, batch_size=20))
 
 
 def test_a_likelihood_that_becomes_nan_is_a_divergence_with_its_step():
@@ -138,7 +139,7 @@ def test_a_likelihood_that_becomes_nan_is_a_divergence_with_its_step():
 
     model.likelihood.log_prob = log_prob
     with pytest.raises(Diverged, match=r"the objective is nan at step 2 \(epoch 1\)"):
-        train(model, objective, data, Settings(epochs=2, batch_size=20))
+        train(model, objective, data, TrainingOptions(epochs=2, batch_size=20))
 
 
 def test_weights_that_are_nan_after_the_last_step_are_found_by_validation():
@@ -153,7 +154,7 @@ def test_weights_that_are_nan_after_the_last_step_are_found_by_validation():
             return weight + (weight - weight.detach()).abs().sqrt()
 
     with pytest.raises(Diverged, match=r"validation iwll is nan after step 1 \(epoch 1\)"):
-        train(model, Poisons(), data, Settings(epochs=2, batch_size=60))
+        train(model, Poisons(), data, TrainingOptions(epochs=2, batch_size=60))
 
 
 def scores_of(monkeypatch, scores):
@@ -180,7 +181,7 @@ def scores_of(monkeypatch, scores):
 )
 def test_the_best_epoch_after_the_warm_up_is_kept(monkeypatch, scores, warmup, best):
     kept = scores_of(monkeypatch, scores)
-    model, outcome = run(Settings(epochs=4, batch_size=20, kl_warmup=warmup))
+    model, outcome = run(TrainingOptions(epochs=4, batch_size=20, kl_warmup=warmup))
     assert (outcome.best_epoch, outcome.best_iwll) == (best, scores[best - 1])
     assert [p.validation_iwll for p in outcome.history] == scores
     assert all(torch.equal(value, kept[best - 1][name]) for name, value in state(model).items())
@@ -190,21 +191,21 @@ def test_the_best_epoch_after_the_warm_up_is_kept(monkeypatch, scores, warmup, b
 @pytest.mark.parametrize(("patience", "stop"), [(1, 4), (2, 5), (None, 7), (6, 7)])
 def test_patience_stops(monkeypatch, patience, stop):
     scores_of(monkeypatch, [-5.0, -4.0, -3.0, -4.0, -5.0, -6.0, -7.0])
-    _, outcome = run(Settings(epochs=7, batch_size=20, patience=patience))
+    _, outcome = run(TrainingOptions(epochs=7, batch_size=20, patience=patience))
     assert len(outcome.history) == stop
     assert outcome.best_epoch == 3
 
 
 def test_patience_waits_for_the_warm_up(monkeypatch):
     scores_of(monkeypatch, [-1.0, -2.0, -3.0, -3.5, -3.2, -9.0, -9.0])
-    _, outcome = run(Settings(epochs=7, batch_size=20, patience=2, kl_warmup=3))
+    _, outcome = run(TrainingOptions(epochs=7, batch_size=20, patience=2, kl_warmup=3))
     assert (outcome.best_epoch, len(outcome.history)) == (5, 7)
 
 
 def test_validation_is_the_estimator_on_the_validation_images():
     data = dataset()
     model, objective = pair(data)
-    outcome = train(model, objective, data, Settings(epochs=1, batch_size=20, validation_images=7))
+    outcome = train(model, objective, data, TrainingOptions(epochs=1, batch_size=20, validation_images=7))
     expected = log_likelihood(model, data.valid.x[:7], VALIDATION_SAMPLES, seed=0).estimate.mean()
     torch.testing.assert_close(outcome.best_iwll, float(expected))
 
@@ -213,13 +214,13 @@ def test_the_report_is_called_each_epoch():
     data = dataset()
     model, objective = pair(data)
     seen = []
-    outcome = train(model, objective, data, Settings(epochs=3, batch_size=20), report=seen.append)
+    outcome = train(model, objective, data, TrainingOptions(epochs=3, batch_size=20), report=seen.append)
     assert seen == outcome.history
     assert [(p.epoch, p.epochs) for p in seen] == [(1, 3), (2, 3), (3, 3)]
     assert 0 < seen[0].seconds < seen[2].seconds == outcome.seconds
 
 
-@pytest.mark.parametrize("settings", [Settings(epochs=0), Settings(batch_size=0)])
+@pytest.mark.parametrize("settings", [TrainingOptions(epochs=0), TrainingOptions(batch_size=0)])
 def test_no_epochs_and_no_batch_are_refused(settings):
     with pytest.raises(VaezooError, match="epochs and batch_size must be 1 or more, got"):
         run(settings)
@@ -228,7 +229,7 @@ def test_no_epochs_and_no_batch_are_refused(settings):
 def test_the_values_of_an_epoch_are_those_of_its_steps():
     data = dataset()
     model, objective = pair(data)
-    step = make_step(model, objective, data, Settings(batch_size=20, learning_rate=0.0), 0)
+    step = make_step(model, objective, data, TrainingOptions(batch_size=20, learning_rate=0.0), 0)
     found = []
     for index in epoch_order(60, 20, 0, 1):
         key = noise.mix(step.key + torch.tensor(step.count) * noise.GOLDEN)
@@ -241,7 +242,7 @@ def test_the_values_of_an_epoch_are_those_of_its_steps():
 def test_dynamic_images_are_binarised_anew_each_step():
     data = dataset(dynamic=True)
     model, objective = pair(data)
-    step = make_step(model, objective, data, Settings(batch_size=20), 0)
+    step = make_step(model, objective, data, TrainingOptions(batch_size=20), 0)
     seen = []
     original = model.batch
     model.batch = lambda x, context, index: (seen.append(x.clone()), original(x, context, index))[1]

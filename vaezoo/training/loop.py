@@ -16,6 +16,7 @@ from vaezoo.core.errors import VaezooError
 from vaezoo.core.model import LatentModel
 from vaezoo.evaluation.estimate import log_likelihood
 from vaezoo.training.module import Trainee
+from vaezoo.training.options import TrainingOptions
 from vaezoo.training.pack import Pack, disagreement
 from vaezoo.training.step import TrainingStep
 
@@ -31,24 +32,6 @@ class Diverged(Exception):
 
 class NotPacked(Exception):
     """These seeds cannot train together; the message says why. No weight has changed."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to train. epochs, batch_size; learning_rate with its schedule; kl_warmup in epochs; gradient_clip, the
-    largest L2 norm of the whole gradient; patience, epochs without a better one before stopping; validation_images, how
-    many of them choose the epoch; compile, whether the pass goes through `torch.compile`.
-    """
-
-    epochs: int = 100
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    schedule: str = "constant"
-    kl_warmup: float = 0.0
-    gradient_clip: float | None = None
-    patience: int | None = None
-    validation_images: int | None = None
-    compile: bool = False
 
 
 @dataclass
@@ -82,17 +65,17 @@ def epoch_order(images: int, batch_size: int, seed: int, epoch: int) -> Tensor:
 
 
 def make_step(
-    model: LatentModel, objective: Objective, dataset: Dataset, settings: Settings, seed: int
+    model: LatentModel, objective: Objective, dataset: Dataset, options: TrainingOptions, seed: int
 ) -> TrainingStep:
     """The training step of a model on a dataset's training images, all on the model's device."""
-    return _step_of(_trainee(model, objective, dataset), dataset, settings, seed)
+    return _step_of(_trainee(model, objective, dataset), dataset, options, seed)
 
 
 def make_packed_step(
     models: Sequence[LatentModel],
     objectives: Sequence[Objective],
     dataset: Dataset,
-    settings: Settings,
+    options: TrainingOptions,
     seeds: Sequence[int],
 ) -> TrainingStep:
     """The training step of several seeds of one variant at once; the models' weights become views of the pack's.
@@ -101,8 +84,8 @@ def make_packed_step(
     """
     trainees = [_trainee(*pair, dataset) for pair in zip(models, objectives, strict=True)]
     pack = Pack(trainees)
-    step = _step_of(pack, dataset, settings, seeds)
-    first = torch.stack([epoch_order(len(dataset.train), settings.batch_size, seed, 1)[0] for seed in seeds])
+    step = _step_of(pack, dataset, options, seeds)
+    first = torch.stack([epoch_order(len(dataset.train), options.batch_size, seed, 1)[0] for seed in seeds])
     if reason := disagreement(pack, *step.inputs(first.to(step.device))):
         raise NotPacked(reason)
     return step
@@ -112,19 +95,12 @@ def _trainee(model: LatentModel, objective: Objective, dataset: Dataset) -> Trai
     return Trainee(model, objective.to(model.device), dataset.train.dynamic)
 
 
-def _step_of(trainee: Trainee | Pack, dataset: Dataset, settings: Settings, seed: int | Sequence[int]) -> TrainingStep:
-    batch = min(settings.batch_size, len(dataset.train))
+def _step_of(
+    trainee: Trainee | Pack, dataset: Dataset, options: TrainingOptions, seed: int | Sequence[int]
+) -> TrainingStep:
+    batch = min(options.batch_size, len(dataset.train))
     return TrainingStep(
-        trainee,
-        dataset.train.to(trainee.model.device),
-        epochs=settings.epochs,
-        steps_per_epoch=len(dataset.train) // batch,
-        learning_rate=settings.learning_rate,
-        schedule=settings.schedule,
-        kl_warmup=settings.kl_warmup,
-        gradient_clip=settings.gradient_clip,
-        compile=settings.compile,
-        seed=seed,
+        trainee, dataset.train.to(trainee.model.device), options, steps_per_epoch=len(dataset.train) // batch, seed=seed
     )
 
 
@@ -132,7 +108,7 @@ def train(
     model: LatentModel,
     objective: Objective,
     dataset: Dataset,
-    settings: Settings,
+    options: TrainingOptions,
     *,
     seed: int = 0,
     report: Callable[[Progress], Any] | None = None,
@@ -143,9 +119,9 @@ def train(
     Where the warm-up outlasts the epochs, the last epoch is kept. Raises Diverged with the step at which the objective
     was not finite, or the validation iwll.
     """
-    _check(settings)
-    run = _Run(model, settings, None if report is None else lambda _, progress: report(progress), 0)
-    _epochs([run], make_step(model, objective, dataset, settings, seed), dataset, settings, [seed])
+    _check(options)
+    run = _Run(model, options, None if report is None else lambda _, progress: report(progress), 0)
+    _epochs([run], make_step(model, objective, dataset, options, seed), dataset, options, [seed])
     return run.result()
 
 
@@ -153,7 +129,7 @@ def train_pack(
     models: Sequence[LatentModel],
     objectives: Sequence[Objective],
     dataset: Dataset,
-    settings: Settings,
+    options: TrainingOptions,
     *,
     seeds: Sequence[int],
     report: Callable[[int, Progress], Any] | None = None,
@@ -163,23 +139,25 @@ def train_pack(
 
     report: is given the seed's place in the pack with its progress. Raises NotPacked before anything has changed.
     """
-    _check(settings)
-    runs = [_Run(model, settings, report, place) for place, model in enumerate(models)]
-    _epochs(runs, make_packed_step(models, objectives, dataset, settings, seeds), dataset, settings, seeds)
+    _check(options)
+    runs = [_Run(model, options, report, place) for place, model in enumerate(models)]
+    _epochs(runs, make_packed_step(models, objectives, dataset, options, seeds), dataset, options, seeds)
     return [run.failure or run.result() for run in runs]
 
 
-def _check(settings: Settings) -> None:
-    if settings.epochs < 1 or settings.batch_size < 1:
-        raise VaezooError(f"epochs and batch_size must be 1 or more, got {settings.epochs} and {settings.batch_size}")
+def _check(options: TrainingOptions) -> None:
+    if options.epochs < 1 or options.batch_size < 1:
+        raise VaezooError(f"epochs and batch_size must be 1 or more, got {options.epochs} and {options.batch_size}")
 
 
-def _epochs(runs: list["_Run"], step: TrainingStep, dataset: Dataset, settings: Settings, seeds: Sequence[int]) -> None:
-    valid = dataset.valid.x[: settings.validation_images]
+def _epochs(
+    runs: list["_Run"], step: TrainingStep, dataset: Dataset, options: TrainingOptions, seeds: Sequence[int]
+) -> None:
+    valid = dataset.valid.x[: options.validation_images]
     seconds = 0.0
-    for epoch in range(1, settings.epochs + 1):
+    for epoch in range(1, options.epochs + 1):
         started = time.perf_counter()
-        orders = [epoch_order(len(dataset.train), settings.batch_size, seed, epoch) for seed in seeds]
+        orders = [epoch_order(len(dataset.train), options.batch_size, seed, epoch) for seed in seeds]
         values = _epoch(step, torch.stack(orders, 1).view(len(orders[0]), *step.key.shape, -1))
         seconds += (time.perf_counter() - started) / len(runs)
         for run, own in zip(runs, values.view(len(values), -1).T, strict=True):
@@ -203,9 +181,9 @@ class _Run:
     """What comes of one seed, epoch by epoch."""
 
     def __init__(
-        self, model: LatentModel, settings: Settings, report: Callable[[int, Progress], Any] | None, place: int
+        self, model: LatentModel, options: TrainingOptions, report: Callable[[int, Progress], Any] | None, place: int
     ):
-        self.model, self.settings, self.report, self.place = model, settings, report, place
+        self.model, self.options, self.report, self.place = model, options, report, place
         self.outcome = Outcome(0, -math.inf, 0.0)
         self.best: dict[str, Tensor] | None = None
         self.failure: Diverged | None = None
@@ -217,20 +195,20 @@ class _Run:
         if len(bad):
             number = (epoch - 1) * len(values) + int(bad[0]) + 1
             return self._fail(f"the objective is {float(values[bad[0]])} at step {number} (epoch {epoch})")
-        outcome, settings = self.outcome, self.settings
+        outcome, options = self.outcome, self.options
         score = float(log_likelihood(self.model, valid, VALIDATION_SAMPLES, seed=0).estimate.mean())
         if not math.isfinite(score):
             return self._fail(f"validation iwll is {score} after step {epoch * len(values)} (epoch {epoch})")
         outcome.seconds = seconds
-        outcome.history.append(Progress(epoch, settings.epochs, float(values.mean()), score, seconds))
+        outcome.history.append(Progress(epoch, options.epochs, float(values.mean()), score, seconds))
         if self.report is not None:
             self.report(self.place, outcome.history[-1])
-        if epoch <= settings.kl_warmup and epoch < settings.epochs:
+        if epoch <= options.kl_warmup and epoch < options.epochs:
             return None
         if score > outcome.best_iwll:
             outcome.best_epoch, outcome.best_iwll = epoch, score
             self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
-        elif settings.patience is not None and epoch - outcome.best_epoch >= settings.patience:
+        elif options.patience is not None and epoch - outcome.best_epoch >= options.patience:
             self.ended = True
         return None
 

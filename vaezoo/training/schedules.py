@@ -4,41 +4,43 @@ On the device it is read by the step's counter, so that nothing is frozen into a
 """
 
 import math
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from vaezoo.core.errors import VaezooError, unknown
+from vaezoo.training.options import Schedule, TrainingOptions
 
-SCHEDULES = ("constant", "cosine", "stages")
+SCHEDULES: tuple[str, ...] = get_args(Schedule)
 
 
-def learning_rates(schedule: str, rate: float, epochs: int, steps_per_epoch: int) -> Tensor:
+def learning_rates(options: TrainingOptions, steps_per_epoch: int) -> Tensor:
     """The learning rate of each step. [epochs * steps_per_epoch], float32
 
     `constant`; `cosine`: rate (1 + cos(pi t / T)) / 2 (Loshchilov and Hutter 2017, arXiv:1608.03983); `stages`: rate
     10^(-i/7) in stage i of 3^i epochs, eight stages being 3,280 epochs (Burda et al. 2016, arXiv:1509.00519).
     VaezooError for another name.
     """
-    steps = torch.arange(epochs * steps_per_epoch, dtype=torch.float64)
-    if schedule == "constant":
+    steps = torch.arange(options.epochs * steps_per_epoch, dtype=torch.float64)
+    if options.schedule == "constant":
         factor = torch.ones_like(steps)
-    elif schedule == "cosine":
+    elif options.schedule == "cosine":
         factor = 0.5 * (1 + torch.cos(math.pi * steps / len(steps)))
-    elif schedule == "stages":
+    elif options.schedule == "stages":
         ends = torch.tensor([(3 ** (i + 1) - 1) // 2 * steps_per_epoch for i in range(7)], dtype=torch.float64)
         factor = 10 ** (-(steps[:, None] >= ends).sum(1) / 7)
     else:
-        raise VaezooError(unknown("schedule", schedule, SCHEDULES))
-    return (rate * factor).float()
+        raise VaezooError(unknown("schedule", options.schedule, SCHEDULES))
+    return (options.learning_rate * factor).float()
 
 
-def kl_weights(warmup_epochs: float, epochs: int, steps_per_epoch: int) -> Tensor:
+def kl_weights(options: TrainingOptions, steps_per_epoch: int) -> Tensor:
     """The weight of the KL at each step: linear from 0 to 1 over the warm-up, then 1. [epochs * steps_per_epoch],
     float32
 
     Sonderby et al. (2016), arXiv:1602.02282.
     """
-    steps = torch.arange(epochs * steps_per_epoch, dtype=torch.float64)
-    warmup = warmup_epochs * steps_per_epoch
+    steps = torch.arange(options.epochs * steps_per_epoch, dtype=torch.float64)
+    warmup = options.kl_warmup * steps_per_epoch
     return (steps / warmup).clamp(max=1).float() if warmup > 0 else torch.ones(len(steps))

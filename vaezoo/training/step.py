@@ -12,6 +12,7 @@ from vaezoo.core.errors import VaezooError, VaezooWarning, unknown
 from vaezoo.core.precision import computing
 from vaezoo.evaluation.blocks import keep_freed_memory
 from vaezoo.training.module import Trainee
+from vaezoo.training.options import TrainingOptions
 from vaezoo.training.pack import Pack
 from vaezoo.training.replay.cuda_graph import Captured
 from vaezoo.training.replay.prefetch import NoiseAhead, row_of
@@ -37,36 +38,31 @@ class TrainingStep:
     """Gather a batch on the device, draw, differentiate, clip, one fused Adam step. Nothing in it waits for the device.
 
     Of a Pack, everything has a first axis S: each seed has its own images, noise and gradient norm. After a warm-up the
-    whole step is one captured graph on CUDA, and a recording on a CPU. compile: the pass goes through `torch.compile`;
-    where that fails it is said once and runs as it stands. `values` holds the objective of each step since `restart`,
-    on the device: [steps_per_epoch] or [steps_per_epoch, S]. Adam: Kingma and Ba (2015), arXiv:1412.6980.
+    whole step is one captured graph on CUDA and a recording on a CPU. Where `torch.compile` (options.compile) fails, a
+    warning says so once and the step runs without it. `values` holds the objective of each step since `restart`, on the
+    device: [steps_per_epoch] or [steps_per_epoch, S]. Adam: Kingma and Ba (2015), arXiv:1412.6980.
     """
 
     def __init__(
         self,
         trainee: Trainee | Pack,
         split: Split,
+        options: TrainingOptions,
         *,
-        epochs: int,
         steps_per_epoch: int,
-        learning_rate: float = 1e-3,
-        schedule: str = "constant",
-        kl_warmup: float = 0.0,
-        gradient_clip: float | None = None,
-        compile: bool = False,
         seed: int | Sequence[int] = 0,
     ):
         keep_freed_memory()
-        self.trainee, self.split, self.gradient_clip = trainee, split, gradient_clip
-        self.forward = torch.compile(trainee) if compile else trainee
+        self.trainee, self.split, self.gradient_clip = trainee, split, options.gradient_clip
+        self.forward = torch.compile(trainee) if options.compile else trainee
         self.device = trainee.model.device
         cuda = self.device.type == "cuda"
         self.groups = parameter_groups(trainee)
-        self.rate = torch.tensor(learning_rate, device=self.device) if cuda else torch.tensor(learning_rate)
+        self.rate = torch.tensor(options.learning_rate, device=self.device if cuda else "cpu")
         self.optimizer = torch.optim.Adam(self.groups["all"], lr=self.rate, fused=True, capturable=cuda)
-        self.rates = learning_rates(schedule, learning_rate, epochs, steps_per_epoch).to(self.device)
-        self.kl_weights = kl_weights(kl_warmup, epochs, steps_per_epoch).to(self.device)
-        self.varying = schedule != "constant"
+        self.rates = learning_rates(options, steps_per_epoch).to(self.device)
+        self.kl_weights = kl_weights(options, steps_per_epoch).to(self.device)
+        self.varying = options.schedule != "constant"
         keys = noise.derive(seed, "noise") if isinstance(seed, int) else [noise.derive(one, "noise") for one in seed]
         self.key = torch.tensor(keys, device=self.device)
         self.count = 0
@@ -80,7 +76,7 @@ class TrainingStep:
         self._run: Callable[[Tensor], None] = self._step
         if cuda:
             self._run = Captured(self._step, self.device, modules)
-        elif not compile:
+        elif not options.compile:
             self._run = Recorded(self._step, modules)
         self.restart()
 

@@ -19,7 +19,7 @@ from vaezoo.runner.matrix.file import load
 from vaezoo.runner.matrix.schema import Train
 from vaezoo.runner.plan import planner as planning
 from vaezoo.runner.store import read_results
-from vaezoo.training.loop import Settings
+from vaezoo.training.options import TrainingOptions
 
 TINY = {"datasets": ["digits-binary"], "model": {"latent": 2, "hidden": [8]}, "variants": [{"name": "vae"}]}
 DIFFERENCE = ["iwll_minus_float32", "iwll_minus_float32_standard_error"]
@@ -112,7 +112,7 @@ def test_speeds_are_those_of_the_precision(monkeypatch):
     for name, kinds in seen.items():
         getattr(model, name).register_forward_hook(lambda module, given, out, kinds=kinds: kinds.add(out.dtype))
     objective = vaezoo.registry.registry("objective")["elbo"].target()
-    timing.measure_speeds(model, objective, data, Settings(batch_size=100))
+    timing.measure_speeds(model, objective, data, TrainingOptions(batch_size=100))
     assert seen == {"encoder": {torch.bfloat16}, "decoder": {torch.bfloat16}}
 
 

@@ -5,11 +5,12 @@ import torch
 import vaezoo
 from vaezoo import Objective
 from vaezoo.builder import Ingredients, construct, resolve
-from vaezoo.training.loop import Settings, make_packed_step, make_step
+from vaezoo.training.loop import make_packed_step, make_step
 from vaezoo.training.module import Trainee
+from vaezoo.training.options import TrainingOptions
 from vaezoo.training.replay.recording import CHECKS, WARM_UP
 
-SETTINGS = Settings(epochs=2, batch_size=10, kl_warmup=0.5, schedule="cosine", gradient_clip=1.0)
+SETTINGS = TrainingOptions(epochs=2, batch_size=10, kl_warmup=0.5, schedule="cosine", gradient_clip=1.0)
 STEPS = WARM_UP + 1 + CHECKS + 4
 CONV = {"encoder": ("conv", {"channels": (4, 6), "width": 8}), "decoder": ("conv", {"channels": (6, 4)})}
 

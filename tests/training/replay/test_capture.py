@@ -12,10 +12,11 @@ import vaezoo
 from vaezoo import Objective
 from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.core.errors import VaezooWarning
-from vaezoo.training.loop import Settings, epoch_order, make_packed_step, make_step, train
+from vaezoo.training.loop import epoch_order, make_packed_step, make_step, train
+from vaezoo.training.options import TrainingOptions
 from vaezoo.training.replay.cuda_graph import WARM_UP, Captured
 
-SETTINGS = Settings(epochs=2, batch_size=10, kl_warmup=1.5, schedule="cosine", gradient_clip=1.0)
+SETTINGS = TrainingOptions(epochs=2, batch_size=10, kl_warmup=1.5, schedule="cosine", gradient_clip=1.0)
 
 
 def dataset(n=100):
@@ -162,7 +163,7 @@ def test_a_compiler_that_fails_is_said_once_and_the_numbers_are_the_same(monkeyp
 
     monkeypatch.setattr(torch, "compile", broken)
     data, found = dataset(), []
-    for settings in (SETTINGS, Settings(**{**vars(SETTINGS), "compile": True})):
+    for settings in (SETTINGS, TrainingOptions(**{**vars(SETTINGS), "compile": True})):
         model, objective = pair(data)
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
@@ -182,7 +183,7 @@ def test_the_compiled_pass_is_used_where_there_is_one(monkeypatch):
 
     monkeypatch.setattr(torch, "compile", counted)
     data = dataset()
-    train(*pair(data), data, Settings(epochs=1, batch_size=10, compile=True))
+    train(*pair(data), data, TrainingOptions(epochs=1, batch_size=10, compile=True))
     assert len(calls) == 10
 
 

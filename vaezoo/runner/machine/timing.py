@@ -13,7 +13,8 @@ from vaezoo.core.model import LatentModel
 from vaezoo.evaluation.blocks import now
 from vaezoo.evaluation.estimate import evaluating, log_likelihood
 from vaezoo.runner.machine.device import peak_memory, restart_peak_memory
-from vaezoo.training.loop import Settings, epoch_order, make_step
+from vaezoo.training.loop import epoch_order, make_step
+from vaezoo.training.options import TrainingOptions
 from vaezoo.training.step import TrainingStep
 
 ROUNDS = 7
@@ -88,15 +89,17 @@ def sampling(model: LatentModel) -> Work:
     return work
 
 
-def measure_speeds(model: LatentModel, objective: Objective, dataset: Dataset, settings: Settings) -> dict[str, float]:
+def measure_speeds(
+    model: LatentModel, objective: Objective, dataset: Dataset, options: TrainingOptions
+) -> dict[str, float]:
     """Training images, importance-weighted image-samples and sampled images a second, each with its quartiles, and peak
     memory.
     """
     device = model.device
     restart_peak_memory(str(device))
-    step = make_step(model, objective, dataset, settings, seed=0)
+    step = make_step(model, objective, dataset, options, seed=0)
     works = {
-        "train_images_per_second": training(step, orders(step, len(dataset.train), settings.batch_size, [0])),
+        "train_images_per_second": training(step, orders(step, len(dataset.train), options.batch_size, [0])),
         "iwll_samples_per_second": estimating(model, dataset.test.x[:IMAGES]),
         "sample_images_per_second": sampling(model),
     }

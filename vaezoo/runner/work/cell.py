@@ -33,7 +33,8 @@ from vaezoo.runner.plan.fingerprint import fingerprint
 from vaezoo.runner.store import Store
 from vaezoo.runner.work.checkpoint import save_weights
 from vaezoo.runner.work.evaluate import data_facts, evaluated
-from vaezoo.training.loop import Diverged, NotPacked, Outcome, Progress, Settings, train, train_pack
+from vaezoo.training.loop import Diverged, NotPacked, Outcome, Progress, train, train_pack
+from vaezoo.training.options import TrainingOptions
 
 Task = Mapping[str, Any]
 Trained = tuple[LatentModel, Dataset, Outcome | Diverged]
@@ -139,7 +140,7 @@ def _reason(error: BaseException) -> str:
 
 def prepare(
     task: Task, device: str, dataset: Dataset | None = None
-) -> tuple[LatentModel, Objective, Dataset, Settings]:
+) -> tuple[LatentModel, Objective, Dataset, TrainingOptions]:
     """The model, objective, dataset (loaded where it is not given) and training settings of a cell, on the device.
     VaezooError where the data have changed.
     """
@@ -162,7 +163,7 @@ def prepare(
         slots, ingredients, seed=spec.get("seed", 0), allow_pseudo_likelihood=spec["allow_pseudo_likelihood"]
     )
     model.precision = spec["train"]["precision"]
-    settings = Settings(**{k: v for k, v in spec["train"].items() if k != "precision"})
+    settings = TrainingOptions(**spec["train"])
     return model.to(device), objective.to(device), dataset, settings
 
 

@@ -1,0 +1,43 @@
+"""The options of a training run. The matrix file, the training step and a cell's key all use this one dataclass."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Gt
+
+from vaezoo.core.precision import Precision
+
+Schedule = Literal["constant", "cosine", "stages"]
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How to train.
+
+    epochs: passes over the training images. batch_size: images a step. learning_rate: Adam's, and schedule: how it
+    changes over the steps (`vaezoo.training.schedules`). kl_warmup: epochs over which the weight of the KL rises from
+    0 to 1. gradient_clip: largest L2 norm of the whole gradient, or None. patience: epochs without a better validation
+    iwll before training stops, or None. validation_images: how many validation images choose the epoch, None for all.
+    compile: whether the pass goes through `torch.compile`. precision: in which encoder and decoder multiply.
+
+    The annotations state each option's range. The matrix file is checked against them.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+
+    epochs: Annotated[int, Ge(1)] = 100
+    batch_size: Annotated[int, Ge(1)] = 128
+    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    schedule: Schedule = "constant"
+    kl_warmup: Annotated[float, Ge(0)] = 0.0
+    gradient_clip: Annotated[float, Gt(0)] | None = None
+    patience: Annotated[int, Ge(1)] | None = None
+    validation_images: Annotated[int, Ge(1)] | None = None
+    compile: bool = False
+    precision: Precision = "float32"
+
+    def to_json(self) -> dict[str, Any]:
+        """Every option by name, as a specification stores it. `TrainingOptions(**options.to_json()) == options`."""
+        return asdict(self)
