@@ -94,7 +94,7 @@ class Plugin:
         return list(inspect.signature(self.target, eval_str=True).parameters.values())
 
     @property
-    def asks(self) -> dict[str, inspect.Parameter]:
+    def builder_arguments(self) -> dict[str, inspect.Parameter]:
         """What it asks of the builder: the constructor's arguments before `*`."""
         kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         return {p.name: p for p in self._parameters if p.kind in kinds}

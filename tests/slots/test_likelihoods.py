@@ -34,7 +34,7 @@ def made(name, spec, dtype=torch.float64):
     """A fresh likelihood, handed what it asks for."""
     plugin = registry("likelihood")[name]
     served = {"spec": spec, "latent": 2, "hidden": (4,), "train_size": 10}
-    return plugin.target(**{key: value for key, value in served.items() if key in plugin.asks}).to(dtype)
+    return plugin.target(**{key: value for key, value in served.items() if key in plugin.builder_arguments}).to(dtype)
 
 
 def parameters_of(likelihood, scale, rows=6, dtype=torch.float64, seed=0):

@@ -33,7 +33,7 @@ def checked_options(plugin: Plugin, values: Mapping[str, Any]) -> dict[str, Any]
     title = f"{plugin.slot} {plugin.name!r}"
     noun = "option" if plugin.slot in _GIVERS else "hyper-parameter"
     for name in values:
-        if name in plugin.asks:
+        if name in plugin.builder_arguments:
             raise VaezooError(f"{title}: {name!r} is handed over by the {giver} and cannot be set here")
         if name not in known:
             raise VaezooError(f"{title}: {unknown(noun, name, known)}")
