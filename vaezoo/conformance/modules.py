@@ -10,7 +10,7 @@ from vaezoo.conformance.subject import MODULES, Subject, keyed
 from vaezoo.core.draws import Batch
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.model import LatentModel
-from vaezoo.core.requests import asked
+from vaezoo.core.requests import requested_arguments
 from vaezoo.training.module import Trainee
 
 ALONE = ("encoder", "posterior", "prior", "decoder", "likelihood", "variant")
@@ -65,7 +65,7 @@ def shapes(subject: Subject) -> str:
                 f"K={samples}",
                 f"an objective gives [B=3] or a scalar, got {list(part.shape)}",
             )
-    if any(name == "x" and needed for name, needed in asked(model.decoder.forward, 1)):
+    if any(name == "x" and needed for name, needed in requested_arguments(model.decoder.forward, 1)):
         return "K = 1, 5; no sampling"
     with torch.no_grad():
         try:
@@ -82,7 +82,7 @@ def _fits(what: str, value: Tensor, samples: int, *wanted: int) -> None:
 
 def _shapes_of_parts(model: LatentModel, batch: Batch, samples: int) -> None:
     """The shapes that LatentModel does not look at, where a wrong one is broadcast in silence."""
-    if not asked(model.encoder.forward, 1):
+    if not requested_arguments(model.encoder.forward, 1):
         _fits("features [B, *self.features]", model.encoder(batch.x), samples, 3, *model.encoder.features)
     with keyed(0, model, batch):
         z = model.draw(batch, samples).z

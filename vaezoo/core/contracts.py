@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from vaezoo.core.requests import call
+from vaezoo.core.requests import call_with_requests
 
 if TYPE_CHECKING:
     from vaezoo.core.draws import Draws
@@ -65,7 +65,7 @@ class Prior(nn.Module, ABC):
 
     def log_prob(self, z: Latents, parts: Mapping[str, Any]) -> Tensor:
         """log p(z) of each latent group in nats. -> [L, K, B]"""
-        return call(self.log_density, z[0], parts=parts)[None]
+        return call_with_requests(self.log_density, z[0], parts=parts)[None]
 
     @abstractmethod
     def sample(self, n: int) -> Tensor | Latents:
@@ -94,7 +94,7 @@ class Decoder(nn.Module, ABC):
         for name in ("x", "context"):
             if name in parts:
                 folded[name] = parts[name].expand(samples, *parts[name].shape).flatten(0, 1)
-        out = call(self.forward, folded["groups"][-1], parts=folded, entry=self)
+        out = call_with_requests(self.forward, folded["groups"][-1], parts=folded, entry=self)
         return out.unflatten(0, (samples, images))
 
 

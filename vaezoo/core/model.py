@@ -17,7 +17,7 @@ from vaezoo.core.data import DataSpec
 from vaezoo.core.draws import Batch, Draws
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.precision import computing, known_precision
-from vaezoo.core.requests import SERVED, asked, call
+from vaezoo.core.requests import SERVABLE, call_with_requests, requested_arguments
 
 
 class LatentModel(nn.Module):
@@ -46,10 +46,10 @@ class LatentModel(nn.Module):
         first = next(self.parameters())
         self._place: Tensor
         self.register_buffer("_place", torch.empty(0, device=first.device, dtype=first.dtype), persistent=False)
-        served = [name for name in SERVED if name != "context" or spec.context is not None]
+        served = [name for name in SERVABLE if name != "context" or spec.context is not None]
         for part, methods in self._requests().items():
             for method, own in methods:
-                for name, required in asked(method, own):
+                for name, required in requested_arguments(method, own):
                     if required and name not in served:
                         raise Skip(
                             f"{part} {type(method.__self__).__name__} asks for '{name}' in {method.__name__}, "
@@ -129,19 +129,21 @@ class LatentModel(nn.Module):
         parts = self._parts(batch)
         encoder, posterior = self.encoder, self.posterior_net
         encode, distribute = (_cut(encoder), _cut(posterior)) if stopped else (encoder, posterior)
-        features = self._network(lambda: call(encoder.forward, batch.x, parts=parts, entry=encode))
-        return call(posterior.forward, features, parts=parts, entry=distribute)
+        features = self._network(lambda: call_with_requests(encoder.forward, batch.x, parts=parts, entry=encode))
+        return call_with_requests(posterior.forward, features, parts=parts, entry=distribute)
 
     def log_likelihood(self, batch: Batch, z: Latents) -> Tensor:
         """log p(x|z) in nats. [K, B]"""
         parts = self._parts(batch)
         parameters = self._network(lambda: self.decoder.parameters_of(z, parts))
-        value = call(self.likelihood.log_prob, batch.x, parameters, parts=parts)
+        value = call_with_requests(self.likelihood.log_prob, batch.x, parameters, parts=parts)
         return _checked("log_likelihood", value, "KB", z, self.likelihood)
 
     def log_prior(self, batch: Batch, z: Latents) -> Tensor:
         """log p(z) of each latent group in nats. [L, K, B]"""
-        return _checked("log_prior", call(self.prior.log_prob, z, parts=self._parts(batch)), "LKB", z, self.prior)
+        return _checked(
+            "log_prior", call_with_requests(self.prior.log_prob, z, parts=self._parts(batch)), "LKB", z, self.prior
+        )
 
     def log_joint(self, batch: Batch, z: Latents) -> tuple[Tensor, Tensor]:
         """(log p(x|z) [K, B], log p(z) [L, K, B]) in nats."""
@@ -149,7 +151,7 @@ class LatentModel(nn.Module):
 
     def kl(self, batch: Batch, q: PosteriorDistribution) -> Tensor | None:
         """KL(q(z|x) || p(z)) in closed form, [L, B, Z] in nats, or None."""
-        return call(self.prior.kl, q, parts=self._parts(batch))
+        return call_with_requests(self.prior.kl, q, parts=self._parts(batch))
 
     def draw(self, batch: Batch, samples: int) -> Draws:
         """K samples of each image's posterior with the terms of every bound. Gradients flow through the samples."""
@@ -180,7 +182,7 @@ class LatentModel(nn.Module):
 
         Raises NotImplementedError where the decoder must be handed x, which a drawn image does not have yet.
         """
-        if ("x", True) in asked(self.decoder.forward, 1):
+        if ("x", True) in requested_arguments(self.decoder.forward, 1):
             raise NotImplementedError(f"{_where(self.decoder)} must be handed x: give it a default to sample without")
         return self._decoded(z, self.likelihood.sample)
 
@@ -194,7 +196,7 @@ class LatentModel(nn.Module):
     def prior_sample(self, n: int) -> Latents:
         """n draws from p(z), a tuple of [n, Z_l]."""
         with noise.fallback(self.device, self.dtype):
-            z = call(self.prior.sample, n, parts=self._parts(None))
+            z = call_with_requests(self.prior.sample, n, parts=self._parts(None))
         z = z if isinstance(z, tuple) else (z,)
         return tuple(group.to(self.device, self.dtype) for group in z)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-SERVED = ("encode", "prior", "x", "context", "index", "log_joint", "groups", "parts")
+SERVABLE = ("encode", "prior", "x", "context", "index", "log_joint", "groups", "parts")
 """What can be asked: `encode` (x -> q(z|x)), `prior`, `x` [N, *shape], `context`, `index` [B], `log_joint` (z -> log
 p(x, z) [K, B]),
 `groups` (the tuple of all latents), `parts` (the whole mapping, to hand on)."""
@@ -22,20 +22,20 @@ def _names(function: Callable[..., Any], own: int, method: bool) -> tuple[tuple[
     return tuple((p.name, p.default is p.empty) for p in parameters if p.kind not in kinds)
 
 
-def asked(method: Callable[..., Any], own: int) -> tuple[tuple[str, bool], ...]:
+def requested_arguments(method: Callable[..., Any], own: int) -> tuple[tuple[str, bool], ...]:
     """(name, whether it must be served) of each argument of a method after its `own` first ones."""
     function = getattr(method, "__func__", None)
     return _names(method, own, False) if function is None else _names(function, own, True)
 
 
-def call(
+def call_with_requests(
     method: Callable[..., Any], *own: Any, parts: Mapping[str, Any], entry: Callable[..., Any] | None = None
 ) -> Any:
     """Call a method with its own arguments and with those of `parts` that it names.
 
     entry: what to call where that is not the method whose names count (a module's `__call__` for its `forward`).
     """
-    names = asked(method, len(own))
+    names = requested_arguments(method, len(own))
     if not names:
         return (entry or method)(*own)
     served = {name: parts if name == "parts" else parts[name] for name, _ in names if name == "parts" or name in parts}
