@@ -62,7 +62,7 @@ class Ours:
     def epoch(self) -> float:
         """Train for one epoch; the mean ELBO in nats an image."""
         self.count += 1
-        self.step.trainee.train()
+        self.step.module.train()
         order = epoch_order(self.images, BATCH, 0, self.count).to(self.model.device)
         self.step.restart(order)
         for index in order:

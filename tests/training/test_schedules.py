@@ -8,7 +8,7 @@ import torch
 import vaezoo
 from vaezoo import VaezooError
 from vaezoo.builder import Ingredients, construct, resolve
-from vaezoo.training.module import Trainee
+from vaezoo.training.module import TrainingModule
 from vaezoo.training.schedules import SCHEDULES, kl_weights, learning_rates
 from vaezoo.training.step import TrainingStep
 
@@ -65,7 +65,7 @@ def step_of(**settings):
             return super().forward(draws)
 
     objective.__class__ = Spied
-    step = TrainingStep(Trainee(model, objective), data.train, epochs=3, steps_per_epoch=4, **settings)
+    step = TrainingStep(TrainingModule(model, objective), data.train, epochs=3, steps_per_epoch=4, **settings)
     return step, model, seen
 
 

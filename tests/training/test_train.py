@@ -71,7 +71,7 @@ def test_the_noise_of_two_steps_and_two_seeds_differs():
     for seed in (0, 1):
         model, objective = pair(data)
         step = make_step(model, objective, data, TrainingOptions(batch_size=5, epochs=1), seed)
-        step.trainee.forward = lambda stored, index, key, *rest, own=step.trainee.forward: (
+        step.module.forward = lambda stored, index, key, *rest, own=step.module.forward: (
             seen.append(key.clone()),
             own(stored, index, key, *rest),
         )[1]
@@ -234,7 +234,7 @@ def test_the_values_of_an_epoch_are_those_of_its_steps():
     for index in epoch_order(60, 20, 0, 1):
         key = noise.mix(step.key + torch.tensor(step.count) * noise.GOLDEN)
         with torch.no_grad():
-            found.append(float(step.trainee(data.train.x[index], index, key, torch.ones(()))["all"]))
+            found.append(float(step.module(data.train.x[index], index, key, torch.ones(()))["all"]))
         step(index)
     torch.testing.assert_close(step.values, torch.tensor(found))
 

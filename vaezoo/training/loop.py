@@ -15,7 +15,7 @@ from vaezoo.core.data import Dataset
 from vaezoo.core.errors import VaezooError
 from vaezoo.core.model import LatentModel
 from vaezoo.evaluation.estimate import log_likelihood
-from vaezoo.training.module import Trainee
+from vaezoo.training.module import TrainingModule
 from vaezoo.training.options import TrainingOptions
 from vaezoo.training.pack import Pack, disagreement
 from vaezoo.training.step import TrainingStep
@@ -35,7 +35,7 @@ class NotPacked(Exception):
 
 
 @dataclass
-class Progress:
+class EpochResult:
     """One epoch's report: objective is the training mean in nats an image; seconds are those spent in training steps so
     far, of a pack each seed's equal share.
     """
@@ -48,13 +48,13 @@ class Progress:
 
 
 @dataclass
-class Outcome:
+class TrainingResult:
     """What training gave: the model stands at `best_epoch`, counted from 1."""
 
     best_epoch: int
     best_iwll: float
     seconds: float
-    history: list[Progress] = field(default_factory=list)
+    history: list[EpochResult] = field(default_factory=list)
 
 
 def epoch_order(images: int, batch_size: int, seed: int, epoch: int) -> Tensor:
@@ -68,7 +68,7 @@ def make_step(
     model: LatentModel, objective: Objective, dataset: Dataset, options: TrainingOptions, seed: int
 ) -> TrainingStep:
     """The training step of a model on a dataset's training images, all on the model's device."""
-    return _step_of(_trainee(model, objective, dataset), dataset, options, seed)
+    return _step_of(_training_module(model, objective, dataset), dataset, options, seed)
 
 
 def make_packed_step(
@@ -82,8 +82,8 @@ def make_packed_step(
 
     Raises NotPacked where the first step of a seed would not be that of its single run.
     """
-    trainees = [_trainee(*pair, dataset) for pair in zip(models, objectives, strict=True)]
-    pack = Pack(trainees)
+    modules = [_training_module(*pair, dataset) for pair in zip(models, objectives, strict=True)]
+    pack = Pack(modules)
     step = _step_of(pack, dataset, options, seeds)
     first = torch.stack([epoch_order(len(dataset.train), options.batch_size, seed, 1)[0] for seed in seeds])
     if reason := disagreement(pack, *step.inputs(first.to(step.device))):
@@ -91,16 +91,16 @@ def make_packed_step(
     return step
 
 
-def _trainee(model: LatentModel, objective: Objective, dataset: Dataset) -> Trainee:
-    return Trainee(model, objective.to(model.device), dataset.train.dynamic)
+def _training_module(model: LatentModel, objective: Objective, dataset: Dataset) -> TrainingModule:
+    return TrainingModule(model, objective.to(model.device), dataset.train.dynamic)
 
 
 def _step_of(
-    trainee: Trainee | Pack, dataset: Dataset, options: TrainingOptions, seed: int | Sequence[int]
+    module: TrainingModule | Pack, dataset: Dataset, options: TrainingOptions, seed: int | Sequence[int]
 ) -> TrainingStep:
     batch = min(options.batch_size, len(dataset.train))
     return TrainingStep(
-        trainee, dataset.train.to(trainee.model.device), options, steps_per_epoch=len(dataset.train) // batch, seed=seed
+        module, dataset.train.to(module.model.device), options, steps_per_epoch=len(dataset.train) // batch, seed=seed
     )
 
 
@@ -111,8 +111,8 @@ def train(
     options: TrainingOptions,
     *,
     seed: int = 0,
-    report: Callable[[Progress], Any] | None = None,
-) -> Outcome:
+    report: Callable[[EpochResult], Any] | None = None,
+) -> TrainingResult:
     """Train in place and leave the model at the epoch of the best validation iwll (K = 64, fixed noise) after any
     warm-up.
 
@@ -132,8 +132,8 @@ def train_pack(
     options: TrainingOptions,
     *,
     seeds: Sequence[int],
-    report: Callable[[int, Progress], Any] | None = None,
-) -> list[Outcome | Diverged]:
+    report: Callable[[int, EpochResult], Any] | None = None,
+) -> list[TrainingResult | Diverged]:
     """Train several seeds of one variant together, each as `train` would alone but for the order of floating-point
     sums; a seed that diverges does not disturb the others, and is a Diverged in the list.
 
@@ -169,7 +169,7 @@ def _epochs(
 
 def _epoch(step: TrainingStep, order: Tensor) -> Tensor:
     """One epoch; the objective of each step. The device is waited for once, here."""
-    step.trainee.train()
+    step.module.train()
     order = order.to(step.device)
     step.restart(order)
     for index in order:
@@ -181,10 +181,10 @@ class _Run:
     """What comes of one seed, epoch by epoch."""
 
     def __init__(
-        self, model: LatentModel, options: TrainingOptions, report: Callable[[int, Progress], Any] | None, place: int
+        self, model: LatentModel, options: TrainingOptions, report: Callable[[int, EpochResult], Any] | None, place: int
     ):
         self.model, self.options, self.report, self.place = model, options, report, place
-        self.outcome = Outcome(0, -math.inf, 0.0)
+        self.outcome = TrainingResult(0, -math.inf, 0.0)
         self.best: dict[str, Tensor] | None = None
         self.failure: Diverged | None = None
         self.ended = False
@@ -200,7 +200,7 @@ class _Run:
         if not math.isfinite(score):
             return self._fail(f"validation iwll is {score} after step {epoch * len(values)} (epoch {epoch})")
         outcome.seconds = seconds
-        outcome.history.append(Progress(epoch, options.epochs, float(values.mean()), score, seconds))
+        outcome.history.append(EpochResult(epoch, options.epochs, float(values.mean()), score, seconds))
         if self.report is not None:
             self.report(self.place, outcome.history[-1])
         if epoch <= options.kl_warmup and epoch < options.epochs:
@@ -215,7 +215,7 @@ class _Run:
     def _fail(self, why: str) -> None:
         self.failure, self.ended = Diverged(why), True
 
-    def result(self) -> Outcome:
+    def result(self) -> TrainingResult:
         """The outcome, with the model at its best epoch; raises Diverged where it diverged."""
         if self.failure is not None:
             raise self.failure

@@ -9,7 +9,7 @@ from vaezoo.core.contracts import Objective
 from vaezoo.core.model import LatentModel
 
 
-class Trainee(nn.Module):
+class TrainingModule(nn.Module):
     """A model with its objective: stored images -> the value to maximise. Pure, so that `torch.func` may map it over
     seeds.
 

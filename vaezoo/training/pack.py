@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from vaezoo.training.module import Trainee
+from vaezoo.training.module import TrainingModule
 
 TOLERANCE = {"float32": 1e-3, "tf32": 2e-2, "bfloat16": 0.2}
 """How far a pack's values and gradients may be from the single ones, relative to the largest element of each tensor, or
@@ -17,31 +17,31 @@ to a tenth of the largest of all: rounding in another order, and far less than a
 
 
 class Pack:
-    """S trainees of one variant as one: `parameters` are [S, ...], and each trainee's own become views of them.
+    """S modules of one variant as one: `parameters` are [S, ...], and each module's own become views of them.
 
-    Called like a Trainee with a first axis S on images, index and key; gives {group: [S]}. A seed's value and gradient
+    Called like a TrainingModule with a first axis S on images, index and key; gives {group: [S]}. A seed's value and gradient
     depend on its own slices alone.
     """
 
-    def __init__(self, trainees: Sequence[Trainee]):
-        self.trainees = list(trainees)
-        self.model = self.trainees[0].model
+    def __init__(self, modules: Sequence[TrainingModule]):
+        self.members = list(modules)
+        self.model = self.members[0].model
         self._parameters = {
             name: nn.Parameter(torch.stack([p.detach() for p in each]), first.requires_grad)
-            for name, first, each in _each(self.trainees, "named_parameters")
+            for name, first, each in _each(self.members, "named_parameters")
         }
         self._buffers = {
-            name: torch.stack([b.detach() for b in each]) for name, _, each in _each(self.trainees, "named_buffers")
+            name: torch.stack([b.detach() for b in each]) for name, _, each in _each(self.members, "named_buffers")
         }
         for held, kind in ((self._parameters, "named_parameters"), (self._buffers, "named_buffers")):
-            for name, _, each in _each(self.trainees, kind):
+            for name, _, each in _each(self.members, kind):
                 for seed, own in enumerate(each):
                     own.data = held[name].data[seed]
 
     @property
     def not_mapped(self) -> str | None:
         """Why a part declares that it cannot be mapped over seeds (its attribute `not_mapped`), or None."""
-        reasons = [part.not_mapped for part in self.trainees[0].modules() if hasattr(part, "not_mapped")]
+        reasons = [part.not_mapped for part in self.members[0].modules() if hasattr(part, "not_mapped")]
         return str(reasons[0]) if reasons else None
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
@@ -50,17 +50,17 @@ class Pack:
 
     def train(self) -> None:
         """Training mode."""
-        for trainee in self.trainees:
-            trainee.train()
+        for module in self.members:
+            module.train()
 
     def __call__(self, *given: Any) -> dict[str, Tensor]:
-        """What a Trainee is given, in its order, with a first axis S on all but the KL weight -> {group: [S]}, the mean
+        """What a TrainingModule is given, in its order, with a first axis S on all but the KL weight -> {group: [S]}, the mean
         over each seed's batch.
         """
 
         def one(own: tuple[Any, ...], *batch: Any) -> dict[str, Tensor]:
             """One seed's pass."""
-            return cast(dict[str, Tensor], functional_call(self.trainees[0], own, batch))
+            return cast(dict[str, Tensor], functional_call(self.members[0], own, batch))
 
         places = tuple(0 if _of_each(value) else None for value in given)
         return cast(dict[str, Tensor], torch.vmap(one, (0, *places))((self._parameters, self._buffers), *given))
@@ -71,8 +71,8 @@ def _of_each(value: Any) -> bool:
     return bool(value.dim() if isinstance(value, Tensor) else value)
 
 
-def _each(trainees: Sequence[Trainee], kind: str) -> Iterator[tuple[str, Tensor, list[Tensor]]]:
-    named = [dict(getattr(trainee, kind)()) for trainee in trainees]
+def _each(modules: Sequence[TrainingModule], kind: str) -> Iterator[tuple[str, Tensor, list[Tensor]]]:
+    named = [dict(getattr(module, kind)()) for module in modules]
     for name, first in named[0].items():
         yield name, first, [own[name] for own in named]
 
@@ -91,9 +91,9 @@ def disagreement(pack: Pack, *given: Any) -> str | None:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         return f"the step cannot be mapped over seeds: {first}"
     tolerance = TOLERANCE[pack.model.precision]
-    for seed, trainee in enumerate(pack.trainees):
-        own = trainee(*(value[seed] if _of_each(value) else value for value in given))
-        for single in (own, _gradients(own, dict(trainee.named_parameters()))):
+    for seed, module in enumerate(pack.members):
+        own = module(*(value[seed] if _of_each(value) else value for value in given))
+        for single in (own, _gradients(own, dict(module.named_parameters()))):
             largest = max((float(value.detach().abs().max()) for value in single.values()), default=0.0)
             for name, expected in single.items():
                 found, expected = mapped[name][seed].detach(), expected.detach()

@@ -11,7 +11,7 @@ from vaezoo.core.data import Split
 from vaezoo.core.errors import VaezooError, VaezooWarning, unknown
 from vaezoo.core.precision import computing
 from vaezoo.evaluation.blocks import keep_freed_memory
-from vaezoo.training.module import Trainee
+from vaezoo.training.module import TrainingModule
 from vaezoo.training.options import TrainingOptions
 from vaezoo.training.pack import Pack
 from vaezoo.training.replay.cuda_graph import Captured
@@ -27,9 +27,9 @@ GROUPS = {
 """The parameters that each value of an objective's dictionary moves."""
 
 
-def parameter_groups(trainee: Trainee | Pack) -> dict[str, list[nn.Parameter]]:
+def parameter_groups(module: TrainingModule | Pack) -> dict[str, list[nn.Parameter]]:
     """The trained parameters of each group of GROUPS, and of "all"."""
-    named = [(name, p) for name, p in trainee.named_parameters() if p.requires_grad]
+    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     groups = {group: [p for name, p in named if name.startswith(starts)] for group, starts in GROUPS.items()}
     return {**groups, "all": [p for _, p in named]}
 
@@ -45,7 +45,7 @@ class TrainingStep:
 
     def __init__(
         self,
-        trainee: Trainee | Pack,
+        module: TrainingModule | Pack,
         split: Split,
         options: TrainingOptions,
         *,
@@ -53,11 +53,11 @@ class TrainingStep:
         seed: int | Sequence[int] = 0,
     ):
         keep_freed_memory()
-        self.trainee, self.split, self.gradient_clip = trainee, split, options.gradient_clip
-        self.forward = torch.compile(trainee) if options.compile else trainee
-        self.device = trainee.model.device
+        self.module, self.split, self.gradient_clip = module, split, options.gradient_clip
+        self.forward = torch.compile(module) if options.compile else module
+        self.device = module.model.device
         cuda = self.device.type == "cuda"
-        self.groups = parameter_groups(trainee)
+        self.groups = parameter_groups(module)
         self.rate = torch.tensor(options.learning_rate, device=self.device if cuda else "cpu")
         self.optimizer = torch.optim.Adam(self.groups["all"], lr=self.rate, fused=True, capturable=cuda)
         self.rates = learning_rates(options, steps_per_epoch).to(self.device)
@@ -71,8 +71,8 @@ class TrainingStep:
         self._keys = torch.zeros(steps_per_epoch, *self.key.shape, dtype=torch.int64, device=self.device)
         self._rates, self._weights = self.values.new_zeros(2, steps_per_epoch)
         self._down = -torch.ones_like(self.values[0])  # Adam descends
-        self.ahead = NoiseAhead(self._keys, trainee.model.dtype)
-        modules = [trainee] if isinstance(trainee, Trainee) else trainee.trainees
+        self.ahead = NoiseAhead(self._keys, module.model.dtype)
+        modules = [module] if isinstance(module, TrainingModule) else module.members
         self._run: Callable[[Tensor], None] = self._step
         if cuda:
             self._run = Captured(self._step, self.device, modules)
@@ -87,7 +87,7 @@ class TrainingStep:
         for many steps at once, and each step must then be given its row. The same numbers, in a fraction of the
         operations. [steps, B], of a pack [steps, S, B]
         """
-        self.ahead.restart(order if self.forward is self.trainee else None)
+        self.ahead.restart(order if self.forward is self.module else None)
         steps = self.count + torch.arange(len(self.values), device=self.device)
         self._keys.copy_(noise.mix(self.key + steps.view(-1, *[1] * self.key.dim()) * noise.GOLDEN))
         now = steps.clamp(max=len(self.rates) - 1)  # beyond its end a schedule keeps its last value
@@ -102,7 +102,7 @@ class TrainingStep:
         self.count += 1
 
     def inputs(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, dict[int, Tensor]]:
-        """What the trainee is given at this step: stored images, index, key, KL weight, context, noise drawn ahead."""
+        """What the module is given at this step: stored images, index, key, KL weight, context, noise drawn ahead."""
         context = None if self.split.context is None else _gathered(self.split.context, index)
         key, weight = (row_of(table, self.position) for table in (self._keys, self._weights))
         return _gathered(self.split.x, index), index, key, weight, context, self.ahead.now()
@@ -111,7 +111,7 @@ class TrainingStep:
         if self.varying:
             self.rate.copy_(row_of(self._rates, self.position))
         values = self._values(index)
-        with computing("tf32" if self.trainee.model.precision == "tf32" else "float32", self.device):
+        with computing("tf32" if self.module.model.precision == "tf32" else "float32", self.device):
             self._differentiate(values)
         if self.gradient_clip is not None:
             self._clip(self.gradient_clip)
@@ -123,15 +123,15 @@ class TrainingStep:
 
     def _values(self, index: Tensor) -> dict[str, Tensor]:
         given = self.inputs(index)
-        if self.forward is self.trainee:
-            return self.trainee(*given)
+        if self.forward is self.module:
+            return self.module(*given)
         try:
             return self.forward(*given)
         except Exception as error:  # the compiler's; a plugin's own comes again below
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             warnings.warn(f"torch.compile failed, the step runs without it: {reason}", VaezooWarning, stacklevel=2)
-            self.forward = self.trainee
-            return self.trainee(*given)
+            self.forward = self.module
+            return self.module(*given)
 
     def _differentiate(self, values: Mapping[str, Tensor]) -> None:
         self.optimizer.zero_grad(set_to_none=True)

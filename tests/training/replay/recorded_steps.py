@@ -6,7 +6,7 @@ import vaezoo
 from vaezoo import Objective
 from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.training.loop import make_packed_step, make_step
-from vaezoo.training.module import Trainee
+from vaezoo.training.module import TrainingModule
 from vaezoo.training.options import TrainingOptions
 from vaezoo.training.replay.recording import CHECKS, WARM_UP
 
@@ -47,8 +47,8 @@ def state_after(step, eager=False, steps=STEPS):
 
 def state_of(step):
     """Parameters, buffers, what the optimiser keeps."""
-    trainees = [step.trainee] if isinstance(step.trainee, Trainee) else step.trainee.trainees
-    kept = [tensor for one in trainees for tensor in (*one.parameters(), *one.buffers())]
+    modules = [step.module] if isinstance(step.module, TrainingModule) else step.module.members
+    kept = [tensor for one in modules for tensor in (*one.parameters(), *one.buffers())]
     kept += [tensor for own in step.optimizer.state.values() for tensor in own.values()]
     return [tensor.detach().clone() for tensor in kept]
 

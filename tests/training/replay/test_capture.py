@@ -155,7 +155,7 @@ def test_what_cannot_be_captured_runs_eagerly_and_is_said_once(monkeypatch):
 
 
 def test_a_compiler_that_fails_is_said_once_and_the_numbers_are_the_same(monkeypatch):
-    def broken(trainee):
+    def broken(module):
         def fails(*given):
             raise RuntimeError("no C++ compiler\nmore")
 
@@ -178,8 +178,8 @@ def test_a_compiler_that_fails_is_said_once_and_the_numbers_are_the_same(monkeyp
 def test_the_compiled_pass_is_used_where_there_is_one(monkeypatch):
     calls = []
 
-    def counted(trainee):
-        return lambda *given: (calls.append(1), trainee(*given))[1]
+    def counted(module):
+        return lambda *given: (calls.append(1), module(*given))[1]
 
     monkeypatch.setattr(torch, "compile", counted)
     data = dataset()

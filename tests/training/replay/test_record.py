@@ -133,7 +133,7 @@ class Transposed(Objective):
 def test_the_optimiser_reads_each_gradient_in_its_parameters_layout(groups):
     """The fused Adam goes through memory as it lies."""
     step = made(dataset(), objective=lambda: Transposed(groups))
-    weight = step.trainee.objective.weight
+    weight = step.module.objective.weight
     expected = copy.deepcopy(weight)
     plain = torch.optim.Adam([expected], lr=1e-3)
     step.varying, step.gradient_clip = False, None

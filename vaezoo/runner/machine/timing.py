@@ -57,7 +57,7 @@ def training(step: TrainingStep, order: Tensor) -> Work:
 
     def work() -> int:
         """Some steps of an epoch."""
-        step.trainee.train()
+        step.module.train()
         step.restart(order)
         for index in order:
             step(index)

@@ -33,11 +33,11 @@ from vaezoo.runner.plan.fingerprint import fingerprint
 from vaezoo.runner.store import Store
 from vaezoo.runner.work.checkpoint import save_weights
 from vaezoo.runner.work.evaluate import data_facts, evaluated
-from vaezoo.training.loop import Diverged, NotPacked, Outcome, Progress, train, train_pack
+from vaezoo.training.loop import Diverged, EpochResult, NotPacked, TrainingResult, train, train_pack
 from vaezoo.training.options import TrainingOptions
 
 Task = Mapping[str, Any]
-Trained = tuple[LatentModel, Dataset, Outcome | Diverged]
+Trained = tuple[LatentModel, Dataset, TrainingResult | Diverged]
 
 
 def start_worker(threads: int, parent: int) -> None:
@@ -118,7 +118,7 @@ def run_cell(task: Task, device: str, trained: Trained | None = None) -> str:
         log.unlink(missing_ok=True)
     else:
         record["log"] = f"logs/{log.name}"
-    shared = trained[2].seconds if trained is not None and isinstance(trained[2], Outcome) else 0.0
+    shared = trained[2].seconds if trained is not None and isinstance(trained[2], TrainingResult) else 0.0
     record["seconds"] = shared + time.perf_counter() - started
     store.write(kind, task["stem"], record)
     store.path("running", task["stem"]).unlink(missing_ok=True)
@@ -167,11 +167,11 @@ def prepare(
     return model.to(device), objective.to(device), dataset, settings
 
 
-def _reporter(tasks: Sequence[Task], store: Store) -> Callable[[int, Progress], None]:
+def _reporter(tasks: Sequence[Task], store: Store) -> Callable[[int, EpochResult], None]:
     """Leaves word of each task's epoch, at most twice a second."""
     last = [0.0] * len(tasks)
 
-    def report(place: int, progress: Progress) -> None:
+    def report(place: int, progress: EpochResult) -> None:
         """Of the task at this place."""
         if time.monotonic() - last[place] > 0.5 or progress.epoch == progress.epochs:
             last[place] = time.monotonic()
