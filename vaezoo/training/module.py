@@ -27,12 +27,12 @@ class TrainingModule(nn.Module):
         key: Tensor,
         kl_weight: Tensor,
         context: Tensor | None = None,
-        ahead: Mapping[int, Tensor] | None = None,
+        prefetched: Mapping[int, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """The mean over the batch, in nats an image, of each value of the objective ({"all": value} where it gives
         one). ahead: what `noise.normals` drew before.
         """
-        with noise.stream(key, index=index, dtype=self.model.dtype, ahead=ahead):
+        with noise.stream(key, index=index, dtype=self.model.dtype, prefetched=prefetched):
             x = noise.bernoulli(stored) if self.dynamic else stored
             draws = self.model.draw(self.model.batch(x, context, index), self.objective.importance_samples)
             draws.kl_weight = kl_weight

@@ -141,7 +141,7 @@ def test_an_odd_number_of_latents_is_summed_in_the_same_order(latent):
     key, index = torch.tensor(5), torch.arange(7)
     with noise.stream(key, index=index):
         own = noise.normal(2, 7, latent)
-    assert own.stride() == noise.normals(key, index, {1: (2, 7, latent)}, torch.float32)[1].stride()
+    assert own.stride() == noise.normals_of_calls(key, index, {1: (2, 7, latent)}, torch.float32)[1].stride()
     assert own.is_contiguous()
 
 
@@ -149,10 +149,10 @@ def test_normals_are_those_of_a_stream():
     key, index = torch.tensor(5), torch.tensor([3, 1, 4])
     with noise.stream(key, index=index):
         first, _, third = noise.normal(2, 3, 4), noise.uniform(7), noise.normal(6)
-    found = noise.normals(key, index, {1: (2, 3, 4), 3: (6,)}, torch.float32)
+    found = noise.normals_of_calls(key, index, {1: (2, 3, 4), 3: (6,)}, torch.float32)
     assert torch.equal(found[1], first)
     assert torch.equal(found[3], third)
-    with noise.stream(key, index=index, ahead=found):
+    with noise.stream(key, index=index, prefetched=found):
         assert noise.normal(2, 3, 4) is found[1]
         assert noise.uniform(7).shape == (7,)
         assert noise.normal(6) is found[3]

@@ -65,7 +65,7 @@ class Forwards(nn.Module):
         return value + 0.1 * sum(both)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script:FutureWarning")  # torch's own, of its forward mode
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")  # torch warns of it at its first forward derivative
 def test_forward_derivatives_are_run_as_they_are():
     recorded, eager = (made(dataset(), objective=lambda: Layered(Forwards())) for _ in range(2))
     with warnings.catch_warnings():

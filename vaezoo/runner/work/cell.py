@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from vaezoo.core.data import Dataset
 from vaezoo.core.errors import Skip, VaezooError, VaezooWarning
 from vaezoo.core.model import LatentModel
 from vaezoo.core.precision import no_hidden_tf32
+from vaezoo.core.torch_internals import preload
 from vaezoo.datasets import load_dataset
 from vaezoo.registry import register, registry
 from vaezoo.runner.machine.device import describe, memory, peak_memory, restart_peak_memory
@@ -44,7 +44,7 @@ def start_worker(threads: int, parent: int) -> None:
     """Set up a worker that will serve many cells: its share of the cores, and an end when its parent is gone."""
     torch.set_num_threads(threads)
     no_hidden_tf32()
-    import_module("torch._dynamo")  # else the first optimiser does, and the first cell's training time counts it
+    preload()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:

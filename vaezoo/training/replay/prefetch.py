@@ -55,7 +55,7 @@ class NoiseAhead:
             yield
             return
         if self.calls is None:
-            with noise.noted() as calls:
+            with noise.observed_normals() as calls:
                 yield
             self.calls = calls
             self._make_room(calls)
@@ -88,7 +88,7 @@ class NoiseAhead:
         if self._step == len(order):
             raise VaezooError(f"{NEEDED}; this one had {len(order)} steps")
         rows = slice(self._step, min(self._step + len(next(iter(self.tables.values()))), len(order)))
-        draw: Callable[..., Any] = partial(noise.normals, calls=calls, dtype=self.dtype)
+        draw: Callable[..., Any] = partial(noise.normals_of_calls, calls=calls, dtype=self.dtype)
         for _ in self.keys.shape:
             draw = torch.vmap(draw)
         for number, found in draw(self.keys[rows], order[rows]).items():
