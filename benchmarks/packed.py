@@ -72,9 +72,9 @@ def made(data: vaezoo.Dataset, asked: argparse.Namespace, seed: int) -> tuple[va
 
 def run(step: TrainingStep, order: torch.Tensor) -> None:
     """An epoch of steps."""
-    step.restart(order)
-    for index in order:
-        step(index)
+    step.start_epoch(order)
+    for _ in range(len(order)):
+        step()
 
 
 if __name__ == "__main__":

@@ -63,10 +63,10 @@ class Ours:
         """Train for one epoch; the mean ELBO in nats an image."""
         self.count += 1
         self.step.module.train()
-        order = epoch_order(self.images, BATCH, 0, self.count).to(self.model.device)
-        self.step.restart(order)
-        for index in order:
-            self.step(index)
+        order = epoch_order(self.images, BATCH, 0, self.count)
+        self.step.start_epoch(order)
+        for _ in range(len(order)):
+            self.step()
         return float(self.step.values.mean())
 
 

@@ -39,7 +39,8 @@ def test_a_value_moves_only_its_own_group(groups):
     objective = Grouped(*groups)
     step = make_step(model, objective, data, TrainingOptions(batch_size=20), 0)
     before = {name: p.detach().clone() for name, p in step.module.named_parameters()}
-    step(torch.arange(20))
+    step.start_epoch(torch.arange(20)[None])
+    step()
     for name, parameter in step.module.named_parameters():
         moves = any(name.startswith(GROUPS[group]) for group in groups)
         assert torch.equal(parameter, before[name]) != moves, name
@@ -49,8 +50,9 @@ def test_each_group_has_the_gradient_of_its_own_value():
     data = dataset()
     model, _ = pair(data)
     module = TrainingModule(model, Grouped("inference", "generative"))
-    step = TrainingStep(module, data.train, epochs=1, steps_per_epoch=1)
-    step(torch.arange(20))
+    step = TrainingStep(module, data.train, TrainingOptions(batch_size=20))
+    step.start_epoch(torch.arange(20)[None])
+    step()
     twin, own = pair(data, objective=Grouped("inference"))
     with noise.stream(noise.mix(step.key), index=torch.arange(20)):
         draws = twin.draw(twin.batch(data.train.x[:20]), own.importance_samples)
@@ -70,8 +72,10 @@ def test_a_group_that_is_not_there_is_named(group, hint):
 
     data = dataset()
     model, _ = pair(data)
+    step = make_step(model, Wrong(), data, TrainingOptions(batch_size=20), 0)
+    step.start_epoch(torch.arange(20)[None])
     with pytest.raises(VaezooError, match=f"group of parameters '{group}' is unknown{hint}"):
-        make_step(model, Wrong(), data, TrainingOptions(batch_size=20), 0)(torch.arange(20))
+        step()
 
 
 def test_groups_are_all_the_parameters_once():

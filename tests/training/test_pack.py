@@ -1,4 +1,4 @@
-"""Seeds that train together train as each would alone, and disturb nobody; where they cannot, it is said."""
+"""Seeds that train together train as each would alone. Where they cannot, the reason is given."""
 
 import dataclasses
 import math
@@ -107,7 +107,8 @@ def test_clipping_is_a_seeds_own_affair():
         with torch.no_grad():
             pairs[1][0].decoder.net[-2].weight.mul_(factor)
         step = make_packed_step(*zip(*pairs, strict=True), data, settings, SEEDS)
-        step(torch.arange(60).view(3, 20))
+        step.start_epoch(torch.arange(60).view(1, 3, 20))
+        step()
         gradients.append({name: p.grad for name, p in step.module.named_parameters()})
         norms = torch.stack([g.flatten(1).square().sum(1) for g in gradients[-1].values()]).sum(0).sqrt()
         torch.testing.assert_close(norms, torch.ones(3), rtol=1e-3, atol=0)
@@ -152,7 +153,8 @@ def test_models_and_pack_share_their_weights_and_progress_is_reported_by_place()
     pairs = made(data)
     step = make_packed_step(*zip(*pairs, strict=True), data, QUICK, SEEDS)
     before = [weights(model) for model, _ in pairs]
-    step(torch.arange(48).view(3, 16))
+    step.start_epoch(torch.arange(48).view(1, 3, 16))
+    step()
     for seed, (model, _) in enumerate(pairs):
         for name, parameter in step.module.named_parameters():
             assert torch.equal(model.get_parameter(name.removeprefix("model.")), parameter[seed]), name

@@ -117,7 +117,9 @@ class Source:
     observed: dict[int, tuple[int, ...]] | None = None
 
 
-_source: ContextVar[Source] = ContextVar("vaezoo_noise", default=Source())
+GLOBAL_GENERATOR = Source()
+"""The source outside all contexts: torch's own generator."""
+_source: ContextVar[Source] = ContextVar("vaezoo_noise", default=GLOBAL_GENERATOR)
 
 
 def source() -> Source:

@@ -58,9 +58,9 @@ def training(step: TrainingStep, order: Tensor) -> Work:
     def work() -> int:
         """Some steps of an epoch."""
         step.module.train()
-        step.restart(order)
-        for index in order:
-            step(index)
+        step.start_epoch(order)
+        for _ in range(len(order)):
+            step()
         return order.numel()
 
     return work
