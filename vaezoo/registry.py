@@ -2,8 +2,8 @@
 
 A folder is a slot and a file in it a plugin: a slot's folder is imported when the slot is first looked at. Plugins from
 outside come from a file (`load_file`) or an installed package's entry point in the group `vaezoo.plugins`. What fails
-to import is listed as unavailable with its reason, and what it had registered by then is taken back, so that it hurts
-nobody else.
+to import is listed as unavailable with its reason, and what it had registered by then is taken back: other plugins are
+unaffected.
 """
 
 from __future__ import annotations

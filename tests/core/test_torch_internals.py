@@ -1,4 +1,4 @@
-"""Where a version of torch lacks a private part, vaezoo computes the same in another way and warns where it is slower."""
+"""Where a version of torch lacks a private part, vaezoo computes the same in another way."""
 
 import sys
 from types import SimpleNamespace

@@ -162,12 +162,12 @@ def test_weights_that_are_nan_after_the_last_step_are_found_by_validation():
 
 
 def scores_of(monkeypatch, scores):
-    """Validation says these, one an epoch; what the model was at each is kept."""
-    said, kept = iter(scores), []
+    """Make validation give these scores, one an epoch; the states of the model at each."""
+    remaining, kept = iter(scores), []
 
     def fake(model, x, samples, seed):
         kept.append(state(model))
-        return type("Estimate", (), {"estimate": torch.tensor([next(said)], dtype=torch.float64)})
+        return type("Estimate", (), {"estimate": torch.tensor([next(remaining)], dtype=torch.float64)})
 
     monkeypatch.setattr(training, "log_likelihood", fake)
     return kept

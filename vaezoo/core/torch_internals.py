@@ -16,8 +16,7 @@ from torch.autograd import forward_ad
 
 OperatorHandler = Callable[[Any, Sequence[Any], dict[str, Any]], Any]
 """(operator, arguments, keyword arguments) -> the operator's result."""
-OPERATOR = type(torch.ops.aten.detach.default)
-"""The type of one overload of an operator, such as `torch.ops.aten.detach.default`."""
+_OVERLOAD = type(torch.ops.aten.detach.default)
 
 
 def transform_active() -> bool:
@@ -64,7 +63,7 @@ def intercepted_operators(handler: OperatorHandler) -> AbstractContextManager[An
     except ImportError:
         return None
 
-    class Interceptor(TorchDispatchMode):
+    class Interceptor(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Passes every operator to the handler."""
 
         supports_higher_order_operators = True
@@ -74,7 +73,14 @@ def intercepted_operators(handler: OperatorHandler) -> AbstractContextManager[An
         ) -> Any:
             return handler(func, args, kwargs or {})
 
-    return Interceptor()
+    return Interceptor()  # type: ignore[no-untyped-call]
+
+
+def is_overload(operator: Any) -> bool:
+    """Whether an operator is one overload with a schema, such as `torch.ops.aten.detach.default`. (Operators of higher
+    order, which take functions, are not.)
+    """
+    return isinstance(operator, _OVERLOAD)
 
 
 def operator_schema(operator: Any) -> Any:

@@ -67,9 +67,9 @@ class _LogProb(torch.autograd.Function):
         """Works piece by piece, so that each piece is still in the cache when it is read again."""
         samples = max(1, PIECE // max(1, x.numel())) if x.device.type == "cpu" else len(logits)
         values = []
-        for piece in logits.split(samples) if len(logits) > samples else [logits]:
+        for piece in torch.split(logits, samples) if len(logits) > samples else [logits]:
             value = (x * piece).sub_(piece.clamp_min(0)).sum(-1)
-            products = piece.abs().sigmoid_().unflatten(-1, (-1, factors)).prod(-1)
+            products = torch.unflatten(piece.abs().sigmoid_(), -1, (-1, factors)).prod(-1)
             values.append(value.add_(products.log_().sum(-1)))
         return torch.cat(values) if len(values) > 1 else values[0]
 

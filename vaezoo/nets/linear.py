@@ -53,7 +53,7 @@ def _torch_must_multiply() -> bool:
         or not torch.backends.mkldnn.enabled
         or torch.is_autocast_enabled("cpu")
         or torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
+        or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         or transform_active()
     )
 

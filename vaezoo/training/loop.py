@@ -1,4 +1,4 @@
-"""A run of training: epochs of steps, the best epoch kept by validation, divergence caught."""
+"""A training run: epochs of steps; validation picks the best epoch; divergence ends the run."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""Seeds that train together: parameters stacked, the pass mapped over them with `torch.func`."""
+"""Packs: seeds that train together, their parameters stacked and the pass mapped over them with `torch.func`."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -63,7 +63,7 @@ class Pack:
             return cast(dict[str, Tensor], functional_call(self.members[0], state, inputs))
 
         axes = tuple(0 if _differs_by_seed(value) else None for value in inputs)
-        return cast(dict[str, Tensor], torch.vmap(one_seed, (0, *axes))((self._parameters, self._buffers), *inputs))
+        return torch.vmap(one_seed, (0, *axes))((self._parameters, self._buffers), *inputs)
 
 
 def _differs_by_seed(value: Any) -> bool:

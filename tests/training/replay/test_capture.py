@@ -1,4 +1,4 @@
-"""The step waits for nothing on the device, runs as a CUDA graph there, and says so where it cannot."""
+"""The step waits for nothing on the device, runs as a CUDA graph there, and warns where it cannot."""
 
 import copy
 import warnings
@@ -146,19 +146,19 @@ def test_every_call_counts_once_before_and_after_the_capture(monkeypatch, calls)
     assert stand.replays == max(0, calls - WARM_UP)
 
 
-def test_what_cannot_be_captured_runs_eagerly_and_is_said_once(monkeypatch):
+def test_what_cannot_be_captured_runs_eagerly_and_is_warned_of_once(monkeypatch):
     stand = Stand(monkeypatch, refuses="operation not permitted when stream is capturing\nmore")
-    with pytest.warns(VaezooWarning) as said:
+    with pytest.warns(VaezooWarning) as warned:
         total = run_captured(stand, 10)
     assert total == 110
-    assert [str(w.message) for w in said] == [
+    assert [str(w.message) for w in warned] == [
         "the training step cannot be captured in a CUDA graph and runs eagerly: "
         "operation not permitted when stream is capturing"
     ]
     assert (stand.captures, stand.replays) == (1, 0)
 
 
-def test_a_compiler_that_fails_is_said_once_and_the_numbers_are_the_same(monkeypatch):
+def test_a_compiler_that_fails_is_warned_of_once_and_the_numbers_are_the_same(monkeypatch):
     def broken(module):
         def fails(*inputs):
             raise RuntimeError("no C++ compiler\nmore")
@@ -169,11 +169,11 @@ def test_a_compiler_that_fails_is_said_once_and_the_numbers_are_the_same(monkeyp
     data, found = dataset(), []
     for settings in (SETTINGS, TrainingOptions(**{**vars(SETTINGS), "compile": True})):
         model, objective = pair(data)
-        with warnings.catch_warnings(record=True) as said:
+        with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             outcome = train(model, objective, data, settings)
         found.append([p.objective for p in outcome.history])
-        texts = [str(w.message) for w in said]
+        texts = [str(w.message) for w in warned]
         expected = ["torch.compile failed, the step runs without it: no C++ compiler"] * settings.compile
         assert texts == expected
     assert found[0] == found[1]
@@ -222,7 +222,7 @@ def test_captured_steps_equal_eager_ones_through_a_warm_up(variant, seeds):
 
 
 @pytest.mark.gpu
-def test_an_objective_that_looks_at_its_values_runs_eagerly_and_says_so():
+def test_an_objective_that_looks_at_its_values_runs_eagerly_with_a_warning():
     class Looks(Objective):
         def forward(self, draws):
             value = draws.log_weight.mean(0)

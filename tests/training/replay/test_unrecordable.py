@@ -156,18 +156,18 @@ class Seeds(nn.Module):
         (Seeds, "a replay gives other numbers: is something kept from step to step outside tensors?"),
     ],
 )
-def test_what_a_replay_would_get_wrong_runs_eagerly_and_is_said_once(layer, why):
+def test_what_a_replay_would_get_wrong_runs_eagerly_and_is_warned_of_once(layer, why):
     recorded, eager = (made(dataset(), objective=lambda: Layered(layer())) for _ in range(2))
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         found = state_after(recorded)
-    assert [(w.category, str(w.message)) for w in said] == [
+    assert [(w.category, str(w.message)) for w in warned] == [
         (VaezooWarning, f"the training step is not replayed but run eagerly: {why}")
     ]
     assert_identical(found, state_after(eager, eager=True))
 
 
-def test_an_operation_that_cannot_be_repeated_is_said():
+def test_an_operation_that_cannot_be_repeated_is_warned_of():
     calls, table, total, place = iter(range(10)), torch.ones(2), torch.zeros(1), torch.zeros(1, dtype=torch.int64)
 
     def looks_up():

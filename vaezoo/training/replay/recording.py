@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from vaezoo.core.torch_internals import OPERATOR, intercepted_operators, operator_schema, tensor_reference
+from vaezoo.core.torch_internals import intercepted_operators, is_overload, operator_schema, tensor_reference
 from vaezoo.training.replay.snapshot import NotReplayable, storage_address
 
 READS_VALUE = "it looks at a value (item(), float(), an if)"
@@ -139,7 +139,7 @@ class _ValueReads(TorchFunctionMode):
 
 def _why_not_repeatable(operator: Any, args: Sequence[Any]) -> str:
     """Why a replay of this operation would be wrong; "" where it would be right."""
-    if not isinstance(operator, OPERATOR):
+    if not is_overload(operator):
         return f"it uses {operator}"
     if operator_schema(operator) is None:
         return f"this version of torch does not tell what the operator {operator.name()} writes to"
