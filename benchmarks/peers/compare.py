@@ -117,34 +117,34 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10_000, help="training images")
     parser.add_argument("--samples", type=int, default=500, help="importance samples of each of 100 images a round")
     parser.add_argument("--check-samples", type=int, default=5000, help="K of the check that the estimates agree")
-    arguments = parser.parse_args()
+    args = parser.parse_args()
     try:
         mnist = vaezoo.load_dataset("mnist-fixed")
     except VaezooError as error:
         sys.exit(f"nothing to compare on: {error}")
-    torch.set_num_threads(arguments.threads)
+    torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     warnings.simplefilter("ignore", VaezooWarning)  # that the estimates agree is checked here
-    dataset = images_of(mnist, arguments.images)
-    x, test = (split.images().flatten(1).to(arguments.device) for split in (dataset.train, dataset.test))
+    dataset = images_of(mnist, args.images)
+    x, test = (split.images().flatten(1).to(args.device) for split in (dataset.train, dataset.test))
 
-    ours = Ours(dataset, arguments.rounds, arguments.device)
-    print(f"{describe(arguments.device)}, {arguments.threads} of {cores()} threads, torch {torch.__version__}\n")
+    ours = Ours(dataset, args.rounds, args.device)
+    print(f"{describe(args.device)}, {args.threads} of {cores()} threads, torch {torch.__version__}\n")
     if not pythae_peer:
         print(f"{LACKING}\n")
-    trained = training(ours, x, arguments.rounds)
+    trained = training(ours, x, args.rounds)
     print(trained.markdown(), end="\n\n")
     print(trained.against(VAEZOO, HAND_WRITTEN), end="\n\n", flush=True)
 
     ways = estimators(ours, test)
-    agreement = agree({name: way(arguments.check_samples) for name, way in ways.items()}, arguments.check_samples)
-    work = len(test) * arguments.samples
-    table = Table(f"log-likelihood, {len(test)} x {arguments.samples} a round", "image-samples/s", work, test.device)
-    table.run({name: lambda way=way: way(arguments.samples) for name, way in ways.items()}, arguments.rounds)
+    agreement = agree({name: way(args.check_samples) for name, way in ways.items()}, args.check_samples)
+    work = len(test) * args.samples
+    table = Table(f"log-likelihood, {len(test)} x {args.samples} a round", "image-samples/s", work, test.device)
+    table.run({name: lambda way=way: way(args.samples) for name, way in ways.items()}, args.rounds)
     print(table.markdown(), agreement, sep="\n\n")
-    if arguments.json:
-        facts = {"device": describe(arguments.device), "threads": arguments.threads, "torch": torch.__version__}
-        with open(arguments.json, "w", encoding="utf-8") as file:
+    if args.json:
+        facts = {"device": describe(args.device), "threads": args.threads, "torch": torch.__version__}
+        with open(args.json, "w", encoding="utf-8") as file:
             file.writelines(json.dumps({**facts, **row}) + "\n" for t in (trained, table) for row in t.rows())
 
 

@@ -1,4 +1,4 @@
-"""Options against a plugin's signature: values that fit, what they are converted to, and the errors for those that do not."""
+"""Options against a plugin's signature: values that fit, their conversions, and the errors for those that do not."""
 
 import json
 import subprocess
