@@ -11,7 +11,10 @@ from torch import nn
 import vaezoo
 from vaezoo import Objective
 from vaezoo.core.errors import Skip
+from vaezoo.core.torch_internals import is_overload
+from vaezoo.training.replay.bindings import python_binding
 from vaezoo.training.replay.recorded_step import COMPARISONS, WARM_UP, RecordedStep
+from vaezoo.training.replay.recording import record
 
 
 @pytest.mark.parametrize("nets", ["declared", "conv"])
@@ -143,3 +146,35 @@ def test_the_optimiser_reads_each_gradient_in_its_parameters_layout(groups):
         plain.step()
         step()
     torch.testing.assert_close(weight, expected, rtol=1e-6, atol=1e-6)
+
+
+ATEN, X = torch.ops.aten, torch.ones(2, 3)
+
+
+@pytest.mark.parametrize(
+    ("operator", "args", "kwargs", "function"),
+    [
+        (ATEN.mul.Tensor, (X, X), {}, torch.mul),
+        (ATEN.sum.dim_IntList, (X, [1], True), {}, torch.sum),
+        (ATEN.cat.default, ([X, X], -1), {}, torch.cat),
+        (ATEN.view.default, (X, [6]), {}, torch.Tensor.view),
+        (ATEN.mul.Scalar, (X, 2.0), {}, None),  # torch.mul makes a mul.Tensor of it
+        (ATEN._to_copy.default, (X,), {"dtype": torch.float64}, None),
+        (ATEN.threshold_backward.default, (X, X, 0), {}, None),
+        (ATEN.split.Tensor, (X, 2), {}, None),  # torch.split is Python
+        (ATEN.addmm.default, (X, X, X.t()), {}, None),  # raises
+    ],
+    ids=lambda value: str(value) if is_overload(value) else "",
+)
+def test_an_operator_is_called_through_the_function_that_calls_it_alone(operator, args, kwargs, function):
+    assert python_binding(operator, args, kwargs) is (function or operator)
+
+
+def test_operators_with_an_effect_are_not_tried_out():
+    """Else the sum would count twice in the recorded run, and the generator would move on twice."""
+    total, generator = torch.zeros(()), torch.Generator().manual_seed(0)
+    expected = torch.rand((), generator=torch.Generator().manual_seed(0))
+    recording = record(lambda: total.add_(torch.rand((), generator=generator)))
+    assert torch.equal(total, expected)
+    recording()
+    assert float(total) > float(expected)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from vaezoo.core.torch_internals import intercepted_operators, is_overload, operator_schema, tensor_reference
+from vaezoo.training.replay.bindings import python_binding
 from vaezoo.training.replay.snapshot import NotReplayable, storage_address
 
 READS_VALUE = "it looks at a value (item(), float(), an if)"
@@ -20,19 +21,23 @@ IDENTITIES = (torch.ops.aten.detach.default, torch.ops.aten.alias.default)
 
 @dataclass
 class Operation:
-    """One call of an operator. Arguments and results are names of values, or nested lists of names."""
+    """One call of an operator. Arguments and results are names of values, or nested lists of names.
+
+    call: the function that repeats it in a replay, which may be faster than the operator.
+    """
 
     operator: Any
+    call: Callable[..., Any]
     args: list[Any]
     kwargs: dict[str, Any]
     result: Any
 
-    @property
-    def has_effect(self) -> bool:
-        """Whether it does more than compute its result: it writes, draws random numbers, or only raises errors."""
-        schema = operator_schema(self.operator)
-        random = torch.Tag.nondeterministic_seeded in self.operator.tags
-        return schema.is_mutable or random or not schema.returns or _has_undeclared_writes(self.operator)
+
+def _has_effect(operator: Any) -> bool:
+    """Whether an operator does more than compute its result: it writes, draws random numbers, or only raises errors."""
+    schema = operator_schema(operator)
+    random = torch.Tag.nondeterministic_seeded in operator.tags
+    return schema.is_mutable or random or not schema.returns or _has_undeclared_writes(operator)
 
 
 def _has_undeclared_writes(operator: Any) -> bool:
@@ -73,14 +78,15 @@ class OperationRecorder:
             return result
         if operator is torch.ops.aten.lift_fresh.default:  # a number in the code, torch.tensor(0.0), is new in each run
             constant = self._constant(result.clone())
-            self.operations.append(Operation(CLONE, [constant], {}, self._new_name("t", result)))
+            self.operations.append(Operation(CLONE, CLONE, [constant], {}, self._new_name("t", result)))
             return result
         if _is_view(operator, args, result) and all(name in self.constants for name in _flat(arg_names)):
             self._constant(result)
             return result
         self._note_writes(operator, args, kwargs)
         if operator.namespace != "profiler":
-            self.operations.append(Operation(operator, arg_names, kwarg_names, self._result_names(result)))
+            call = operator if _has_effect(operator) else python_binding(operator, args, kwargs)
+            self.operations.append(Operation(operator, call, arg_names, kwarg_names, self._result_names(result)))
         return result
 
     def _name(self, value: Any) -> Any:
@@ -185,8 +191,8 @@ class Recording:
         self.generators = [value for value in constants.values() if isinstance(value, torch.Generator)]
         used = _used_operations(recorder.operations)
         self.operations = len(used)
-        operators = {f"o{number}": operation.operator for number, (operation, _) in enumerate(used)}
-        scope = {**constants, **operators}
+        calls = {f"o{number}": operation.call for number, (operation, _) in enumerate(used)}
+        scope = {**constants, **calls}
         exec("\n".join(["def replay():", *_source_lines(used), " return"]), scope)
         self._replay: Callable[[], None] = scope["replay"]
 
@@ -216,7 +222,7 @@ def _used_operations(operations: list[Operation]) -> list[tuple[Operation, set[s
     used = []
     for operation in reversed(operations):
         results = set(_flat([operation.result]))
-        if operation.has_effect or results & read:
+        if _has_effect(operation.operator) or results & read:
             names = set(_flat([operation.args, list(operation.kwargs.values())])) | results
             used.append((operation, {name for name in names - read if name.startswith("t")}))
             read |= names
