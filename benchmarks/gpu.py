@@ -47,27 +47,33 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--samples", type=int, default=5000)
     parser.add_argument("--out", type=Path)
-    asked = parser.parse_args()
-    device = torch.device(asked.device)
+    args = parser.parse_args()
+    device = torch.device(args.device)
     precisions = ("float32", "tf32", "bfloat16") if device.type == "cuda" else ("float32", "bfloat16")
     warnings.simplefilter("ignore", VaezooWarning)  # of estimates under untrained weights
-    data = binary(asked.images)
-    rows: list[dict[str, Any]] = [against_the_plain_loop(data, device, asked.rounds)]
-    rows += [packed(data, device, precision, asked.rounds) for precision in precisions if precision != "bfloat16"]
-    rows += [likelihood(data, device, precision, asked.samples) for precision in precisions]
+    data = binary(args.images)
+    rows: list[dict[str, Any]] = [against_the_plain_loop(data, device, args.rounds)]
+    rows += [packed(data, device, precision, args.rounds) for precision in precisions if precision != "bfloat16"]
+    rows += [likelihood(data, device, precision, args.samples) for precision in precisions]
     for hidden, latent in (([400], 20), ([300, 300], 40)):
         net = {"model": {"hidden": hidden, "latent": latent}}
-        how = {"batch_sizes": [128], "threads": [1], "precisions": precisions, "pack": PACKED, "device": asked.device}
+        how = {
+            "batch_sizes": [128],
+            "threads": [1],
+            "precisions": precisions,
+            "pack": PACKED,
+            "device": args.device,
+        }
         for speed in throughput(["vae"], "digits-binary", settings=net, **how):
             rows.append({"what": f"throughput, {hidden}-{latent}", **speed.as_dict()})
     for row in rows:
         print(json.dumps(row), flush=True)
-    if asked.out:
-        asked.out.mkdir(parents=True, exist_ok=True)
-        name = re.sub(r"[^a-z0-9]+", "-", describe(asked.device).lower()).strip("-")
-        facts = {"device": describe(asked.device), "torch": torch.__version__, "command": " ".join(sys.argv)}
-        (asked.out / f"gpu-{name}.json").write_text(json.dumps({**facts, "rows": rows}, indent=1) + "\n")
-        (asked.out / f"gpu-{name}.md").write_text(markdown(facts, rows))
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        name = re.sub(r"[^a-z0-9]+", "-", describe(args.device).lower()).strip("-")
+        facts = {"device": describe(args.device), "torch": torch.__version__, "command": " ".join(sys.argv)}
+        (args.out / f"gpu-{name}.json").write_text(json.dumps({**facts, "rows": rows}, indent=1) + "\n")
+        (args.out / f"gpu-{name}.md").write_text(markdown(facts, rows))
 
 
 def binary(count: int) -> vaezoo.Dataset:

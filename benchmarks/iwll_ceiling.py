@@ -33,11 +33,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--samples", type=int, default=5000)
     parser.add_argument("--precision", default="float32")
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     warnings.simplefilter("ignore", vaezoo.VaezooWarning)  # the net is not trained
-    with evaluating(model := made(asked.precision)):
-        times = measured(model, asked.rounds, asked.samples)
+    with evaluating(model := made(args.precision)):
+        times = measured(model, args.rounds, args.samples)
     decoder, likelihood = (best({size: times[part, size] for size in SIZES}) for part in ("decoder", "likelihood"))
     estimate = times["estimate", 0]
     ceiling = [sum(both) for both in zip(times["decoder", decoder], times["likelihood", likelihood], strict=True)]
@@ -49,12 +49,12 @@ def main() -> None:
         f"likelihood alone, {likelihood} samples a block": statistics.median(times["likelihood", likelihood]),
         "ceiling": statistics.median(ceiling),
     }
-    print(f"{IMAGES} images x {asked.samples:,} samples, {asked.precision}, {asked.threads} threads")
+    print(f"{IMAGES} images x {args.samples:,} samples, {args.precision}, {args.threads} threads")
     print("\n| | us an image-sample |\n|---|---:|")
     print("\n".join(f"| {name} | {value:.2f} |" for name, value in microseconds.items()))
     print(f"| **ceiling / estimate** (quartiles) | **{middle:.3f}** ({low:.3f} to {high:.3f}) |\n")
-    said = {"ratio": middle, "quartiles": [low, high], "microseconds": microseconds, "torch": torch.__version__}
-    print(json.dumps(vars(asked) | said | {"block": list(blocks._chosen.values()), "images": IMAGES}))
+    facts = {"ratio": middle, "quartiles": [low, high], "microseconds": microseconds, "torch": torch.__version__}
+    print(json.dumps(vars(args) | facts | {"block": list(blocks._chosen.values()), "images": IMAGES}))
 
 
 def made(precision: str) -> vaezoo.LatentModel:

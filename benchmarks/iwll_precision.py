@@ -28,33 +28,33 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--precision", default="bfloat16")
     parser.add_argument("--record")
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     warnings.simplefilter("ignore", vaezoo.VaezooWarning)  # the net is not trained
     model, x = made("float32"), images()
     ratios = []
-    for each in range(asked.rounds + 1):
+    for each in range(args.rounds + 1):
         seconds = []
-        for model.precision in ("float32", asked.precision):
+        for model.precision in ("float32", args.precision):
             start = now(model.device)
-            vaezoo.log_likelihood(model, x, asked.samples)
+            vaezoo.log_likelihood(model, x, args.samples)
             seconds.append(now(model.device) - start)
         if each:  # the first warms up
             ratios.append(seconds[0] / seconds[1])
     low, median, high = statistics.quantiles(ratios, n=4)
-    if asked.record:
-        model = vaezoo.load_model(asked.record)
-        known = json.loads(Path(asked.record).read_text())["specification"]["dataset"]
+    if args.record:
+        model = vaezoo.load_model(args.record)
+        known = json.loads(Path(args.record).read_text())["specification"]["dataset"]
         x = vaezoo.load_dataset(known["name"]).test.x
-    model.precision = asked.precision
+    model.precision = args.precision
     found = difference_from_float32(model, x, 500)
     apart, error = found["iwll_minus_float32"], found["iwll_minus_float32_standard_error"]
     print(
-        f"{asked.precision}, {asked.threads} threads: {median:.2f} ({low:.2f} to {high:.2f}) times float32's speed; ",
+        f"{args.precision}, {args.threads} threads: {median:.2f} ({low:.2f} to {high:.2f}) times float32's speed; ",
         end="",
     )
     print(f"iwll differs by {apart:.4f} +- {error:.4f} nats")
-    print(json.dumps(vars(asked) | {"ratio": median, "quartiles": [low, high], **found}))
+    print(json.dumps(vars(args) | {"ratio": median, "quartiles": [low, high], **found}))
 
 
 if __name__ == "__main__":

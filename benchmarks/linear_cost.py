@@ -164,8 +164,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("results/throughput/linear-cost.md"))
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     cells = (100, 1000, 10_000)
     with tempfile.TemporaryDirectory() as folder:
         costs = [
@@ -176,10 +176,10 @@ def main() -> None:
             Cost("plan of n cells, 10 seeds a row", "cell", cells, planning(10)),
             Cost("tables over n records", "record", cells, tabulating(Path(folder))),
         ]
-        text = page(costs, measured(costs, asked.rounds), asked.threads, asked.rounds)
+        text = page(costs, measured(costs, args.rounds), args.threads, args.rounds)
     print(text)
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
-    asked.out.write_text(text, encoding="utf-8")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -33,14 +33,14 @@ def main() -> None:
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--variant", default="vae")
     parser.add_argument("--device", default="cpu")
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     generator = torch.Generator().manual_seed(0)
     images = (torch.rand(IMAGES, 1, 28, 28, generator=generator) < 0.13).to(torch.uint8)
     data = vaezoo.Dataset(images, images[:100], images[:100], measure="binary")
-    seeds = list(range(asked.seeds))
-    pack = make_packed_step(*zip(*(made(data, asked, seed) for seed in seeds), strict=True), data, SETTINGS, seeds)
-    alone = [make_step(*made(data, asked, seed), data, SETTINGS, seed) for seed in seeds]
+    seeds = list(range(args.seeds))
+    pack = make_packed_step(*zip(*(made(data, args, seed) for seed in seeds), strict=True), data, SETTINGS, seeds)
+    alone = [make_step(*made(data, args, seed), data, SETTINGS, seed) for seed in seeds]
     together, single = orders(pack, IMAGES, 128, seeds), [orders(alone[n], IMAGES, 128, [n]) for n in seeds]
 
     run(pack, together)
@@ -49,7 +49,7 @@ def main() -> None:
     losses = torch.stack([step.values for step in alone], 1)
     apart = float(((pack.values - losses).abs() / losses.abs()).max())
     ratios = []
-    for _ in range(asked.rounds):
+    for _ in range(args.rounds):
         start = now(pack.device)
         run(pack, together)
         middle = now(pack.device)
@@ -57,24 +57,24 @@ def main() -> None:
             run(step, order)
         ratios.append((middle - start) / (now(pack.device) - middle))
     low, median, high = statistics.quantiles(ratios, n=4)
-    title = f"{asked.seeds} seeds packed / one by one, {asked.variant}, {asked.precision}, {asked.threads} threads"
+    title = f"{args.seeds} seeds packed / one by one, {args.variant}, {args.precision}, {args.threads} threads"
     print(f"{title}: {median:.3f} ({low:.3f} to {high:.3f}); losses of an epoch agree to {apart:.1g}, relatively")
-    print(json.dumps(vars(asked) | {"ratio": median, "quartiles": [low, high], "losses": apart}))
+    print(json.dumps(vars(args) | {"ratio": median, "quartiles": [low, high], "losses": apart}))
 
 
-def made(data: vaezoo.Dataset, asked: argparse.Namespace, seed: int) -> tuple[vaezoo.LatentModel, vaezoo.Objective]:
+def made(data: vaezoo.Dataset, args: argparse.Namespace, seed: int) -> tuple[vaezoo.LatentModel, vaezoo.Objective]:
     """The model and objective of a seed."""
-    slots = resolve(asked.variant, data.spec)
+    slots = resolve(args.variant, data.spec)
     model, objective = construct(slots, Ingredients.of(data, 20, (400,)), seed=seed)
-    model.precision = asked.precision
-    return model.to(asked.device), objective.to(asked.device)
+    model.precision = args.precision
+    return model.to(args.device), objective.to(args.device)
 
 
 def run(step: TrainingStep, order: torch.Tensor) -> None:
     """An epoch of steps."""
-    step.restart(order)
-    for index in order:
-        step(index)
+    step.start_epoch(order)
+    for _ in range(len(order)):
+        step()
 
 
 if __name__ == "__main__":

@@ -42,12 +42,17 @@ def made(request):
     return model.to(DEVICE), objective.to(DEVICE), dataset
 
 
-def test_training_step(made, benchmark):
+def test_training_epoch(made, benchmark):
     model, objective, dataset = made
     step = make_step(model, objective, dataset, TrainingOptions(epochs=1, batch_size=128), seed=0)
-    index = epoch_order(len(dataset.train), 128, 0, 1)[0].to(DEVICE)
-    step(index)
-    benchmark(lambda: (step.restart(), step(index)))
+    order = epoch_order(len(dataset.train), 128, 0, 1)
+
+    def epoch():
+        step.start_epoch(order)
+        for _ in range(len(order)):
+            step()
+
+    benchmark(epoch)
     assert step.values[0].isfinite()
 
 

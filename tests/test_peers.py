@@ -44,7 +44,7 @@ def elbo_of_ours(model, objective, x) -> torch.Tensor:
     """On the noise that seed 0 gives a plain loop."""
     torch.manual_seed(0)
     eps = torch.randn(len(x), 3, dtype=torch.float64)
-    with noise.handed([eps[None]]):
+    with noise.given_normals([eps[None]]):
         return objective(model.draw(model.batch(x.view(-1, 1, 8, 8)), 1)).mean()
 
 

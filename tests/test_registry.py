@@ -96,7 +96,7 @@ def test_a_file_is_a_plugin(own_registry, tmp_path):
     own_registry.load_file(path)
     plugin = registry("prior")["mine"]
     assert (plugin.paper, plugin.summary, plugin.place) == ("Me (2026)", "The first line.", f"{path}:4")
-    assert list(plugin.asks) == ["latent"]
+    assert list(plugin.builder_arguments) == ["latent"]
     assert plugin.hyperparameters["scale"].default == 1.0
     own_registry.load_file(tmp_path / "." / "mine.py")  # once
     assert own_registry.unavailable == []

@@ -131,7 +131,7 @@ def construct(
 
 def _make(plugin: Plugin, served: Mapping[str, Any], values: Mapping[str, Any]) -> nn.Module:
     own = {}
-    for name, parameter in plugin.asks.items():
+    for name, parameter in plugin.builder_arguments.items():
         if name in served:
             own[name] = served[name]
         elif parameter.default is Parameter.empty:

@@ -2,8 +2,8 @@
 
 A folder is a slot and a file in it a plugin: a slot's folder is imported when the slot is first looked at. Plugins from
 outside come from a file (`load_file`) or an installed package's entry point in the group `vaezoo.plugins`. What fails
-to import is listed as unavailable with its reason, and what it had registered by then is taken back, so that it hurts
-nobody else.
+to import is listed as unavailable with its reason, and what it had registered by then is taken back: other plugins are
+unaffected.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Plugin:
         return list(inspect.signature(self.target, eval_str=True).parameters.values())
 
     @property
-    def asks(self) -> dict[str, inspect.Parameter]:
+    def builder_arguments(self) -> dict[str, inspect.Parameter]:
         """What it asks of the builder: the constructor's arguments before `*`."""
         kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         return {p.name: p for p in self._parameters if p.kind in kinds}

@@ -62,11 +62,11 @@ class Ours:
     def epoch(self) -> float:
         """Train for one epoch; the mean ELBO in nats an image."""
         self.count += 1
-        self.step.trainee.train()
-        order = epoch_order(self.images, BATCH, 0, self.count).to(self.model.device)
-        self.step.restart(order)
-        for index in order:
-            self.step(index)
+        self.step.module.train()
+        order = epoch_order(self.images, BATCH, 0, self.count)
+        self.step.start_epoch(order)
+        for _ in range(len(order)):
+            self.step()
         return float(self.step.values.mean())
 
 
@@ -117,34 +117,34 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10_000, help="training images")
     parser.add_argument("--samples", type=int, default=500, help="importance samples of each of 100 images a round")
     parser.add_argument("--check-samples", type=int, default=5000, help="K of the check that the estimates agree")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     try:
         mnist = vaezoo.load_dataset("mnist-fixed")
     except VaezooError as error:
         sys.exit(f"nothing to compare on: {error}")
-    torch.set_num_threads(asked.threads)
+    torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     warnings.simplefilter("ignore", VaezooWarning)  # that the estimates agree is checked here
-    dataset = images_of(mnist, asked.images)
-    x, test = (split.images().flatten(1).to(asked.device) for split in (dataset.train, dataset.test))
+    dataset = images_of(mnist, args.images)
+    x, test = (split.images().flatten(1).to(args.device) for split in (dataset.train, dataset.test))
 
-    ours = Ours(dataset, asked.rounds, asked.device)
-    print(f"{describe(asked.device)}, {asked.threads} of {cores()} threads, torch {torch.__version__}\n")
+    ours = Ours(dataset, args.rounds, args.device)
+    print(f"{describe(args.device)}, {args.threads} of {cores()} threads, torch {torch.__version__}\n")
     if not pythae_peer:
         print(f"{LACKING}\n")
-    trained = training(ours, x, asked.rounds)
+    trained = training(ours, x, args.rounds)
     print(trained.markdown(), end="\n\n")
     print(trained.against(VAEZOO, HAND_WRITTEN), end="\n\n", flush=True)
 
     ways = estimators(ours, test)
-    said = agree({name: way(asked.check_samples) for name, way in ways.items()}, asked.check_samples)
-    work = len(test) * asked.samples
-    table = Table(f"log-likelihood, {len(test)} x {asked.samples} a round", "image-samples/s", work, test.device)
-    table.run({name: lambda way=way: way(asked.samples) for name, way in ways.items()}, asked.rounds)
-    print(table.markdown(), said, sep="\n\n")
-    if asked.json:
-        facts = {"device": describe(asked.device), "threads": asked.threads, "torch": torch.__version__}
-        with open(asked.json, "w", encoding="utf-8") as file:
+    agreement = agree({name: way(args.check_samples) for name, way in ways.items()}, args.check_samples)
+    work = len(test) * args.samples
+    table = Table(f"log-likelihood, {len(test)} x {args.samples} a round", "image-samples/s", work, test.device)
+    table.run({name: lambda way=way: way(args.samples) for name, way in ways.items()}, args.rounds)
+    print(table.markdown(), agreement, sep="\n\n")
+    if args.json:
+        facts = {"device": describe(args.device), "threads": args.threads, "torch": torch.__version__}
+        with open(args.json, "w", encoding="utf-8") as file:
             file.writelines(json.dumps({**facts, **row}) + "\n" for t in (trained, table) for row in t.rows())
 
 

@@ -83,13 +83,13 @@ def agree(found: Mapping[str, Tensor], samples: int) -> str:
     Estimators of the same K are distributed alike, so that their difference at an image is symmetric about 0 whatever
     the weights' tails: its standard error is taken from its spread over the images.
     """
-    ours, said = list(found.values())[-1].double().cpu(), []
+    ours, differences = list(found.values())[-1].double().cpu(), []
     for name, values in found.items():
         rise = values.double().cpu() - ours
         mean, error = float(rise.mean()), float(rise.std()) / math.sqrt(len(rise))
-        said.append(f"{name} {float(values.mean()):.3f} (by {mean:+.3f} +- {error:.3f})")
+        differences.append(f"{name} {float(values.mean()):.3f} (by {mean:+.3f} +- {error:.3f})")
         if not error <= SHARP:
             sys.exit(f"{name}: its difference to vaezoo is known to {error:.2f} nats only; take more samples")
         if not abs(mean) <= CLEAR * error:
             sys.exit(f"{name} differs from vaezoo by {mean:+.3f} nats, standard error {error:.3f}")
-    return f"The same weights at K = {samples:,}, in nats, and the difference to vaezoo: {', '.join(said)}."
+    return f"The same weights at K = {samples:,}, in nats, and the difference to vaezoo: {', '.join(differences)}."

@@ -1,4 +1,4 @@
-"""DataSpec and Dataset: what is stored of what is given, and what is said of what cannot be."""
+"""DataSpec and Dataset: what they store, and the errors for data that they refuse."""
 
 import pytest
 import torch
@@ -12,12 +12,12 @@ LABELS = torch.arange(N)
 
 
 def error(*arguments, kind=Dataset, **keywords):
-    """What is said, in one line."""
+    """The message of the error, which is one line."""
     with pytest.raises(VaezooError) as raised:
         kind(*arguments, **keywords)
-    said = str(raised.value)
-    assert len(said.splitlines()) == 1
-    return said
+    message = str(raised.value)
+    assert len(message.splitlines()) == 1
+    return message
 
 
 # --- DataSpec
@@ -29,10 +29,10 @@ def test_a_binarisation_is_one_of_four(binarisation):
 
 
 def test_another_binarisation_is_unknown():
-    said = error((4,), "binary", binarisation="dynamical", kind=DataSpec)
-    assert said == "binarisation 'dynamical' is unknown; did you mean 'dynamic'?"
-    said = error((4,), "binary", binarisation="stochastic", kind=DataSpec)
-    assert said.startswith("binarisation 'stochastic' is unknown; ")
+    message = error((4,), "binary", binarisation="dynamical", kind=DataSpec)
+    assert message == "binarisation 'dynamical' is unknown; did you mean 'dynamic'?"
+    message = error((4,), "binary", binarisation="stochastic", kind=DataSpec)
+    assert message.startswith("binarisation 'stochastic' is unknown; ")
     assert error(BITS, BITS, BITS, "binary", binarisation="fix") == (
         "binarisation 'fix' is unknown; did you mean 'fixed'?"
     )
@@ -40,9 +40,9 @@ def test_another_binarisation_is_unknown():
 
 @pytest.mark.parametrize(("measure", "levels"), [("discrete", 256), ("counts", None), ("continuous", None)])
 def test_dynamic_is_binary(measure, levels):
-    said = f"binarisation 'dynamic' makes images binary, got measure {measure!r}; say measure='binary'"
-    assert error((4,), measure, levels, "dynamic", kind=DataSpec) == said
-    assert error(BITS, BITS, BITS, measure, levels=levels, binarisation="dynamic") == said
+    message = f"binarisation 'dynamic' makes images binary, got measure {measure!r}; say measure='binary'"
+    assert error((4,), measure, levels, "dynamic", kind=DataSpec) == message
+    assert error(BITS, BITS, BITS, measure, levels=levels, binarisation="dynamic") == message
 
 
 def test_a_measure_is_one_of_four():
@@ -51,8 +51,8 @@ def test_a_measure_is_one_of_four():
 
 
 def test_an_image_without_pixels_is_refused():
-    said = error((1, 0, 8), "binary", kind=DataSpec)
-    assert said == "an image has one pixel or more along each axis, got shape [1, 0, 8]; drop axes of length 0"
+    message = error((1, 0, 8), "binary", kind=DataSpec)
+    assert message == "an image has one pixel or more along each axis, got shape [1, 0, 8]; drop axes of length 0"
 
 
 # --- what is given
@@ -60,7 +60,7 @@ def test_an_image_without_pixels_is_refused():
 
 @pytest.mark.parametrize("name", ["train", "valid", "test"])
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ([BITS, LABELS], " must be a torch.Tensor [N, *shape] or a pair (images, labels [N]), got list of 2; make"),
         (list(BITS), " must be a torch.Tensor [N, *shape] or a pair (images, labels [N]), got list of 6; make"),
@@ -80,18 +80,18 @@ def test_an_image_without_pixels_is_refused():
     ],
     ids=lambda value: value.strip()[:70] if isinstance(value, str) else "",
 )
-def test_what_is_no_split_is_said_so(name, given, said):
+def test_what_is_no_split_is_refused(name, given, message):
     splits = {"train": BITS, "valid": BITS, "test": BITS} | {name: given}
-    assert error(**splits, measure="binary").startswith(name + said)
+    assert error(**splits, measure="binary").startswith(name + message)
 
 
 def test_splits_have_one_shape():
-    said = error(BITS, BITS[..., :1], BITS, "binary")
-    assert said == "valid images must be of shape [1, 2, 2] as train's are, got [1, 2, 1]"
+    message = error(BITS, BITS[..., :1], BITS, "binary")
+    assert message == "valid images must be of shape [1, 2, 2] as train's are, got [1, 2, 1]"
 
 
 @pytest.mark.parametrize(
-    ("x", "measure", "options", "said"),
+    ("x", "measure", "options", "message"),
     [
         (BITS * 2, "binary", {}, "train images of this binary set must lie in 0..1, got 0..2"),
         (UNIT, "binary", {}, "train images of a binary set must be whole numbers, got 0.04348"),
@@ -102,15 +102,15 @@ def test_splits_have_one_shape():
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_values_outside_the_measure_are_refused(x, measure, options, said):
-    assert error(x, x, x, measure, **options).startswith(said)
+def test_values_outside_the_measure_are_refused(x, measure, options, message):
+    assert error(x, x, x, measure, **options).startswith(message)
 
 
 def test_images_of_levels_lie_in_the_unit_interval():
     assert Dataset(UNIT, UNIT, UNIT, "continuous", levels=17).spec.levels == 17
     above, below = UNIT * 17, UNIT - 0.5
-    said = error(UNIT, above, UNIT, "continuous", levels=17)
-    assert said == (
+    message = error(UNIT, above, UNIT, "continuous", levels=17)
+    assert message == (
         "valid images of this continuous set with levels=17 must lie in [0, 1], got 0..17; "
         "divide them by the number of levels, or leave levels out"
     )

@@ -1,4 +1,4 @@
-"""Options against a plugin's signature: what fits, what it becomes, and what is said of what does not fit."""
+"""Options against a plugin's signature: values that fit, their conversions, and the errors for those that do not."""
 
 import json
 import subprocess
@@ -110,11 +110,11 @@ def test_what_fits_comes_out_as_the_annotation_wants_it(value, annotation, wante
     assert same(checked_type("x", value, annotation), wanted)
 
 
-@pytest.mark.parametrize(("value", "annotation", "said"), UNFIT, ids=str)
-def test_what_does_not_fit_is_said_in_one_line(value, annotation, said):
+@pytest.mark.parametrize(("value", "annotation", "message"), UNFIT, ids=str)
+def test_the_error_for_a_value_that_does_not_fit_is_one_line(value, annotation, message):
     with pytest.raises(VaezooError) as raised:
         checked_type("x", value, annotation)
-    assert str(raised.value) == said
+    assert str(raised.value) == message
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_what_was_given_is_left_alone():
 
 
 @pytest.mark.parametrize(
-    ("plugin", "values", "said"),
+    ("plugin", "values", "message"),
     [
         (PRIOR, {"component": 3}, "prior 'mine': hyper-parameter 'component' is unknown; did you mean 'components'?"),
         (
@@ -199,10 +199,10 @@ def test_what_was_given_is_left_alone():
     ],
     ids=lambda value: value[:60] if isinstance(value, str) else "",
 )
-def test_wrong_options_are_one_line(plugin, values, said):
+def test_wrong_options_are_one_line(plugin, values, message):
     with pytest.raises(VaezooError) as raised:
         checked_options(plugin, values)
-    assert str(raised.value) == said
+    assert str(raised.value) == message
 
 
 def test_no_torch_and_no_numpy_are_needed():

@@ -10,7 +10,7 @@ from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 import vaezoo
 from vaezoo import VaezooError, noise
 from vaezoo.builder import Ingredients, construct, resolve
-from vaezoo.core.precision import PRECISIONS, computing, lacking, no_hidden_tf32
+from vaezoo.core.precision import PRECISIONS, computing, no_hidden_tf32, unsupported_precision
 from vaezoo.evaluation.ais import Annealing, ais
 
 NETS = {"mlp": {}, "conv": {"encoder": ("conv", {"channels": (4, 6)}), "decoder": ("conv", {"channels": (6, 4)})}}
@@ -202,9 +202,11 @@ def test_tf32_holds_inside_only():
             assert flags() == ("ieee", "ieee")
 
 
-def test_what_a_device_lacks():
-    assert lacking("tf32", "cpu").startswith("precision 'tf32' needs a CUDA device, this run is on cpu; use ")
-    assert [lacking(p, "cuda") for p in PRECISIONS] == [lacking(p, "cpu") for p in ("float32", "bfloat16")] + [None]
+def test_what_a_device_does_not_support():
+    reason = unsupported_precision("tf32", "cpu")
+    assert reason.startswith("precision 'tf32' needs a CUDA device, this run is on cpu; use ")
+    assert not any(unsupported_precision(precision, "cuda") for precision in PRECISIONS)
+    assert not any(unsupported_precision(precision, "cpu") for precision in ("float32", "bfloat16"))
 
 
 @pytest.mark.gpu

@@ -1,4 +1,4 @@
-"""The constructor rule and named requests: what a part may ask for, and what is said when it cannot be served."""
+"""The constructor rule and named requests: what a part may ask for, and the errors for what cannot be served."""
 
 import math
 

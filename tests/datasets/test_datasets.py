@@ -233,5 +233,5 @@ def test_every_dataset_has_a_summary_and_a_paper():
         if plugin.module.startswith("vaezoo."):
             assert plugin.summary
             assert plugin.paper
-            assert list(plugin.asks) == ["root", "seed"]
+            assert list(plugin.builder_arguments) == ["root", "seed"]
     assert linear_gaussian.__doc__

@@ -15,6 +15,7 @@ PLUGIN = '''
 import math, os, time
 
 import torch, vaezoo
+from vaezoo.core.torch_internals import transform_active
 from vaezoo.objectives.elbo import ELBO
 
 
@@ -30,7 +31,7 @@ class Packed(ELBO):
 
     def forward(self, draws):
         value = super().forward(draws)
-        if torch._C._functorch.is_batchedtensor(value):
+        if transform_active():
             self.mapped()
         return value
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from vaezoo import Objective, VaezooError, noise
 from vaezoo.training.loop import make_step, train
-from vaezoo.training.module import Trainee
+from vaezoo.training.module import TrainingModule
 from vaezoo.training.options import TrainingOptions
 from vaezoo.training.step import GROUPS, TrainingStep, parameter_groups
 
@@ -38,9 +38,10 @@ def test_a_value_moves_only_its_own_group(groups):
     model, _ = pair(data, prior="mixture")
     objective = Grouped(*groups)
     step = make_step(model, objective, data, TrainingOptions(batch_size=20), 0)
-    before = {name: p.detach().clone() for name, p in step.trainee.named_parameters()}
-    step(torch.arange(20))
-    for name, parameter in step.trainee.named_parameters():
+    before = {name: p.detach().clone() for name, p in step.module.named_parameters()}
+    step.start_epoch(torch.arange(20)[None])
+    step()
+    for name, parameter in step.module.named_parameters():
         moves = any(name.startswith(GROUPS[group]) for group in groups)
         assert torch.equal(parameter, before[name]) != moves, name
 
@@ -48,9 +49,10 @@ def test_a_value_moves_only_its_own_group(groups):
 def test_each_group_has_the_gradient_of_its_own_value():
     data = dataset()
     model, _ = pair(data)
-    trainee = Trainee(model, Grouped("inference", "generative"))
-    step = TrainingStep(trainee, data.train, epochs=1, steps_per_epoch=1)
-    step(torch.arange(20))
+    module = TrainingModule(model, Grouped("inference", "generative"))
+    step = TrainingStep(module, data.train, TrainingOptions(batch_size=20))
+    step.start_epoch(torch.arange(20)[None])
+    step()
     twin, own = pair(data, objective=Grouped("inference"))
     with noise.stream(noise.mix(step.key), index=torch.arange(20)):
         draws = twin.draw(twin.batch(data.train.x[:20]), own.importance_samples)
@@ -70,15 +72,17 @@ def test_a_group_that_is_not_there_is_named(group, hint):
 
     data = dataset()
     model, _ = pair(data)
+    step = make_step(model, Wrong(), data, TrainingOptions(batch_size=20), 0)
+    step.start_epoch(torch.arange(20)[None])
     with pytest.raises(VaezooError, match=f"group of parameters '{group}' is unknown{hint}"):
-        make_step(model, Wrong(), data, TrainingOptions(batch_size=20), 0)(torch.arange(20))
+        step()
 
 
 def test_groups_are_all_the_parameters_once():
     model, _ = pair(dataset(), prior="mixture")
-    trainee = Trainee(model, Grouped("own"))
-    groups = parameter_groups(trainee)
-    assert [id(p) for p in groups["all"]] == [id(p) for p in trainee.parameters()]
+    module = TrainingModule(model, Grouped("own"))
+    groups = parameter_groups(module)
+    assert [id(p) for p in groups["all"]] == [id(p) for p in module.parameters()]
     parts = [id(p) for group in GROUPS for p in groups[group]]
     assert all(groups.values())
     assert sorted(parts) == sorted({id(p) for p in groups["all"]})

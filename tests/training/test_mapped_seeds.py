@@ -10,7 +10,7 @@ import vaezoo
 from vaezoo import Skip, noise
 from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.registry import PARTS, registry
-from vaezoo.training.module import Trainee
+from vaezoo.training.module import TrainingModule
 
 NETS = {
     "declared": {},
@@ -18,7 +18,7 @@ NETS = {
 }
 
 
-def trainees(variant, nets, dynamic, seeds=2):
+def modules(variant, nets, dynamic, seeds=2):
     """The same variant with each seed's weights, and stored images of a measure that it scores."""
     gray = (255 * torch.rand(12, 1, 8, 8, generator=torch.Generator().manual_seed(0))).round().to(torch.uint8)
     binary = (gray > 127).to(torch.uint8)
@@ -35,7 +35,9 @@ def trainees(variant, nets, dynamic, seeds=2):
                 for slot in PARTS:
                     if "components" in registry(slot)[slots[slot][0]].hyperparameters:
                         slots[slot][1]["components"] = 5
-                made.append(Trainee(*construct(slots, Ingredients.of(data, 3, (9, 7)), seed=seed), data.train.dynamic))
+                made.append(
+                    TrainingModule(*construct(slots, Ingredients.of(data, 3, (9, 7)), seed=seed), data.train.dynamic)
+                )
         except Skip as skip:
             reason = str(skip)
             continue
@@ -51,7 +53,7 @@ def total(values):
 @pytest.mark.parametrize("nets", NETS)
 @pytest.mark.parametrize("variant", vaezoo.names("variant"))
 def test_a_mapped_step_is_each_seeds_own(variant, nets, dynamic):
-    each, x = trainees(variant, nets, dynamic)
+    each, x = modules(variant, nets, dynamic)
     keys = torch.tensor([noise.derive(seed, "noise") for seed in range(2)])
     weight, index = torch.tensor(0.7), torch.arange(len(x))
 
@@ -63,11 +65,11 @@ def test_a_mapped_step_is_each_seeds_own(variant, nets, dynamic):
 
     # the meta device of the bare module must not reach the numbers: functional_call puts the real ones in
     gradients, losses = vmap(grad_and_value(loss))(parameters, buffers, keys)
-    for seed, trainee in enumerate(each):
-        value = -total(trainee(x, index, keys[seed], weight))
+    for seed, module in enumerate(each):
+        value = -total(module(x, index, keys[seed], weight))
         value.backward()
         torch.testing.assert_close(losses[seed], value.detach(), rtol=1e-5, atol=1e-5)
-        for name, parameter in trainee.named_parameters():
+        for name, parameter in module.named_parameters():
             scale = float(parameter.grad.abs().max())
             torch.testing.assert_close(
                 gradients[name][seed], parameter.grad, rtol=1e-4, atol=1e-5 * max(scale, 1e-2), msg=name
@@ -78,11 +80,11 @@ def test_a_mapped_step_is_each_seeds_own(variant, nets, dynamic):
 @pytest.mark.parametrize("variant", vaezoo.names("variant"))
 def test_each_seed_has_its_own_noise_under_the_same_weights(variant):
     """Mapped over keys alone, with one set of weights: the losses differ, and each is that of its key."""
-    (trainee,), x = trainees(variant, "declared", True, seeds=1)
+    (module,), x = modules(variant, "declared", True, seeds=1)
     keys = torch.tensor([noise.derive(seed, "noise") for seed in range(3)])
     index = torch.arange(len(x))
     with torch.no_grad():
-        mapped = vmap(lambda key: total(trainee(x, index, key, torch.ones(()))))(keys)
-        single = torch.stack([total(trainee(x, index, key, torch.ones(()))) for key in keys])
+        mapped = vmap(lambda key: total(module(x, index, key, torch.ones(()))))(keys)
+        single = torch.stack([total(module(x, index, key, torch.ones(()))) for key in keys])
     torch.testing.assert_close(mapped, single, rtol=1e-5, atol=1e-5)
     assert len(mapped.unique()) == 3

@@ -1,4 +1,4 @@
-"""Seeds that train together train as each would alone, and disturb nobody; where they cannot, it is said."""
+"""Seeds that train together train as each would alone. Where they cannot, the reason is given."""
 
 import dataclasses
 import math
@@ -10,8 +10,8 @@ import vaezoo
 from vaezoo import Objective, Skip
 from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.registry import PARTS, registry
-from vaezoo.training.loop import Diverged, NotPacked, Outcome, make_packed_step, train, train_pack
-from vaezoo.training.module import Trainee
+from vaezoo.training.loop import Diverged, NotPacked, TrainingResult, make_packed_step, train, train_pack
+from vaezoo.training.module import TrainingModule
 from vaezoo.training.options import TrainingOptions
 from vaezoo.training.pack import Pack, disagreement
 
@@ -46,7 +46,8 @@ def both(data, settings, variant="vae", **how):
     pairs = made(data, variant, **how)
     outcomes = train_pack(*zip(*pairs, strict=True), data, settings, seeds=SEEDS)
     packed = [
-        (o, weights(model) if isinstance(o, Outcome) else None) for (model, _), o in zip(pairs, outcomes, strict=True)
+        (o, weights(model) if isinstance(o, TrainingResult) else None)
+        for (model, _), o in zip(pairs, outcomes, strict=True)
     ]
     alone = []
     for seed, (model, objective) in zip(SEEDS, made(data, variant, **how), strict=True):
@@ -106,8 +107,9 @@ def test_clipping_is_a_seeds_own_affair():
         with torch.no_grad():
             pairs[1][0].decoder.net[-2].weight.mul_(factor)
         step = make_packed_step(*zip(*pairs, strict=True), data, settings, SEEDS)
-        step(torch.arange(60).view(3, 20))
-        gradients.append({name: p.grad for name, p in step.trainee.named_parameters()})
+        step.start_epoch(torch.arange(60).view(1, 3, 20))
+        step()
+        gradients.append({name: p.grad for name, p in step.module.named_parameters()})
         norms = torch.stack([g.flatten(1).square().sum(1) for g in gradients[-1].values()]).sum(0).sqrt()
         torch.testing.assert_close(norms, torch.ones(3), rtol=1e-3, atol=0)
     for name, found in gradients[0].items():
@@ -151,9 +153,10 @@ def test_models_and_pack_share_their_weights_and_progress_is_reported_by_place()
     pairs = made(data)
     step = make_packed_step(*zip(*pairs, strict=True), data, QUICK, SEEDS)
     before = [weights(model) for model, _ in pairs]
-    step(torch.arange(48).view(3, 16))
+    step.start_epoch(torch.arange(48).view(1, 3, 16))
+    step()
     for seed, (model, _) in enumerate(pairs):
-        for name, parameter in step.trainee.named_parameters():
+        for name, parameter in step.module.named_parameters():
             assert torch.equal(model.get_parameter(name.removeprefix("model.")), parameter[seed]), name
         assert not torch.equal(model.decoder.net[-2].bias, before[seed]["decoder.net.1.bias"])
     train_pack(*zip(*made(data), strict=True), data, QUICK, seeds=SEEDS, report=lambda n, p: seen.append((n, p.epoch)))
@@ -233,7 +236,7 @@ def test_what_cannot_be_packed_is_refused_with_its_reason_before_anything_change
 def test_a_gradient_that_leaks_between_seeds_is_found():
     """The comparison looks at gradients too: equal values are not enough."""
     data = dataset()
-    pack = Pack([Trainee(model, objective) for model, objective in made(data)])
+    pack = Pack([TrainingModule(model, objective) for model, objective in made(data)])
     step_inputs = (
         data.train.x[torch.arange(60).view(3, 20)],
         torch.arange(60).view(3, 20),
@@ -247,7 +250,7 @@ def test_a_gradient_that_leaks_between_seeds_is_found():
             values = super().__call__(*given)
             return {name: v + 0.1 * (v.flip(0) - v.flip(0).detach()) for name, v in values.items()}
 
-    leaking = Leaks([Trainee(model, objective) for model, objective in made(data)])
+    leaking = Leaks([TrainingModule(model, objective) for model, objective in made(data)])
     assert "the gradient of" in disagreement(leaking, *step_inputs)
 
 

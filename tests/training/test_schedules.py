@@ -8,18 +8,24 @@ import torch
 import vaezoo
 from vaezoo import VaezooError
 from vaezoo.builder import Ingredients, construct, resolve
-from vaezoo.training.module import Trainee
+from vaezoo.objectives.elbo import ELBO
+from vaezoo.training.module import TrainingModule
+from vaezoo.training.options import TrainingOptions
 from vaezoo.training.schedules import SCHEDULES, kl_weights, learning_rates
 from vaezoo.training.step import TrainingStep
 
 
+def rates_of(schedule, rate, epochs, steps_per_epoch):
+    return learning_rates(TrainingOptions(epochs=epochs, schedule=schedule, learning_rate=rate), steps_per_epoch)
+
+
 def test_a_constant_rate():
-    assert learning_rates("constant", 0.3, 4, 5).tolist() == [torch.tensor(0.3).item()] * 20
+    assert rates_of("constant", 0.3, 4, 5).tolist() == [torch.tensor(0.3).item()] * 20
 
 
 @pytest.mark.parametrize(("epochs", "steps"), [(1, 1), (4, 5), (10, 3)])
 def test_cosine(epochs, steps):
-    rates = learning_rates("cosine", 0.2, epochs, steps)
+    rates = rates_of("cosine", 0.2, epochs, steps)
     total = epochs * steps
     assert rates.shape == (total,)
     for t, rate in enumerate(rates.tolist()):
@@ -29,7 +35,7 @@ def test_cosine(epochs, steps):
 @pytest.mark.parametrize("steps", [1, 3])
 def test_stages_of_powers_of_three(steps):
     """Stage i has 3^i epochs at rate 10^(-i/7): eight stages are 3,280 epochs (Burda et al. 2016)."""
-    rates = learning_rates("stages", 1e-3, 3280, steps).tolist()
+    rates = rates_of("stages", 1e-3, 3280, steps).tolist()
     expected = [1e-3 * 10 ** (-i / 7) for i in range(8) for _ in range(3**i * steps)]
     assert len(rates) == len(expected) == 3280 * steps
     assert all(math.isclose(a, b, rel_tol=1e-5) for a, b in zip(rates, expected, strict=True))
@@ -37,36 +43,45 @@ def test_stages_of_powers_of_three(steps):
 
 
 def test_stages_stay_at_the_last_rate():
-    assert math.isclose(float(learning_rates("stages", 1.0, 4000, 1)[-1]), 0.1, rel_tol=1e-5)
+    assert math.isclose(float(rates_of("stages", 1.0, 4000, 1)[-1]), 0.1, rel_tol=1e-5)
 
 
 def test_an_unknown_schedule_is_named():
     with pytest.raises(VaezooError, match="schedule 'cosin' is unknown; did you mean 'cosine'"):
-        learning_rates("cosin", 1e-3, 2, 2)
+        rates_of("cosin", 1e-3, 2, 2)
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.5, 1.0, 2.5, 20.0])
 def test_the_weight_of_the_kl_rises_linearly(warmup):
-    weights = kl_weights(warmup, 6, 4).tolist()
+    weights = kl_weights(TrainingOptions(epochs=6, kl_warmup=warmup), 4).tolist()
     expected = [1.0 if warmup == 0 else min(1.0, t / (4 * warmup)) for t in range(24)]
     assert len(weights) == 24
     assert all(math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9) for a, b in zip(weights, expected, strict=True))
 
 
+class WatchedELBO(ELBO):
+    """The ELBO, which keeps the KL's weight of its last step."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("kl_weight", torch.zeros(()))
+
+    def forward(self, draws):
+        self.kl_weight.copy_(draws.kl_weight)
+        return super().forward(draws)
+
+
 def step_of(**settings):
+    """A step over 4 batches of 5 images for 3 epochs, its model, and the KL's weight of its last step."""
     x = torch.rand(20, 1, 3, 3, generator=torch.Generator().manual_seed(0)).round()
     data = vaezoo.Dataset(x, x, x, measure="binary")
-    model, objective = construct(resolve("vae", data.spec), Ingredients.of(data, 2, (4,)))
-    seen = torch.zeros(())
+    model, _ = construct(resolve("vae", data.spec), Ingredients.of(data, 2, (4,)))
+    objective, options = WatchedELBO(), TrainingOptions(epochs=3, batch_size=5, **settings)
+    return TrainingStep(TrainingModule(model, objective), data.train, options), model, objective.kl_weight
 
-    class Spied(type(objective)):
-        def forward(self, draws):
-            seen.copy_(draws.kl_weight)
-            return super().forward(draws)
 
-    objective.__class__ = Spied
-    step = TrainingStep(Trainee(model, objective), data.train, epochs=3, steps_per_epoch=4, **settings)
-    return step, model, seen
+def start_epoch(step, steps=4):
+    step.start_epoch(torch.arange(5).repeat(steps, 1))
 
 
 @pytest.mark.parametrize("warmup", [0.0, 2.0])
@@ -74,19 +89,21 @@ def test_a_warm_up_is_applied_step_by_step(warmup):
     step, _, seen = step_of(kl_warmup=warmup)
     found = []
     for _ in range(3):
-        step.restart()
+        start_epoch(step)
         for _ in range(4):
-            step(torch.arange(5))
+            step()
             found.append(seen.clone())
-    torch.testing.assert_close(torch.stack(found), kl_weights(warmup, 3, 4))
+    expected = kl_weights(TrainingOptions(epochs=3, kl_warmup=warmup), 4)
+    torch.testing.assert_close(torch.stack(found), expected)
 
 
 def test_a_warm_up_changes_what_is_learned():
     weights = []
     for warmup in (0.0, 3.0):
         step, model, _ = step_of(kl_warmup=warmup)
+        start_epoch(step)
         for _ in range(4):
-            step(torch.arange(5))
+            step()
         weights.append(model.posterior_net.heads[1].bias.detach().clone())
     assert not torch.allclose(weights[0], weights[1])
 
@@ -99,16 +116,16 @@ def test_the_rate_is_applied_step_by_step(schedule):
     step._differentiate = lambda values: [setattr(p, "grad", torch.ones_like(p)) for p in step.groups["all"]]
     for _ in range(12):
         before = bias.detach().clone()
-        step.restart()
-        step(torch.arange(5))
+        start_epoch(step, 1)
+        step()
         moved.append(float((before - bias.detach()).mean()))
-    torch.testing.assert_close(torch.tensor(moved), learning_rates(schedule, 1e-2, 3, 4), rtol=1e-3, atol=1e-7)
+    torch.testing.assert_close(torch.tensor(moved), rates_of(schedule, 1e-2, 3, 4), rtol=1e-3, atol=1e-7)
 
 
 def test_steps_beyond_the_schedule_keep_its_last_value():
     step, _, seen = step_of(kl_warmup=1.5, schedule="cosine")
     for _ in range(14):
-        step.restart()
-        step(torch.arange(5))
+        start_epoch(step, 1)
+        step()
     assert float(seen) == 1.0
     torch.testing.assert_close(step.rate, step.rates[-1])

@@ -71,12 +71,13 @@ def test_the_noise_of_two_steps_and_two_seeds_differs():
     for seed in (0, 1):
         model, objective = pair(data)
         step = make_step(model, objective, data, TrainingOptions(batch_size=5, epochs=1), seed)
-        step.trainee.forward = lambda stored, index, key, *rest, own=step.trainee.forward: (
+        step.module.forward = lambda stored, index, key, *rest, own=step.module.forward: (
             seen.append(key.clone()),
             own(stored, index, key, *rest),
         )[1]
+        step.start_epoch(torch.arange(5).repeat(3, 1))
         for _ in range(3):
-            step(torch.arange(5))
+            step()
     assert len({int(key) for key in seen}) == 6
 
 
@@ -87,7 +88,8 @@ def test_clipping_bounds_the_norm_of_the_whole_gradient(bound):
     for clip in (None, bound):
         model, objective = pair(data)
         step = make_step(model, objective, data, TrainingOptions(batch_size=20, gradient_clip=clip), 0)
-        step(torch.arange(20))
+        step.start_epoch(torch.arange(20)[None])
+        step()
         norms.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
     assert float(norms[0].norm()) > bound
     torch.testing.assert_close(float(norms[1].norm()), bound, rtol=1e-3, atol=0)
@@ -99,7 +101,9 @@ def test_a_gradient_under_the_bound_is_left_alone():
     gradients = []
     for clip in (None, 1e6):
         model, objective = pair(data)
-        make_step(model, objective, data, TrainingOptions(batch_size=20, gradient_clip=clip), 0)(torch.arange(20))
+        step = make_step(model, objective, data, TrainingOptions(batch_size=20, gradient_clip=clip), 0)
+        step.start_epoch(torch.arange(20)[None])
+        step()
         gradients.append([p.grad for p in model.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
@@ -158,12 +162,12 @@ def test_weights_that_are_nan_after_the_last_step_are_found_by_validation():
 
 
 def scores_of(monkeypatch, scores):
-    """Validation says these, one an epoch; what the model was at each is kept."""
-    said, kept = iter(scores), []
+    """Make validation give these scores, one an epoch; the states of the model at each."""
+    remaining, kept = iter(scores), []
 
     def fake(model, x, samples, seed):
         kept.append(state(model))
-        return type("Estimate", (), {"estimate": torch.tensor([next(said)], dtype=torch.float64)})
+        return type("Estimate", (), {"estimate": torch.tensor([next(remaining)], dtype=torch.float64)})
 
     monkeypatch.setattr(training, "log_likelihood", fake)
     return kept
@@ -231,11 +235,13 @@ def test_the_values_of_an_epoch_are_those_of_its_steps():
     model, objective = pair(data)
     step = make_step(model, objective, data, TrainingOptions(batch_size=20, learning_rate=0.0), 0)
     found = []
-    for index in epoch_order(60, 20, 0, 1):
+    order = epoch_order(60, 20, 0, 1)
+    step.start_epoch(order)
+    for index in order:
         key = noise.mix(step.key + torch.tensor(step.count) * noise.GOLDEN)
         with torch.no_grad():
-            found.append(float(step.trainee(data.train.x[index], index, key, torch.ones(()))["all"]))
-        step(index)
+            found.append(float(step.module(data.train.x[index], index, key, torch.ones(()))["all"]))
+        step()
     torch.testing.assert_close(step.values, torch.tensor(found))
 
 
@@ -246,7 +252,49 @@ def test_dynamic_images_are_binarised_anew_each_step():
     seen = []
     original = model.batch
     model.batch = lambda x, context, index: (seen.append(x.clone()), original(x, context, index))[1]
+    step.start_epoch(torch.arange(20).repeat(2, 1))
     for _ in range(2):
-        step(torch.arange(20))
+        step()
     assert not torch.equal(seen[0], seen[1])
     assert set(seen[0].unique().tolist()) == {0, 1}
+
+
+def test_a_step_takes_the_rows_of_its_order_in_turn():
+    data = dataset()
+    step = make_step(*pair(data), data, TrainingOptions(batch_size=20), 0)
+    seen, forward = [], step.module.forward
+    step.module.forward = lambda stored, index, *rest: (seen.append(index.clone()), forward(stored, index, *rest))[1]
+    order = epoch_order(60, 20, 0, 1)
+    step.start_epoch(order)
+    order_as_given = order.clone()
+    order.zero_()
+    for _ in range(3):
+        step()
+    assert torch.equal(torch.stack(seen), order_as_given)
+    for _ in range(2):
+        with pytest.raises(VaezooError, match=r"no step is left of the epoch's order: call start_epoch\(order\)"):
+            step()
+    step.start_epoch(order_as_given[2:])
+    step()
+    assert torch.equal(seen[-1], order_as_given[2])
+    assert step.count == len(seen) == 4
+
+
+def test_a_step_without_an_epoch_is_refused():
+    data = dataset()
+    with pytest.raises(VaezooError, match=r"call start_epoch\(order\) before the next step"):
+        make_step(*pair(data), data, TrainingOptions(batch_size=20), 0)()
+
+
+@pytest.mark.parametrize("shape", [(4, 20), (0, 20), (3, 19), (3,), (1, 3, 20)])
+def test_an_order_of_another_shape_is_refused_and_changes_nothing(shape):
+    data = dataset()
+    step = make_step(*pair(data), data, TrainingOptions(batch_size=20), 0)
+    step.start_epoch(epoch_order(60, 20, 0, 1))
+    step()
+    got = ", ".join(map(str, shape))
+    message = rf"the order of an epoch must be \[1 to 3 steps, 20\], got \[{got}\]"
+    with pytest.raises(VaezooError, match=message):
+        step.start_epoch(torch.zeros(shape, dtype=torch.int64))
+    assert int(step.position) == 1
+    step()

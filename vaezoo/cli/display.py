@@ -30,7 +30,7 @@ def plugin_lines(plugin: Plugin) -> list[str]:
         return [*lines, "", plugin.target.about, "", *_slot_lines(plugin.target)]
     text = inspect.getdoc(plugin.target)
     lines += ["", text, ""] if text else [""]
-    lines += [f"asks for: {', '.join(plugin.asks)}"] if plugin.asks else []
+    lines += [f"asks for: {', '.join(plugin.builder_arguments)}"] if plugin.builder_arguments else []
     return lines + _hyperparameter_lines(plugin)
 
 

@@ -240,7 +240,7 @@ def _by_change_of_variables(model: LatentModel, one: Batch, seed: int) -> tuple[
     def path(value: Tensor) -> Tensor:
         """The samples of given noise; their log q goes to `scores`."""
         parts = value.split([each.numel() for each in taken])
-        with noise.handed([part.view(each.shape) for part, each in zip(parts, taken, strict=True)]):
+        with noise.given_normals([part.view(each.shape) for part, each in zip(parts, taken, strict=True)]):
             z, log_q = model.posterior(one).rsample_and_log_prob(1)
         scores.append(float(log_q.detach().sum()))
         return torch.cat([group.flatten() for group in z])

@@ -13,7 +13,7 @@ from vaezoo.core.contracts import Likelihood
 from vaezoo.core.data import DataSpec
 from vaezoo.core.draws import Batch
 from vaezoo.core.model import LatentModel
-from vaezoo.core.requests import asked
+from vaezoo.core.requests import requested_arguments
 
 COUNTS = {1: 4000, 2: 300}
 """How many counts are summed over, for one and for two pixels."""
@@ -204,7 +204,7 @@ def decoder_normalised(subject: Subject) -> str:
     before.
     """
     model = subject.build()[0]
-    if not any(name == "x" for name, _ in asked(model.decoder.forward, 1)):
+    if not any(name == "x" for name, _ in requested_arguments(model.decoder.forward, 1)):
         raise NotRun("it does not ask for x, so its pixels are independent given z")
     model = _small(subject)
     every = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * model.spec.dimensions)

@@ -10,8 +10,8 @@ from vaezoo.conformance.subject import MODULES, Subject, keyed
 from vaezoo.core.draws import Batch
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.model import LatentModel
-from vaezoo.core.requests import asked
-from vaezoo.training.module import Trainee
+from vaezoo.core.requests import requested_arguments
+from vaezoo.training.module import TrainingModule
 
 ALONE = ("encoder", "posterior", "prior", "decoder", "likelihood", "variant")
 
@@ -65,7 +65,7 @@ def shapes(subject: Subject) -> str:
                 f"K={samples}",
                 f"an objective gives [B=3] or a scalar, got {list(part.shape)}",
             )
-    if any(name == "x" and needed for name, needed in asked(model.decoder.forward, 1)):
+    if any(name == "x" and needed for name, needed in requested_arguments(model.decoder.forward, 1)):
         return "K = 1, 5; no sampling"
     with torch.no_grad():
         try:
@@ -82,7 +82,7 @@ def _fits(what: str, value: Tensor, samples: int, *wanted: int) -> None:
 
 def _shapes_of_parts(model: LatentModel, batch: Batch, samples: int) -> None:
     """The shapes that LatentModel does not look at, where a wrong one is broadcast in silence."""
-    if not asked(model.encoder.forward, 1):
+    if not requested_arguments(model.encoder.forward, 1):
         _fits("features [B, *self.features]", model.encoder(batch.x), samples, 3, *model.encoder.features)
     with keyed(0, model, batch):
         z = model.draw(batch, samples).z
@@ -97,13 +97,13 @@ def _shapes_of_parts(model: LatentModel, batch: Batch, samples: int) -> None:
 def gradients(subject: Subject) -> str:
     """Every parameter gets a finite gradient from the objective."""
     model, objective = subject.build()
-    trainee = Trainee(model, objective)
+    module = TrainingModule(model, objective)
     total(value_of(subject, model, objective, subject.batch(model, 8))).backward()
     part = subject.part(model, objective)
     named = list(part.named_parameters())
     without = [name for name, p in named if p.requires_grad and p.grad is None]
     must(not without, f"{len(without)} without", f"these parameters get no gradient: {', '.join(without[:5])}")
-    bad = [name for name, p in trainee.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+    bad = [name for name, p in module.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
     return must(not bad, f"{len(named)} tensors", f"these gradients are not finite: {', '.join(bad[:5])}")
 
 
@@ -111,7 +111,7 @@ def gradients(subject: Subject) -> str:
 def nothing_hidden(subject: Subject) -> str:
     """No trainable tensor outside named_parameters(): what is not there is neither saved, nor packed, nor trained."""
     model, objective = subject.build()
-    known = {id(p) for p in Trainee(model, objective).parameters()}
+    known = {id(p) for p in TrainingModule(model, objective).parameters()}
     value = total(value_of(subject, model, objective, subject.batch(model)))
     seen, hidden, waiting = set(), [], [value.grad_fn]
     while waiting:

@@ -12,7 +12,7 @@ from vaezoo.conformance.subject import MODULES, Subject, jitter, keyed
 from vaezoo.core import noise
 from vaezoo.core.draws import Batch
 from vaezoo.core.model import LatentModel
-from vaezoo.training.module import Trainee
+from vaezoo.training.module import TrainingModule
 from vaezoo.training.pack import Pack
 
 
@@ -148,8 +148,8 @@ def _differ(subject: Subject, model: LatentModel, batch: Batch, found: dict[str,
 @PROOFS.add("mapped over seeds", *MODULES)
 def mapped(subject: Subject) -> str:
     """Copied and mapped over two seeds with torch.func, each loss and gradient equals that of its single run."""
-    trainees = [Trainee(*subject.build(seed=seed)) for seed in (0, 1)]
-    pack = Pack([copy.deepcopy(trainee) for trainee in trainees])
+    modules = [TrainingModule(*subject.build(seed=seed)) for seed in (0, 1)]
+    pack = Pack([copy.deepcopy(module) for module in modules])
     if reason := pack.not_mapped:
         raise NotRun(f"it declares: {reason}")
     stored, index = images_stored(subject, pack.model), torch.arange(4)
@@ -165,11 +165,11 @@ def mapped(subject: Subject) -> str:
         raise Wrong("cannot", f"torch.func cannot map it ({first}); else set not_mapped = its reason") from None
     grads = {name: torch.zeros_like(named[name]) if g is None else g for name, g in zip(named, found, strict=True)}
     worst = 0.0
-    for n, trainee in enumerate(trainees):
-        own = total(trainee(stored, index, keys[n], weight))
+    for n, module in enumerate(modules):
+        own = total(module(stored, index, keys[n], weight))
         own.backward()
         worst = max(worst, off_by(losses[n].detach(), own.detach()))
-        for name, p in trainee.named_parameters():
+        for name, p in module.named_parameters():
             expected = torch.zeros_like(p) if p.grad is None else p.grad
             worst = max(worst, off_by(grads[name][n], expected))
     return must(
@@ -178,5 +178,5 @@ def mapped(subject: Subject) -> str:
 
 
 def images_stored(subject: Subject, model: LatentModel) -> Tensor:
-    """Four images for a trainee."""
+    """Four images for a module."""
     return subject.batch(model, 4).x

@@ -1,1 +1,1 @@
-"""The shared reparameterised-Gaussian core: torch only; no names, no files, no data. Import its modules one by one."""
+"""The shared reparameterised-Gaussian core. It needs torch only, and knows no plugin names, files or data sets."""

@@ -1,8 +1,9 @@
 """The abstract parts that plugins fill. Letters: K importance samples, B images, L latent groups (1 when flat), Z
 latent dimensions.
 
-Every part treats each image of a batch alone, in train and in eval mode; only an objective may couple a batch, and says
-so. What a part keeps from step to step is a buffer, changed in place: a training step is replayed without its Python.
+Every part treats each image of a batch alone, in train and in eval mode. Only an objective may couple a batch, and it
+declares so. A part keeps state from step to step in buffers, which it changes in place, since a training step is
+replayed without its Python.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from vaezoo.core.requests import call
+from vaezoo.core.requests import call_with_requests
 
 if TYPE_CHECKING:
     from vaezoo.core.draws import Draws
@@ -25,17 +26,17 @@ Latents = tuple[Tensor, ...]
 
 
 class PosteriorDistribution(Protocol):
-    """q(z|x) of a batch of images, as a Posterior gives it."""
+    """q(z|x) of a batch of images; a Posterior returns it."""
 
     @property
     def gaussian(self) -> DiagonalGaussian | None:
-        """The diagonal Gaussian that q is, or None."""
+        """q itself where it is a diagonal Gaussian, else None."""
 
     def rsample_and_log_prob(self, samples: int) -> tuple[Latents, Tensor]:
         """K reparameterised samples, a tuple of [K, B, Z_l], and log q [L, K, B] in nats."""
 
     def log_prob(self, z: Latents) -> Tensor | None:
-        """log q(z|x) of given points [L, K, B] in nats, or None where only its own samples can be scored."""
+        """log q(z|x) of given points [L, K, B] in nats, or None where q can score only its own samples."""
 
 
 class Encoder(nn.Module, ABC):
@@ -57,7 +58,7 @@ class Posterior(nn.Module, ABC):
 
 
 class Prior(nn.Module, ABC):
-    """p(z). A flat prior writes `log_density` and `sample`; this class adds the rest."""
+    """p(z). A flat prior (L = 1) writes `log_density` and `sample`; this class adds the rest."""
 
     def log_density(self, z: Tensor) -> Tensor:
         """log p(z) in nats of a flat latent, normalised. [..., Z] -> [...]"""
@@ -65,22 +66,24 @@ class Prior(nn.Module, ABC):
 
     def log_prob(self, z: Latents, parts: Mapping[str, Any]) -> Tensor:
         """log p(z) of each latent group in nats. -> [L, K, B]"""
-        return call(self.log_density, z[0], parts=parts)[None]
+        value: Tensor = call_with_requests(self.log_density, z[0], parts=parts)
+        return value[None]
 
     @abstractmethod
     def sample(self, n: int) -> Tensor | Latents:
         """n draws from p(z): [n, Z], or a tuple of [n, Z_l]."""
 
     def kl(self, q: PosteriorDistribution) -> Tensor | None:
-        """KL(q(z|x) || p(z)) in closed form, of each group, image and dimension, in nats [L, B, Z]; None where there is
-        none.
+        """KL(q(z|x) || p(z)) of each group, image and dimension, in nats [L, B, Z], or None where it has no closed
+        form.
         """
         return None
 
 
 class Decoder(nn.Module, ABC):
-    """z -> the parameters of p(x|z). `forward` sees [N, Z] (the lowest group) and gives [N, *parameter_shape]; this
-    class folds K and B.
+    """z -> the parameters of p(x|z).
+
+    `forward` gets the lowest group as [N, Z] and gives [N, *parameter_shape]; this class folds K and B into N.
     """
 
     @abstractmethod
@@ -94,15 +97,15 @@ class Decoder(nn.Module, ABC):
         for name in ("x", "context"):
             if name in parts:
                 folded[name] = parts[name].expand(samples, *parts[name].shape).flatten(0, 1)
-        out = call(self.forward, folded["groups"][-1], parts=folded, entry=self)
-        return out.unflatten(0, (samples, images))
+        parameters: Tensor = call_with_requests(self.forward, folded["groups"][-1], parts=folded, entry=self)
+        return torch.unflatten(parameters, 0, (samples, images))
 
 
 class Likelihood(nn.Module, ABC):
-    """p(x|z) given the decoder's parameters: normalised over the images of its measures, with every constant.
+    """p(x|z) given the decoder's parameters, normalised over the images of its measures, every constant included.
 
-    measures: which of `binary`, `discrete`, `counts`, `continuous` it scores. self.parameter_shape: shape of one
-    image's parameters.
+    measures: the ones it scores, of `binary`, `discrete`, `counts` and `continuous`. self.parameter_shape: the shape of
+    one image's parameters.
     """
 
     measures: ClassVar[tuple[str, ...]] = ()
@@ -122,12 +125,12 @@ class Likelihood(nn.Module, ABC):
 
 
 class Objective(nn.Module, ABC):
-    """What training maximises, from the draws of one pass. Objectives train, bounds report: its value never reaches a
-    table.
+    """What training maximises, computed from the draws of one pass. Objectives train, bounds report: no table shows an
+    objective's value.
 
-    importance_samples: its K in training. batch_coupled: whether an image's value depends on the others of its batch.
-    lower_bound: whether its mean is at most log p(x) where the KL's weight is 1. surrogate: whether only its gradient,
-    not its value, is what it claims. `vaezoo check` holds it to all of these.
+    importance_samples: K in training. batch_coupled: whether an image's value depends on the others of its batch.
+    lower_bound: whether its mean is at most log p(x) where the KL's weight is 1. surrogate: whether only its gradient
+    is right, not its value. `vaezoo check` tests all of these.
     """
 
     importance_samples: int = 1
@@ -136,20 +139,20 @@ class Objective(nn.Module, ABC):
     surrogate: bool = False
 
     def estimates(self, draws: Draws) -> Tensor | None:
-        """What it claims to maximise in expectation where the KL's weight is 1, written plainly: [B] or a scalar, in
-        nats.
-
-        None: it makes no claim that could be checked.
+        """A plain formula for what `forward` maximises in expectation where the KL's weight is 1: [B] or a scalar, in
+        nats. `vaezoo check` compares the two. None where the objective claims no such formula.
         """
         return None
 
     @abstractmethod
     def forward(self, draws: Draws) -> Tensor | dict[str, Tensor]:
-        """Nats to maximise: [B], a scalar, or {"inference" | "generative" | "own": value}, each of which moves only its
-        own group of
-        parameters (encoder and posterior; prior, decoder and likelihood; the objective's own)."""
+        """Nats to maximise: [B], a scalar, or {"inference" | "generative" | "own": value}.
+
+        Each value of a dictionary moves only its own group of parameters: those of encoder and posterior; of prior,
+        decoder and likelihood; of the objective itself.
+        """
 
 
 def flat_parameters(values: tuple[int, ...]) -> int:
-    """Number of elements of a shape, for a linear layer."""
+    """The number of elements of a shape, which is the width of a linear layer."""
     return int(torch.Size(values).numel())

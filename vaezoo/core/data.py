@@ -20,20 +20,21 @@ MEASURES = ("binary", "discrete", "counts", "continuous")
 BINARISATIONS = ("none", "fixed", "dynamic", "threshold")
 
 Given = Tensor | tuple[Tensor, Tensor | None]
-"""A split as it comes: images x [N, *shape], or a pair of them and labels [N]."""
+"""One split as a data set's author gives it: images x [N, *shape], or a pair (images, labels [N])."""
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What a density of these images is a density of; two numbers are comparable only where these agree.
+    """The space that images live in and the measure of their densities. Two numbers are comparable only where these
+    agree.
 
-    shape: of one image. measure: `binary`, `discrete` (with its number of levels), `counts` or `continuous`. levels: of
-    a discrete image, or those that a continuous one in [0, 1) was dequantised from (then bits per dimension get
-    log2(levels) put back). binarisation: how a binary image came about (`none`, `fixed`, `dynamic`, `threshold`).
-    context: length of the vector that comes with each image of a conditional set, or None.
+    shape: of one image. measure: `binary`, `discrete` (with its number of levels), `counts` or `continuous`. levels:
+    the number of levels of a discrete image, or of the image that a continuous one in [0, 1) was dequantised from (then
+    log2(levels) is added to the bits per dimension). binarisation: how a binary image was made (`none`, `fixed`,
+    `dynamic`, `threshold`). context: the length of each image's context vector in a conditional data set, or None.
 
-    Raises VaezooError for a measure or binarisation that is not among these, a discrete image without levels, dynamic
-    binarisation of what is not binary, and an axis of length 0.
+    Raises VaezooError for another measure or binarisation, a discrete image without levels, dynamic binarisation of
+    images that are not binary, and an axis of length 0.
     """
 
     shape: tuple[int, ...]
@@ -65,9 +66,8 @@ class DataSpec:
         return math.prod(self.shape)
 
     def to_float(self, x: Tensor) -> Tensor:
-        """Stored images as the parts see them, in the default dtype.
-
-        Integers become 0/1, k/(levels-1) or counts; floats pass.
+        """Stored images as the parts get them: integers become 0/1, k/(levels-1) or counts in the default dtype. Floats
+        keep their values, and float64 keeps its dtype.
         """
         if x.is_floating_point():
             return x.to(torch.get_default_dtype()) if x.dtype != torch.float64 else x
@@ -78,9 +78,9 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class Split:
-    """One split as it is stored: x [N, *shape] (uint8 where it can be), y labels [N] or None.
+    """One split as it is stored: x [N, *shape] (uint8 where the values allow it), y labels [N] or None.
 
-    Where `dynamic`, x holds gray levels 0..255 and an image is binarised anew each time it is asked for.
+    Where `dynamic`, x holds gray levels 0..255, and each call of `images` binarises anew.
     """
 
     x: Tensor
@@ -93,7 +93,7 @@ class Split:
         return self.x.shape[0]
 
     def images(self, index: Tensor | slice | None = None) -> Tensor:
-        """Images as the parts see them, float [B, *shape]; dynamic ones are drawn with `vaezoo.noise`."""
+        """Images as the parts get them, float [B, *shape]. `vaezoo.noise` draws the dynamic ones."""
         x = self.x if index is None else self.x[index]
         return self.spec.to_float(noise.bernoulli(x) if self.dynamic else x)
 
@@ -104,16 +104,17 @@ class Split:
 
 
 class Dataset:
-    """Training, validation and test images with what they are.
+    """Training, validation and test images with their DataSpec.
 
     Each of train, valid and test is a tensor x [N, *shape] or a pair (x, labels [N]). With binarisation="dynamic" train
-    holds gray levels 0..255 (uint8), binarised anew for every batch; valid and test are binary and fixed, the same in
-    all cells. All are kept on the CPU, floats of half precision as float32, and continuous splits that differ in dtype
-    in the default one. levels: see DataSpec; continuous images that have it lie in [0, 1].
+    holds gray levels 0..255 (uint8), which are binarised anew for every batch; valid and test are binary and fixed, the
+    same in all cells. All are kept on the CPU: floats of half precision as float32, and continuous splits that differ
+    in dtype in the default dtype. levels: see DataSpec; continuous images with levels lie in [0, 1].
 
-    log_likelihood: where the true density is known, x [B, *shape] -> log p(x) [B] in nats.
+    log_likelihood: x [B, *shape] -> log p(x) [B] in nats, where the true density is known.
 
-    Raises VaezooError for an empty split, shapes that differ, values that are not finite or outside the measure.
+    Raises VaezooError for an empty split, shapes that differ, and values that are not finite or that the measure does
+    not allow.
     """
 
     def __init__(
@@ -141,7 +142,7 @@ class Dataset:
 
     @cached_property
     def checksum(self) -> str:
-        """sha256 over what the images are and every stored value of the three splits, labels apart."""
+        """sha256 of the DataSpec and every stored value of the three splits, without the labels."""
         digest = hashlib.sha256(json.dumps(asdict(self.spec), sort_keys=True).encode())
         for split in (self.train, self.valid, self.test):
             digest.update(str((tuple(split.x.shape), str(split.x.dtype))).encode())
@@ -186,7 +187,7 @@ def _pair(name: str, given: Given) -> tuple[Tensor, Tensor | None]:
 
 
 def _stored(name: str, x: Tensor, spec: DataSpec, dynamic: bool) -> Tensor:
-    """Check one split and store it as small as it goes."""
+    """Check one split, and store it in the smallest dtype that holds it."""
     if tuple(x.shape[1:]) != spec.shape:
         raise VaezooError(f"{name} images must be of shape {list(spec.shape)} as train's are, got {list(x.shape[1:])}")
     if x.is_floating_point():

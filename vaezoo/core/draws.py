@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Batch:
-    """x [B, *shape] as the parts see it; context [B, C] or None; index [B], which image of its split each one is."""
+    """Images as the parts get them.
+
+    x: [B, *shape]. context: [B, C] or None. index: each image's number in its split, [B], or None.
+    """
 
     x: Tensor
     context: Tensor | None = None
@@ -25,10 +28,11 @@ class Batch:
 
 @dataclass
 class Draws:
-    """K samples z ~ q(z|x) of B images, and the terms of the bounds, in nats. What is not asked for is not computed.
+    """K samples z ~ q(z|x) of B images, and the terms of the bounds, in nats. Each term is computed when it is first
+    read.
 
-    kl_weight: the weight of the KL term in training at this step (a schedule's device tensor), 1 after any warm-up.
-    Only objectives read it.
+    kl_weight: the weight of the KL term at this training step (a schedule's device tensor), 1 after any warm-up. Only
+    objectives read it.
     """
 
     model: LatentModel
@@ -50,14 +54,12 @@ class Draws:
 
     @cached_property
     def kl(self) -> Tensor | None:
-        """KL(q(z|x) || p(z)) in closed form, [L, B, Z], or None."""
+        """KL(q(z|x) || p(z)) in closed form, [L, B, Z], or None where there is none."""
         return self.model.kl(self.batch, self.q)
 
     @property
     def kl_estimate(self) -> Tensor:
-        """KL(q(z|x) || p(z)) of each image: in closed form where there is one, else the mean of log q - log p over the
-        samples. [B]
-        """
+        """KL(q(z|x) || p(z)) of each image: its closed form, or else the mean of log q - log p over the samples. [B]"""
         if self.kl is not None:
             return self.kl.sum((0, 2))
         return (self.log_posterior - self.log_prior).sum(0).mean(0)

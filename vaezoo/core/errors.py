@@ -1,25 +1,25 @@
-"""What goes wrong in a question, said in one line. Needs no torch."""
+"""Errors whose message is one line for the user. Needs no torch."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class VaezooError(ValueError):
-    """The question was wrong: the message says what was expected, what came, and what to do. Exit code 2."""
+    """Invalid user input. The message says what was expected, what came, and what to do. The exit code is 2."""
 
 
 class Skip(VaezooError):
-    """This combination cannot be: the message is the reason. A plugin raises it from its constructor; the cell is
-    `skipped`.
+    """A combination of parts that cannot work; the message is the reason. A plugin raises it from its constructor, and
+    the cell gets the status `skipped`.
     """
 
 
 class VaezooWarning(UserWarning):
-    """A number is not to be trusted as it stands: the message says why, for how many images, and what to do."""
+    """A number that cannot be trusted as it stands. The message says why, for how many images, and what to do."""
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
-    """One line for a name that is not there, with the nearest right ones.
+    """A message for an unknown name, with the nearest known names.
 
     >>> unknown("prior", "vampprio", ["normal", "vampprior"])
     "prior 'vampprio' is unknown; did you mean 'vampprior'?"

@@ -1,4 +1,4 @@
-"""The one place where mean + std * eps is written, with the normal density and its divergence beside it."""
+"""The diagonal Gaussian: the only place where mean + std * eps is written, its density and its divergence."""
 
 import math
 
@@ -29,7 +29,7 @@ class DiagonalGaussian:
 
     @property
     def gaussian(self) -> "DiagonalGaussian":
-        """The posterior contract asks a q whether it is Gaussian: this one is."""
+        """Itself. (A posterior that is not Gaussian has None here.)"""
         return self
 
     def rsample(self, samples: int) -> Tensor:
@@ -51,7 +51,7 @@ class DiagonalGaussian:
         return -(0.5 * eps.square() + self.log_std + HALF_LOG_TWO_PI).sum(-1)
 
     def log_prob(self, z: tuple[Tensor, ...]) -> Tensor:
-        """log q(z|x) of given points, the posterior contract's form. ([K, B, Z],) -> [L=1, K, B]"""
+        """log q(z|x) of given points, in the form of the posterior contract. ([K, B, Z],) -> [L=1, K, B]"""
         return self.log_density(z[0])[None]
 
     def kl_standard_normal(self) -> Tensor:
@@ -68,9 +68,9 @@ class DiagonalGaussian:
 def mixture_log_density(z: Tensor, mean: Tensor, log_std: Tensor, log_weight: Tensor) -> Tensor:
     """log sum_c w_c N(z; mean_c, std_c) in nats, for C diagonal components. [..., Z], [C, Z], [C, Z], [C] -> [...]
 
-    The squares are expanded, so that C components cost one matrix product with [z^2, z] and not a [..., C, Z] tensor.
-    Taken about the components' common mean; what cancels in float32 grows with Z (mean / std)^2, so that components far
-    narrower than their distances want float64.
+    The squares are expanded, so that C components cost one matrix product with [z^2, z] and no [..., C, Z] tensor. They
+    are taken about the components' common mean. The cancellation error in float32 grows with Z (mean / std)^2, so
+    components that are far narrower than their distances need float64.
     """
     centre = mean.mean(0)
     z, mean = z - centre, mean - centre

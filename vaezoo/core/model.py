@@ -1,4 +1,4 @@
-"""LatentModel: the five parts put together."""
+"""LatentModel: encoder, posterior, prior, decoder and likelihood as one model."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from vaezoo.core.data import DataSpec
 from vaezoo.core.draws import Batch, Draws
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.precision import computing, known_precision
-from vaezoo.core.requests import SERVED, asked, call
+from vaezoo.core.requests import SERVABLE, call_with_requests, requested_arguments
 
 
 class LatentModel(nn.Module):
     """p(x|z) p(z) with q(z|x): encoder, posterior, prior, decoder and likelihood.
 
-    `posterior` and `log_joint` are the two primitives; `draw`, `sample`, `reconstruct` and `encode` compose them. Every
-    part is handed what its methods name at each call, and keeps no other part.
+    `posterior` and `log_joint` are the two primitives; `draw`, `sample`, `reconstruct` and `encode` compose them. Each
+    call of a part's method serves the arguments that the method names, so no part keeps another part.
 
-    Raises Skip where a part asks for what cannot be served, and VaezooError naming the part where a shape is wrong.
+    Raises Skip where a part requests an argument that cannot be served, and VaezooError, which names the part, where a
+    shape is wrong.
     """
 
     def __init__(
@@ -46,10 +47,10 @@ class LatentModel(nn.Module):
         first = next(self.parameters())
         self._place: Tensor
         self.register_buffer("_place", torch.empty(0, device=first.device, dtype=first.dtype), persistent=False)
-        served = [name for name in SERVED if name != "context" or spec.context is not None]
+        served = [name for name in SERVABLE if name != "context" or spec.context is not None]
         for part, methods in self._requests().items():
             for method, own in methods:
-                for name, required in asked(method, own):
+                for name, required in requested_arguments(method, own):
                     if required and name not in served:
                         raise Skip(
                             f"{part} {type(method.__self__).__name__} asks for '{name}' in {method.__name__}, "
@@ -72,17 +73,18 @@ class LatentModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """The device of the parameters."""
         return self._place.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """The parameters' floating type."""
+        """The floating type of the parameters."""
         return self._place.dtype
 
     @property
     def precision(self) -> str:
-        """In what encoder and decoder multiply: `float32`, `tf32` or `bfloat16`; what they give has the model's dtype.
+        """The precision in which encoder and decoder multiply: `float32`, `tf32` or `bfloat16`. Their results have the
+        model's dtype.
 
         VaezooError where another one is assigned.
         """
@@ -93,14 +95,14 @@ class LatentModel(nn.Module):
         self._precision = known_precision(name)
 
     def _network(self, run: Callable[[], Tensor]) -> Tensor:
-        """What an encoder or a decoder gives, computed in the model's precision."""
+        """The result of an encoder or a decoder, computed in the model's precision."""
         if self._precision == "float32":
             return run()
         with computing(self._precision, self.device):
             return run().to(self.dtype)
 
     def batch(self, x: Tensor, context: Tensor | None = None, index: Tensor | None = None) -> Batch:
-        """Images as they are stored or as floats, made into a Batch on the model's device. x: [B, *shape]"""
+        """A Batch on the model's device from images as they are stored or as floats. x: [B, *shape]"""
         if tuple(x.shape[1:]) != self.spec.shape:
             raise VaezooError(f"x must be [B, {', '.join(map(str, self.spec.shape))}], got {list(x.shape)}")
         return Batch(self.spec.to_float(x.to(self.device)).to(self.dtype), context, index)
@@ -123,25 +125,28 @@ class LatentModel(nn.Module):
     def posterior(self, batch: Batch, stopped: bool = False) -> PosteriorDistribution:
         """q(z|x) of each image.
 
-        stopped=True runs encoder and posterior with their weights cut from the graph, so that log q depends on them
-        only through z (sticking the landing, DReG).
+        stopped=True runs encoder and posterior with detached weights, so that log q depends on them only through z
+        (sticking the landing, DReG).
         """
         parts = self._parts(batch)
         encoder, posterior = self.encoder, self.posterior_net
         encode, distribute = (_cut(encoder), _cut(posterior)) if stopped else (encoder, posterior)
-        features = self._network(lambda: call(encoder.forward, batch.x, parts=parts, entry=encode))
-        return call(posterior.forward, features, parts=parts, entry=distribute)
+        features = self._network(lambda: call_with_requests(encoder.forward, batch.x, parts=parts, entry=encode))
+        q: PosteriorDistribution = call_with_requests(posterior.forward, features, parts=parts, entry=distribute)
+        return q
 
     def log_likelihood(self, batch: Batch, z: Latents) -> Tensor:
         """log p(x|z) in nats. [K, B]"""
         parts = self._parts(batch)
         parameters = self._network(lambda: self.decoder.parameters_of(z, parts))
-        value = call(self.likelihood.log_prob, batch.x, parameters, parts=parts)
+        value = call_with_requests(self.likelihood.log_prob, batch.x, parameters, parts=parts)
         return _checked("log_likelihood", value, "KB", z, self.likelihood)
 
     def log_prior(self, batch: Batch, z: Latents) -> Tensor:
         """log p(z) of each latent group in nats. [L, K, B]"""
-        return _checked("log_prior", call(self.prior.log_prob, z, parts=self._parts(batch)), "LKB", z, self.prior)
+        return _checked(
+            "log_prior", call_with_requests(self.prior.log_prob, z, parts=self._parts(batch)), "LKB", z, self.prior
+        )
 
     def log_joint(self, batch: Batch, z: Latents) -> tuple[Tensor, Tensor]:
         """(log p(x|z) [K, B], log p(z) [L, K, B]) in nats."""
@@ -149,15 +154,16 @@ class LatentModel(nn.Module):
 
     def kl(self, batch: Batch, q: PosteriorDistribution) -> Tensor | None:
         """KL(q(z|x) || p(z)) in closed form, [L, B, Z] in nats, or None."""
-        return call(self.prior.kl, q, parts=self._parts(batch))
+        kl: Tensor | None = call_with_requests(self.prior.kl, q, parts=self._parts(batch))
+        return kl
 
     def draw(self, batch: Batch, samples: int) -> Draws:
-        """K samples of each image's posterior with the terms of every bound. Gradients flow through the samples."""
+        """K samples of each image's posterior, with the terms of every bound. Gradients flow through the samples."""
         with noise.fallback(self.device, self.dtype):
             return self.draw_from(self.posterior(batch), batch, samples)
 
     def draw_from(self, q: PosteriorDistribution, batch: Batch, samples: int) -> Draws:
-        """`draw` from a posterior that is at hand, so that the encoder runs once for many blocks of samples."""
+        """`draw` from a given posterior, so that the encoder runs once for many blocks of samples."""
         z, log_q = q.rsample_and_log_prob(samples)
         if any(group.shape[:2] != (samples, batch.x.shape[0]) for group in z):
             shapes = [list(group.shape) for group in z]
@@ -178,9 +184,9 @@ class LatentModel(nn.Module):
     def simulate(self, z: Latents) -> Tensor:
         """An image drawn from p(x|z) for each of n latents. A tuple of [n, Z_l] -> [n, *shape]
 
-        Raises NotImplementedError where the decoder must be handed x, which a drawn image does not have yet.
+        Raises NotImplementedError where the decoder needs x, which does not exist before it is drawn.
         """
-        if ("x", True) in asked(self.decoder.forward, 1):
+        if ("x", True) in requested_arguments(self.decoder.forward, 1):
             raise NotImplementedError(f"{_where(self.decoder)} must be handed x: give it a default to sample without")
         return self._decoded(z, self.likelihood.sample)
 
@@ -194,7 +200,7 @@ class LatentModel(nn.Module):
     def prior_sample(self, n: int) -> Latents:
         """n draws from p(z), a tuple of [n, Z_l]."""
         with noise.fallback(self.device, self.dtype):
-            z = call(self.prior.sample, n, parts=self._parts(None))
+            z = call_with_requests(self.prior.sample, n, parts=self._parts(None))
         z = z if isinstance(z, tuple) else (z,)
         return tuple(group.to(self.device, self.dtype) for group in z)
 
@@ -205,17 +211,17 @@ class LatentModel(nn.Module):
 
 
 def _cut(module: nn.Module) -> Callable[..., Any]:
-    """The module with every parameter detached, as a function."""
+    """A function that runs the module with every parameter detached."""
 
-    def run(*own: Any, **named: Any) -> Any:
+    def run(*args: Any, **kwargs: Any) -> Any:
         stopped: Mapping[str, Tensor] = {name: p.detach() for name, p in module.named_parameters()}
-        return functional_call(module, dict(stopped), own, named)
+        return functional_call(module, dict(stopped), args, kwargs)
 
     return run
 
 
 def _where(part: nn.Module) -> str:
-    """`StudentT (mine.py:12)`"""
+    """A part's class and where it is written: `StudentT (mine.py:12)`."""
     kind = type(part)
     try:
         return f"{kind.__name__} ({Path(inspect.getsourcefile(kind) or '?').name}:{inspect.getsourcelines(kind)[1]})"

@@ -1,4 +1,4 @@
-"""What a plugin may be told: values for the arguments after `*`, checked against its signature. Needs no torch."""
+"""A plugin's options: values for its arguments after `*`, checked against its signature. Needs no torch."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
     from vaezoo.registry import Plugin
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", type(None): "None"}
-_LISTS: dict[Any, type[tuple] | type[list]] = {tuple: tuple, list: list, Sequence: tuple}
-_GIVERS = {"dataset": "loader", "metric": "evaluation"}
-"""Who hands over the arguments before `*`; of a part it is the builder."""
+_LISTS: dict[Any, type[tuple[Any, ...]] | type[list[Any]]] = {tuple: tuple, list: list, Sequence: tuple}
+_CALLERS = {"dataset": "loader", "metric": "evaluation"}
+"""The code that fills the arguments before `*`. Those of a part are filled by the builder."""
 
 
-class _Unfit(Exception):
-    """A value that is not of its annotation."""
+class _DoesNotFit(Exception):
+    """A value does not have its annotated type."""
 
 
 def checked_options(plugin: Plugin, values: Mapping[str, Any]) -> dict[str, Any]:
-    """All options of a plugin: the values given, checked and made what its annotations want, over its defaults.
+    """All options of a plugin: the given values, checked and converted to their annotations, and its defaults.
 
-    The options of a part are called hyper-parameters. Raises VaezooError for one that is unknown, handed over by who
-    calls the plugin, of the wrong type, or missing where there is no default.
+    The options of a part are called hyper-parameters. Raises VaezooError for an option that is unknown, that the
+    plugin's caller fills, that has the wrong type, or that is missing and has no default.
     """
-    known, giver = plugin.hyperparameters, _GIVERS.get(plugin.slot, "builder")
+    known, caller = plugin.hyperparameters, _CALLERS.get(plugin.slot, "builder")
     title = f"{plugin.slot} {plugin.name!r}"
-    noun = "option" if plugin.slot in _GIVERS else "hyper-parameter"
+    noun = "option" if plugin.slot in _CALLERS else "hyper-parameter"
     for name in values:
-        if name in plugin.asks:
-            raise VaezooError(f"{title}: {name!r} is handed over by the {giver} and cannot be set here")
+        if name in plugin.builder_arguments:
+            raise VaezooError(f"{title}: {name!r} is handed over by the {caller} and cannot be set here")
         if name not in known:
             raise VaezooError(f"{title}: {unknown(noun, name, known)}")
     full: dict[str, Any] = {}
@@ -49,21 +49,21 @@ def checked_options(plugin: Plugin, values: Mapping[str, Any]) -> dict[str, Any]
 
 
 def checked_type(title: str, value: Any, annotation: Any) -> Any:
-    """The value as its annotation wants it: a float from a whole number, a tuple from a list.
+    """The value, converted to its annotation: a whole number to a float, a list to a tuple.
 
-    true is no number. What is no class, Literal, union or list of such is not checked. Raises VaezooError, which begins
-    with the title.
+    A Boolean is not accepted as a number. Annotations are checked where they are classes, Literals, and unions or lists
+    of these. Raises VaezooError, whose message begins with the title.
 
     >>> checked_type("noise", 1, float | None)
     1.0
     """
     try:
         return _fitted(value, annotation)
-    except _Unfit:
+    except _DoesNotFit:
         origin, choices = get_origin(annotation), get_args(annotation)
     if origin is Literal and isinstance(value, str):
         raise VaezooError(unknown(f"{title}: value", value, map(str, choices)))
-    raise VaezooError(f"{title} must be {_wanted(annotation)}, got {value!r}")
+    raise VaezooError(f"{title} must be {_in_words(annotation)}, got {value!r}")
 
 
 def _fitted(value: Any, annotation: Any) -> Any:
@@ -78,14 +78,14 @@ def _fitted(value: Any, annotation: Any) -> Any:
         for option in (*exact, *inner):
             try:
                 return _fitted(value, option)
-            except _Unfit:
+            except _DoesNotFit:
                 continue
     elif origin is Literal:
         if any(value == choice and type(value) is type(choice) for choice in inner):
             return value
-    elif (made := _LISTS.get(kind)) is not None:
+    elif (make := _LISTS.get(kind)) is not None:
         if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-            return made(map(_fitted, value, _of_items(origin, inner, len(value))))
+            return make(map(_fitted, value, _item_annotations(origin, inner, len(value))))
     elif isinstance(value, bool) and kind in (int, float):
         pass
     elif kind is int and isinstance(value, Integral):
@@ -97,33 +97,33 @@ def _fitted(value: Any, annotation: Any) -> Any:
             return None
     elif not isinstance(kind, type) or isinstance(value, kind):
         return value
-    raise _Unfit
+    raise _DoesNotFit
 
 
-def _of_items(origin: Any, inner: tuple[Any, ...], count: int) -> Sequence[Any]:
+def _item_annotations(origin: Any, inner: tuple[Any, ...], count: int) -> Sequence[Any]:
     """The annotation of each item of a list or tuple of this many."""
     if origin is not tuple:
         return (inner or (Any,)) * count
     if inner[-1:] == (Ellipsis,):
         return inner[:1] * count
     if len(inner) != count:
-        raise _Unfit
+        raise _DoesNotFit
     return inner
 
 
-def _wanted(annotation: Any) -> str:
+def _in_words(annotation: Any) -> str:
     """An annotation in words."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _wanted(inner[0])
+        return _in_words(inner[0])
     if origin in (Union, types.UnionType):
-        return " or ".join(map(_wanted, inner))
+        return " or ".join(map(_in_words, inner))
     if origin is Literal:
         return " or ".join(map(repr, inner))
     if origin is tuple and inner[-1:] != (Ellipsis,):
-        return f"a list of {len(inner)} ({', '.join(map(_wanted, inner))})"
+        return f"a list of {len(inner)} ({', '.join(map(_in_words, inner))})"
     if origin in _LISTS:
-        return f"a list (of each item {_wanted(inner[0])})"
+        return f"a list (of each item {_in_words(inner[0])})"
     if annotation in _LISTS:
         return "a list"
     return _WORDS.get(annotation) or (

@@ -1,7 +1,7 @@
-"""How a method gets what it names: as with pytest's fixtures, the name of an argument is the request.
+"""Serving the arguments that a part's methods name: as with pytest's fixtures, an argument's name is the request.
 
-A plugin's method lists its own arguments first (`z`, `x`, `n`, ...); what it names after them, LatentModel hands over
-at each call. So no part stores another part, and a deep copy or a mapped copy of a model is whole.
+A plugin's method lists its own arguments first (`z`, `x`, `n`, ...). LatentModel hands over the arguments named after
+them at each call. So no part stores another part, and a deep copy or a mapped copy of a model is complete.
 """
 
 import inspect
@@ -9,34 +9,39 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-SERVED = ("encode", "prior", "x", "context", "index", "log_joint", "groups", "parts")
-"""What can be asked: `encode` (x -> q(z|x)), `prior`, `x` [N, *shape], `context`, `index` [B], `log_joint` (z -> log
-p(x, z) [K, B]),
-`groups` (the tuple of all latents), `parts` (the whole mapping, to hand on)."""
+SERVABLE = ("encode", "prior", "x", "context", "index", "log_joint", "groups", "parts")
+"""The names that a method may request: `encode` (x -> q(z|x)), `prior`, `x` [N, *shape], `context`, `index` [B],
+`log_joint` (z -> log p(x, z) [K, B]), `groups` (the tuple of all latents), `parts` (the whole mapping of these, to hand
+on).
+"""
 
 
 @lru_cache(maxsize=1024)
-def _names(function: Callable[..., Any], own: int, method: bool) -> tuple[tuple[str, bool], ...]:
-    parameters = list(inspect.signature(function).parameters.values())[own + method :]
-    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return tuple((p.name, p.default is p.empty) for p in parameters if p.kind not in kinds)
+def _arguments_after(function: Callable[..., Any], count: int) -> tuple[tuple[str, bool], ...]:
+    """(name, whether it lacks a default) of each argument of a function after its first ones."""
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = list(inspect.signature(function).parameters.values())[count:]
+    return tuple((p.name, p.default is p.empty) for p in parameters if p.kind not in variadic)
 
 
-def asked(method: Callable[..., Any], own: int) -> tuple[tuple[str, bool], ...]:
-    """(name, whether it must be served) of each argument of a method after its `own` first ones."""
+def requested_arguments(method: Callable[..., Any], own: int) -> tuple[tuple[str, bool], ...]:
+    """(name, whether it must be served) of each argument of a method after its `own` first ones, `self` apart."""
     function = getattr(method, "__func__", None)
-    return _names(method, own, False) if function is None else _names(function, own, True)
+    return _arguments_after(method, own) if function is None else _arguments_after(function, own + 1)
 
 
-def call(
+def call_with_requests(
     method: Callable[..., Any], *own: Any, parts: Mapping[str, Any], entry: Callable[..., Any] | None = None
 ) -> Any:
-    """Call a method with its own arguments and with those of `parts` that it names.
+    """Call a method with its own arguments and with those of `parts` that it requests.
 
-    entry: what to call where that is not the method whose names count (a module's `__call__` for its `forward`).
+    entry: the callable to call where it is not the method whose signature counts (a module's `__call__` for its
+    `forward`).
     """
-    names = asked(method, len(own))
-    if not names:
+    requested = requested_arguments(method, len(own))
+    if not requested:
         return (entry or method)(*own)
-    served = {name: parts if name == "parts" else parts[name] for name, _ in names if name == "parts" or name in parts}
+    served = {name: parts[name] for name, _ in requested if name in parts}
+    if any(name == "parts" for name, _ in requested):
+        served["parts"] = parts
     return (entry or method)(*own, **served)

@@ -1,19 +1,112 @@
-"""Which of torch's transforms the code is run under."""
+"""The private parts of torch that vaezoo uses, each with a fall-back. No other file names them.
+
+Private parts change without notice. So each one is looked up inside the function that needs it, and where a version of
+torch does not have it, the function gives an answer that is right, though slower.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import lru_cache
+from importlib import import_module
+from typing import Any, cast
 
 import torch
-from torch._C._functorch import TransformType, get_interpreter_stack
+from torch import Tensor
 from torch.autograd import forward_ad
 
+OperatorHandler = Callable[[Any, Sequence[Any], dict[str, Any]], Any]
+"""(operator, arguments, keyword arguments) -> the operator's result."""
+_OVERLOAD = type(torch.ops.aten.detach.default)
 
-def transformed() -> bool:
-    """Whether `torch.func` maps or differentiates what is run here, or derivatives are taken forwards."""
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
+def transform_active() -> bool:
+    """Whether `torch.func` maps or differentiates the current code, or forward derivatives are taken.
 
-def forwards() -> bool:
-    """Whether derivatives are taken forwards here: `torch.func.jvp` and what is made of it, or dual numbers.
-
-    An `autograd.Function`'s own rule for that gives wrong numbers, silently, where they are taken of each other.
+    True where this torch does not tell: callers then use torch's own operators, which all transforms understand.
     """
-    stack = get_interpreter_stack() or ()
-    return forward_ad._current_level >= 0 or any(each.key() == TransformType.Jvp for each in stack)
+    try:
+        return bool(torch._C._are_functorch_transforms_active()) or forward_ad._current_level >= 0
+    except AttributeError:
+        return True
+
+
+def forward_derivative_active() -> bool:
+    """Whether a forward derivative is taken here: by `torch.func.jvp`, by what is built on it, or by dual numbers.
+
+    The forward rule of an `autograd.Function` gives wrong numbers, without an error, where such derivatives are nested.
+    True where this torch does not tell: callers then use torch's own operators.
+    """
+    try:
+        from torch._C._functorch import TransformType, get_interpreter_stack
+
+        stack = get_interpreter_stack() or ()
+        return forward_ad._current_level >= 0 or any(layer.key() == TransformType.Jvp for layer in stack)
+    except (ImportError, AttributeError):
+        return True
+
+
+@lru_cache(maxsize=1)
+def onednn_linear() -> Callable[..., Tensor] | None:
+    """oneDNN's x W^T + b of float32, the operator that `torch.compile` uses for a frozen layer. None where this build
+    of torch does not have it.
+    """
+    return cast("Callable[..., Tensor] | None", getattr(torch.ops.mkldnn, "_linear_pointwise", None))
+
+
+def intercepted_operators(handler: OperatorHandler) -> AbstractContextManager[Any] | None:
+    """A context in which each operator below autograd is handed to `handler`, which runs it and returns its result.
+
+    None where this torch offers no such context.
+    """
+    try:
+        from torch.utils._python_dispatch import TorchDispatchMode
+    except ImportError:
+        return None
+
+    class Interceptor(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        """Passes every operator to the handler."""
+
+        supports_higher_order_operators = True
+
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+        ) -> Any:
+            return handler(func, args, kwargs or {})
+
+    return Interceptor()  # type: ignore[no-untyped-call]
+
+
+def is_overload(operator: Any) -> bool:
+    """Whether an operator is one overload with a schema, such as `torch.ops.aten.detach.default`. (Operators of higher
+    order, which take functions, are not.)
+    """
+    return isinstance(operator, _OVERLOAD)
+
+
+def operator_schema(operator: Any) -> Any:
+    """The signature of an operator overload: which arguments it writes to, and what it returns. None where this torch
+    does not tell.
+    """
+    return getattr(operator, "_schema", None)
+
+
+def tensor_reference(tensor: Tensor) -> Callable[[], Tensor | None]:
+    """A weak reference to a tensor that stays valid while autograd alone holds the tensor.
+
+    Where this torch has none, the reference keeps the tensor alive, which takes more memory.
+    """
+    try:
+        from torch.utils.weak import TensorWeakRef
+    except ImportError:
+        return lambda: tensor
+    return cast("Callable[[], Tensor | None]", TensorWeakRef(tensor))
+
+
+def preload() -> None:
+    """Import the modules that torch itself imports late. Else the first optimiser imports them, inside the time of the
+    first training.
+    """
+    try:
+        import_module("torch._dynamo")
+    except ImportError:
+        return

@@ -56,10 +56,10 @@ def load_dataset(
 
 
 def _options(plugin: Plugin, options: Mapping[str, Any]) -> dict[str, Any]:
-    if len(plugin.asks) != 2:
+    if len(plugin.builder_arguments) != 2:
         raise VaezooError(
             f"dataset {plugin.name!r}: the function must take (root, seed) and its options after *, "
-            f"got ({', '.join(plugin.asks)}) from {plugin.place}"
+            f"got ({', '.join(plugin.builder_arguments)}) from {plugin.place}"
         )
     return checked_options(plugin, options)
 

@@ -1,4 +1,4 @@
-"""What convolutional encoders and decoders share."""
+"""Sizes that convolutional encoders and decoders share."""
 
 
 def halved(size: int, times: int) -> list[int]:

@@ -18,14 +18,16 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 def activation_named(name: str) -> nn.Module:
-    """A fresh activation layer; VaezooError with the near misses for a name that is not there."""
+    """A new activation layer. VaezooError with near misses for an unknown name."""
     if name not in ACTIVATIONS:
         raise VaezooError(unknown("activation", name, ACTIVATIONS))
     return ACTIVATIONS[name]()
 
 
 def dense_stack(inputs: int, widths: Sequence[int], activation: str) -> nn.Sequential:
-    """Linear layers, each followed by the activation. [..., inputs] -> [..., widths[-1]]; the identity without."""
+    """Linear layers, each followed by the activation; the identity where there are no widths. [..., inputs] -> [...,
+    widths[-1]]
+    """
     layers: list[nn.Module] = []
     for width in widths:
         layers += [Linear(inputs, width), activation_named(activation)]

@@ -13,8 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vaezoo.core.errors import VaezooWarning
 from vaezoo.core.precision import computing
+from vaezoo.core.torch_internals import onednn_linear
 from vaezoo.evaluation.blocks import now
-from vaezoo.nets.linear import ONEDNN, linear
+from vaezoo.nets.linear import linear
 from vaezoo.runner.machine.device import describe, peak_memory, resolve_device, restart_peak_memory
 from vaezoo.runner.machine.sharing import device_use
 from vaezoo.runner.machine.timing import IMAGES, Work, estimating, orders, rate, sampling, training
@@ -173,12 +174,13 @@ def _measured(work: Work, device: torch.device, name: str, peak: float) -> dict[
 
 
 def _flops_of_product(x: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:
-    """Of ONEDNN, which FlopCounterMode does not know, from the shapes of its tensors."""
+    """Of `onednn_linear`, which FlopCounterMode does not know, from the shapes of its tensors."""
     return 2 * math.prod(x) * weight[0]
 
 
 def _flops_an_item(work: Work) -> float:
-    known = {} if ONEDNN is None else {ONEDNN: _flops_of_product}
+    product = onednn_linear()
+    known = {} if product is None else {product: _flops_of_product}
     with FlopCounterMode(display=False, custom_mapping=known) as counter:
         items = work()
     return counter.get_total_flops() / items

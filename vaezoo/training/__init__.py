@@ -1,1 +1,1 @@
-"""The loop that trains: one step, schedules, checkpoints."""
+"""Training: the step, the loop over epochs, schedules, packs of seeds."""

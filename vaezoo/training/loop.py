@@ -1,4 +1,4 @@
-"""A run of training: epochs of steps, the best epoch kept by validation, divergence caught."""
+"""A training run: epochs of steps; validation picks the best epoch; divergence ends the run."""
 
 import math
 import time
@@ -15,14 +15,14 @@ from vaezoo.core.data import Dataset
 from vaezoo.core.errors import VaezooError
 from vaezoo.core.model import LatentModel
 from vaezoo.evaluation.estimate import log_likelihood
-from vaezoo.training.module import Trainee
+from vaezoo.training.module import TrainingModule
 from vaezoo.training.options import TrainingOptions
 from vaezoo.training.pack import Pack, disagreement
 from vaezoo.training.step import TrainingStep
 
 VALIDATION_SAMPLES = 64
-"""K of the validation iwll, the same for every variant: choosing the epoch by ELBO would cost an importance-weighted
-model nats.
+"""K of the validation iwll, the same for every variant. (Choosing the epoch by ELBO would cost an importance-weighted
+model nats.)
 """
 
 
@@ -35,9 +35,11 @@ class NotPacked(Exception):
 
 
 @dataclass
-class Progress:
-    """One epoch's report: objective is the training mean in nats an image; seconds are those spent in training steps so
-    far, of a pack each seed's equal share.
+class EpochResult:
+    """One epoch of one seed.
+
+    objective: its mean over the training images, in nats an image. validation_iwll: in nats an image. seconds: time in
+    training steps so far; in a pack, each seed's equal share of it.
     """
 
     epoch: int
@@ -48,13 +50,13 @@ class Progress:
 
 
 @dataclass
-class Outcome:
-    """What training gave: the model stands at `best_epoch`, counted from 1."""
+class TrainingResult:
+    """What training gave. The model has the weights of `best_epoch`, counted from 1."""
 
     best_epoch: int
     best_iwll: float
     seconds: float
-    history: list[Progress] = field(default_factory=list)
+    history: list[EpochResult] = field(default_factory=list)
 
 
 def epoch_order(images: int, batch_size: int, seed: int, epoch: int) -> Tensor:
@@ -64,11 +66,17 @@ def epoch_order(images: int, batch_size: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(images, generator=generator)[: images // batch * batch].view(-1, batch)
 
 
+def packed_order(images: int, batch_size: int, seeds: Sequence[int], epoch: int) -> Tensor:
+    """`epoch_order` of each seed of a pack. [steps, S, B] int64"""
+    return torch.stack([epoch_order(images, batch_size, seed, epoch) for seed in seeds], 1)
+
+
 def make_step(
     model: LatentModel, objective: Objective, dataset: Dataset, options: TrainingOptions, seed: int
 ) -> TrainingStep:
     """The training step of a model on a dataset's training images, all on the model's device."""
-    return _step_of(_trainee(model, objective, dataset), dataset, options, seed)
+    module = _training_module(model, objective, dataset)
+    return TrainingStep(module, dataset.train.to(model.device), options, seed=seed)
 
 
 def make_packed_step(
@@ -82,26 +90,16 @@ def make_packed_step(
 
     Raises NotPacked where the first step of a seed would not be that of its single run.
     """
-    trainees = [_trainee(*pair, dataset) for pair in zip(models, objectives, strict=True)]
-    pack = Pack(trainees)
-    step = _step_of(pack, dataset, options, seeds)
-    first = torch.stack([epoch_order(len(dataset.train), options.batch_size, seed, 1)[0] for seed in seeds])
-    if reason := disagreement(pack, *step.inputs(first.to(step.device))):
+    pack = Pack([_training_module(*pair, dataset) for pair in zip(models, objectives, strict=True)])
+    step = TrainingStep(pack, dataset.train.to(pack.model.device), options, seed=seeds)
+    step.start_epoch(packed_order(len(dataset.train), options.batch_size, seeds, 1))
+    if reason := disagreement(pack, *step.inputs()):
         raise NotPacked(reason)
     return step
 
 
-def _trainee(model: LatentModel, objective: Objective, dataset: Dataset) -> Trainee:
-    return Trainee(model, objective.to(model.device), dataset.train.dynamic)
-
-
-def _step_of(
-    trainee: Trainee | Pack, dataset: Dataset, options: TrainingOptions, seed: int | Sequence[int]
-) -> TrainingStep:
-    batch = min(options.batch_size, len(dataset.train))
-    return TrainingStep(
-        trainee, dataset.train.to(trainee.model.device), options, steps_per_epoch=len(dataset.train) // batch, seed=seed
-    )
+def _training_module(model: LatentModel, objective: Objective, dataset: Dataset) -> TrainingModule:
+    return TrainingModule(model, objective.to(model.device), dataset.train.dynamic)
 
 
 def train(
@@ -111,17 +109,19 @@ def train(
     options: TrainingOptions,
     *,
     seed: int = 0,
-    report: Callable[[Progress], Any] | None = None,
-) -> Outcome:
-    """Train in place and leave the model at the epoch of the best validation iwll (K = 64, fixed noise) after any
+    report: Callable[[EpochResult], Any] | None = None,
+) -> TrainingResult:
+    """Train in place, and leave the model with the weights of the best validation iwll (K = 64, fixed noise) after any
     warm-up.
 
-    Where the warm-up outlasts the epochs, the last epoch is kept. Raises Diverged with the step at which the objective
-    was not finite, or the validation iwll.
+    Where the warm-up outlasts the epochs, the last epoch is kept. report: gets each epoch's result. Raises Diverged
+    with the step at which the objective was not finite, or with the epoch at which the validation iwll was not.
     """
     _check(options)
-    run = _Run(model, options, None if report is None else lambda _, progress: report(progress), 0)
-    _epochs([run], make_step(model, objective, dataset, options, seed), dataset, options, [seed])
+    images = len(dataset.train)
+    run = _SeedRun(model, options, None if report is None else lambda _, result: report(result), 0)
+    step = make_step(model, objective, dataset, options, seed)
+    _train_epochs([run], step, dataset, options, lambda epoch: epoch_order(images, options.batch_size, seed, epoch))
     return run.result()
 
 
@@ -132,16 +132,18 @@ def train_pack(
     options: TrainingOptions,
     *,
     seeds: Sequence[int],
-    report: Callable[[int, Progress], Any] | None = None,
-) -> list[Outcome | Diverged]:
-    """Train several seeds of one variant together, each as `train` would alone but for the order of floating-point
-    sums; a seed that diverges does not disturb the others, and is a Diverged in the list.
+    report: Callable[[int, EpochResult], Any] | None = None,
+) -> list[TrainingResult | Diverged]:
+    """Train several seeds of one variant together. Each trains as in `train`, up to the order of floating-point sums.
 
-    report: is given the seed's place in the pack with its progress. Raises NotPacked before anything has changed.
+    A seed that diverges does not disturb the others; its place in the list holds a Diverged. report: gets the seed's
+    place in the pack and each epoch's result. Raises NotPacked before anything has changed.
     """
     _check(options)
-    runs = [_Run(model, options, report, place) for place, model in enumerate(models)]
-    _epochs(runs, make_packed_step(models, objectives, dataset, options, seeds), dataset, options, seeds)
+    images = len(dataset.train)
+    runs = [_SeedRun(model, options, report, place) for place, model in enumerate(models)]
+    step = make_packed_step(models, objectives, dataset, options, seeds)
+    _train_epochs(runs, step, dataset, options, lambda epoch: packed_order(images, options.batch_size, seeds, epoch))
     return [run.failure or run.result() for run in runs]
 
 
@@ -150,75 +152,85 @@ def _check(options: TrainingOptions) -> None:
         raise VaezooError(f"epochs and batch_size must be 1 or more, got {options.epochs} and {options.batch_size}")
 
 
-def _epochs(
-    runs: list["_Run"], step: TrainingStep, dataset: Dataset, options: TrainingOptions, seeds: Sequence[int]
+def _train_epochs(
+    runs: list["_SeedRun"],
+    step: TrainingStep,
+    dataset: Dataset,
+    options: TrainingOptions,
+    order_of: Callable[[int], Tensor],
 ) -> None:
+    """Train until the last epoch, or until every seed's run has ended. order_of: epoch -> the order of its images."""
     valid = dataset.valid.x[: options.validation_images]
     seconds = 0.0
     for epoch in range(1, options.epochs + 1):
         started = time.perf_counter()
-        orders = [epoch_order(len(dataset.train), options.batch_size, seed, epoch) for seed in seeds]
-        values = _epoch(step, torch.stack(orders, 1).view(len(orders[0]), *step.key.shape, -1))
+        values = _train_epoch(step, order_of(epoch))
         seconds += (time.perf_counter() - started) / len(runs)
-        for run, own in zip(runs, values.view(len(values), -1).T, strict=True):
+        for run, objectives in zip(runs, values.view(len(values), -1).T, strict=True):
             if not run.ended:
-                run.take(epoch, own, valid, seconds)
+                run.finish_epoch(epoch, objectives, valid, seconds)
         if all(run.ended for run in runs):
             return
 
 
-def _epoch(step: TrainingStep, order: Tensor) -> Tensor:
-    """One epoch; the objective of each step. The device is waited for once, here."""
-    step.trainee.train()
-    order = order.to(step.device)
-    step.restart(order)
-    for index in order:
-        step(index)
+def _train_epoch(step: TrainingStep, order: Tensor) -> Tensor:
+    """Train for one epoch; the objective of each step. Only the last line waits for the device."""
+    step.module.train()
+    step.start_epoch(order)
+    for _ in range(len(order)):
+        step()
     return step.values.cpu()
 
 
-class _Run:
-    """What comes of one seed, epoch by epoch."""
+class _SeedRun:
+    """The run of one seed: its history, its best weights, whether it has ended, and how it failed."""
 
     def __init__(
-        self, model: LatentModel, options: TrainingOptions, report: Callable[[int, Progress], Any] | None, place: int
+        self,
+        model: LatentModel,
+        options: TrainingOptions,
+        report: Callable[[int, EpochResult], Any] | None,
+        place: int,
     ):
         self.model, self.options, self.report, self.place = model, options, report, place
-        self.outcome = Outcome(0, -math.inf, 0.0)
-        self.best: dict[str, Tensor] | None = None
+        self.training = TrainingResult(0, -math.inf, 0.0)
+        self.best_weights: dict[str, Tensor] | None = None
         self.failure: Diverged | None = None
         self.ended = False
 
-    def take(self, epoch: int, values: Tensor, valid: Tensor, seconds: float) -> None:
-        """Take in an epoch: its steps' objectives and the weights that it left."""
-        bad = (~values.isfinite()).nonzero()
+    def finish_epoch(self, epoch: int, objectives: Tensor, valid: Tensor, seconds: float) -> None:
+        """Validate after an epoch, report it, and keep its weights where they are the best.
+
+        objectives: the objective of each step, [steps]. seconds: in training so far.
+        """
+        bad = (~objectives.isfinite()).nonzero()
         if len(bad):
-            number = (epoch - 1) * len(values) + int(bad[0]) + 1
-            return self._fail(f"the objective is {float(values[bad[0]])} at step {number} (epoch {epoch})")
-        outcome, options = self.outcome, self.options
+            number = (epoch - 1) * len(objectives) + int(bad[0]) + 1
+            return self._fail(f"the objective is {float(objectives[bad[0]])} at step {number} (epoch {epoch})")
+        training, options = self.training, self.options
         score = float(log_likelihood(self.model, valid, VALIDATION_SAMPLES, seed=0).estimate.mean())
         if not math.isfinite(score):
-            return self._fail(f"validation iwll is {score} after step {epoch * len(values)} (epoch {epoch})")
-        outcome.seconds = seconds
-        outcome.history.append(Progress(epoch, options.epochs, float(values.mean()), score, seconds))
+            return self._fail(f"validation iwll is {score} after step {epoch * len(objectives)} (epoch {epoch})")
+        training.seconds = seconds
+        training.history.append(EpochResult(epoch, options.epochs, float(objectives.mean()), score, seconds))
         if self.report is not None:
-            self.report(self.place, outcome.history[-1])
+            self.report(self.place, training.history[-1])
         if epoch <= options.kl_warmup and epoch < options.epochs:
             return None
-        if score > outcome.best_iwll:
-            outcome.best_epoch, outcome.best_iwll = epoch, score
-            self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
-        elif options.patience is not None and epoch - outcome.best_epoch >= options.patience:
+        if score > training.best_iwll:
+            training.best_epoch, training.best_iwll = epoch, score
+            self.best_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
+        elif options.patience is not None and epoch - training.best_epoch >= options.patience:
             self.ended = True
         return None
 
-    def _fail(self, why: str) -> None:
-        self.failure, self.ended = Diverged(why), True
+    def _fail(self, reason: str) -> None:
+        self.failure, self.ended = Diverged(reason), True
 
-    def result(self) -> Outcome:
-        """The outcome, with the model at its best epoch; raises Diverged where it diverged."""
+    def result(self) -> TrainingResult:
+        """The result, with the model's weights set to those of the best epoch. Raises Diverged where it diverged."""
         if self.failure is not None:
             raise self.failure
-        if self.best is not None:
-            self.model.load_state_dict(self.best)
-        return self.outcome
+        if self.best_weights is not None:
+            self.model.load_state_dict(self.best_weights)
+        return self.training

@@ -1,4 +1,4 @@
-"""What is trained: a model with its objective, as one pure function of a batch and a key."""
+"""A model with its objective, as one pure function of a batch and a key."""
 
 from collections.abc import Mapping
 
@@ -9,11 +9,11 @@ from vaezoo.core.contracts import Objective
 from vaezoo.core.model import LatentModel
 
 
-class Trainee(nn.Module):
-    """A model with its objective: stored images -> the value to maximise. Pure, so that `torch.func` may map it over
-    seeds.
+class TrainingModule(nn.Module):
+    """A model with its objective: stored images -> the values to maximise.
 
-    Its numbers come from `key` alone (an int64 scalar tensor): the binarisation of dynamic images, then the samples.
+    A pure function, so that `torch.func` can map it over seeds. Its random numbers depend on `key` alone (an int64
+    scalar tensor): first the binarisation of dynamic images, then the samples.
     """
 
     def __init__(self, model: LatentModel, objective: Objective, dynamic: bool = False):
@@ -27,12 +27,14 @@ class Trainee(nn.Module):
         key: Tensor,
         kl_weight: Tensor,
         context: Tensor | None = None,
-        ahead: Mapping[int, Tensor] | None = None,
+        prefetched: Mapping[int, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """The mean over the batch, in nats an image, of each value of the objective ({"all": value} where it gives
-        one). ahead: what `noise.normals` drew before.
+        one).
+
+        prefetched: results of calls of `noise.normal`, from `noise.normals_of_calls`.
         """
-        with noise.stream(key, index=index, dtype=self.model.dtype, ahead=ahead):
+        with noise.stream(key, index=index, dtype=self.model.dtype, prefetched=prefetched):
             x = noise.bernoulli(stored) if self.dynamic else stored
             draws = self.model.draw(self.model.batch(x, context, index), self.objective.importance_samples)
             draws.kl_weight = kl_weight

@@ -1,4 +1,4 @@
-"""Seeds that train together: parameters stacked, the pass mapped over them with `torch.func`."""
+"""Packs: seeds that train together, their parameters stacked and the pass mapped over them with `torch.func`."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,40 +8,40 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from vaezoo.training.module import Trainee
+from vaezoo.training.module import TrainingModule
 
 TOLERANCE = {"float32": 1e-3, "tf32": 2e-2, "bfloat16": 0.2}
-"""How far a pack's values and gradients may be from the single ones, relative to the largest element of each tensor, or
-to a tenth of the largest of all: rounding in another order, and far less than any sharing between seeds.
+"""How far a pack's values and gradients may be from the single run's, relative to the largest element of each tensor,
+or to a tenth of the largest of all: room for rounding in another order, far less than any sharing between seeds.
 """
 
 
 class Pack:
-    """S trainees of one variant as one: `parameters` are [S, ...], and each trainee's own become views of them.
+    """S training modules of one variant as one. Its parameters are [S, ...]; each member's become views of them.
 
-    Called like a Trainee with a first axis S on images, index and key; gives {group: [S]}. A seed's value and gradient
-    depend on its own slices alone.
+    It is called like a TrainingModule, with a first axis S on images, index and key, and gives {group: [S]}. A seed's
+    value and gradient depend on its own slices alone.
     """
 
-    def __init__(self, trainees: Sequence[Trainee]):
-        self.trainees = list(trainees)
-        self.model = self.trainees[0].model
+    def __init__(self, members: Sequence[TrainingModule]):
+        self.members = list(members)
+        self.model = self.members[0].model
         self._parameters = {
             name: nn.Parameter(torch.stack([p.detach() for p in each]), first.requires_grad)
-            for name, first, each in _each(self.trainees, "named_parameters")
+            for name, first, each in _by_name(self.members, "named_parameters")
         }
         self._buffers = {
-            name: torch.stack([b.detach() for b in each]) for name, _, each in _each(self.trainees, "named_buffers")
+            name: torch.stack([b.detach() for b in each]) for name, _, each in _by_name(self.members, "named_buffers")
         }
-        for held, kind in ((self._parameters, "named_parameters"), (self._buffers, "named_buffers")):
-            for name, _, each in _each(self.trainees, kind):
-                for seed, own in enumerate(each):
-                    own.data = held[name].data[seed]
+        for stacked, kind in ((self._parameters, "named_parameters"), (self._buffers, "named_buffers")):
+            for name, _, each in _by_name(self.members, kind):
+                for seed, tensor in enumerate(each):
+                    tensor.data = stacked[name].data[seed]
 
     @property
     def not_mapped(self) -> str | None:
         """Why a part declares that it cannot be mapped over seeds (its attribute `not_mapped`), or None."""
-        reasons = [part.not_mapped for part in self.trainees[0].modules() if hasattr(part, "not_mapped")]
+        reasons = [part.not_mapped for part in self.members[0].modules() if hasattr(part, "not_mapped")]
         return str(reasons[0]) if reasons else None
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
@@ -49,55 +49,57 @@ class Pack:
         yield from self._parameters.items()
 
     def train(self) -> None:
-        """Training mode."""
-        for trainee in self.trainees:
-            trainee.train()
+        """Put every member in training mode."""
+        for module in self.members:
+            module.train()
 
-    def __call__(self, *given: Any) -> dict[str, Tensor]:
-        """What a Trainee is given, in its order, with a first axis S on all but the KL weight -> {group: [S]}, the mean
-        over each seed's batch.
+    def __call__(self, *inputs: Any) -> dict[str, Tensor]:
+        """A TrainingModule's inputs, in its order, with a first axis S on all but the KL weight -> {group: [S]}, the
+        mean over each seed's batch.
         """
 
-        def one(own: tuple[Any, ...], *batch: Any) -> dict[str, Tensor]:
+        def one_seed(state: tuple[Any, ...], *inputs: Any) -> dict[str, Tensor]:
             """One seed's pass."""
-            return cast(dict[str, Tensor], functional_call(self.trainees[0], own, batch))
+            return cast(dict[str, Tensor], functional_call(self.members[0], state, inputs))
 
-        places = tuple(0 if _of_each(value) else None for value in given)
-        return cast(dict[str, Tensor], torch.vmap(one, (0, *places))((self._parameters, self._buffers), *given))
+        axes = tuple(0 if _differs_by_seed(value) else None for value in inputs)
+        return torch.vmap(one_seed, (0, *axes))((self._parameters, self._buffers), *inputs)
 
 
-def _of_each(value: Any) -> bool:
-    """Whether each seed has its own of this argument: of every tensor but a scalar, the KL weight, and of its noise."""
+def _differs_by_seed(value: Any) -> bool:
+    """Whether an input has an axis of seeds: every tensor but a scalar (the KL weight), and the prefetched noise."""
     return bool(value.dim() if isinstance(value, Tensor) else value)
 
 
-def _each(trainees: Sequence[Trainee], kind: str) -> Iterator[tuple[str, Tensor, list[Tensor]]]:
-    named = [dict(getattr(trainee, kind)()) for trainee in trainees]
+def _by_name(members: Sequence[TrainingModule], kind: str) -> Iterator[tuple[str, Tensor, list[Tensor]]]:
+    """(name, the first member's tensor, all members' tensors) of each parameter or buffer."""
+    named = [dict(getattr(module, kind)()) for module in members]
     for name, first in named[0].items():
-        yield name, first, [own[name] for own in named]
+        yield name, first, [tensors[name] for tensors in named]
 
 
-def disagreement(pack: Pack, *given: Any) -> str | None:
-    """Why these seeds cannot be packed, in words: a part declares it, the pass cannot be mapped, or on this batch a
-    value or gradient is not that of the single run. None where they agree. given: the first step's, whose noise is not
-    drawn ahead.
+def disagreement(pack: Pack, *inputs: Any) -> str | None:
+    """Why these seeds cannot be packed, or None where they can.
+
+    A part may declare it, the pass may not be mappable, or a value or gradient on this batch may differ from the single
+    run's. inputs: those of the first step, before any noise is prefetched.
     """
     if reason := pack.not_mapped:
         return f"it declares: {reason}"
     try:
-        values = pack(*given)
+        values = pack(*inputs)
         mapped = {**values, **_gradients(values, dict(pack.named_parameters()))}
-    except Exception as error:  # whatever a plugin does that torch.func cannot map
+    except Exception as error:  # a plugin may do anything that torch.func cannot map
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         return f"the step cannot be mapped over seeds: {first}"
     tolerance = TOLERANCE[pack.model.precision]
-    for seed, trainee in enumerate(pack.trainees):
-        own = trainee(*(value[seed] if _of_each(value) else value for value in given))
-        for single in (own, _gradients(own, dict(trainee.named_parameters()))):
+    for seed, module in enumerate(pack.members):
+        values = module(*(value[seed] if _differs_by_seed(value) else value for value in inputs))
+        for single in (values, _gradients(values, dict(module.named_parameters()))):
             largest = max((float(value.detach().abs().max()) for value in single.values()), default=0.0)
             for name, expected in single.items():
                 found, expected = mapped[name][seed].detach(), expected.detach()
-                scale = max(float(expected.abs().max()), 0.1 * largest, 1e-12)  # rounding in a small one is the sum's
+                scale = max(float(expected.abs().max()), 0.1 * largest, 1e-12)  # small ones carry the sum's rounding
                 off = float((found - expected).abs().max()) / scale
                 if not off <= tolerance and math.isfinite(scale):
                     return f"mapped over seeds, {name} differs from the single run by {off:.2g}, relatively"

@@ -1,6 +1,6 @@
-"""What changes over the steps of a run: a schedule is the tensor of its values, one a step, computed once.
+"""Schedules: the learning rate and the KL's weight of each step of a run, as tensors that are computed once.
 
-On the device it is read by the step's counter, so that nothing is frozen into a captured graph.
+The step reads them on the device by its counter, so that a captured graph holds no fixed value.
 """
 
 import math
@@ -20,7 +20,7 @@ def learning_rates(options: TrainingOptions, steps_per_epoch: int) -> Tensor:
 
     `constant`; `cosine`: rate (1 + cos(pi t / T)) / 2 (Loshchilov and Hutter 2017, arXiv:1608.03983); `stages`: rate
     10^(-i/7) in stage i of 3^i epochs, eight stages being 3,280 epochs (Burda et al. 2016, arXiv:1509.00519).
-    VaezooError for another name.
+    VaezooError for another schedule.
     """
     steps = torch.arange(options.epochs * steps_per_epoch, dtype=torch.float64)
     if options.schedule == "constant":

@@ -1,7 +1,8 @@
-"""One training step, the one that the runner trains with and the throughput measure times."""
+"""One training step: the runner trains with it and the throughput measure times it."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +12,12 @@ from vaezoo.core.data import Split
 from vaezoo.core.errors import VaezooError, VaezooWarning, unknown
 from vaezoo.core.precision import computing
 from vaezoo.evaluation.blocks import keep_freed_memory
-from vaezoo.training.module import Trainee
+from vaezoo.training.module import TrainingModule
 from vaezoo.training.options import TrainingOptions
 from vaezoo.training.pack import Pack
-from vaezoo.training.replay.cuda_graph import Captured
-from vaezoo.training.replay.prefetch import NoiseAhead, row_of
-from vaezoo.training.replay.recording import Recorded
+from vaezoo.training.replay.cuda_graph import CudaGraphStep
+from vaezoo.training.replay.prefetch import PrefetchedNoise, row_of
+from vaezoo.training.replay.recorded_step import RecordedStep
 from vaezoo.training.schedules import kl_weights, learning_rates
 
 GROUPS = {
@@ -27,37 +28,40 @@ GROUPS = {
 """The parameters that each value of an objective's dictionary moves."""
 
 
-def parameter_groups(trainee: Trainee | Pack) -> dict[str, list[nn.Parameter]]:
+def parameter_groups(module: TrainingModule | Pack) -> dict[str, list[nn.Parameter]]:
     """The trained parameters of each group of GROUPS, and of "all"."""
-    named = [(name, p) for name, p in trainee.named_parameters() if p.requires_grad]
+    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     groups = {group: [p for name, p in named if name.startswith(starts)] for group, starts in GROUPS.items()}
     return {**groups, "all": [p for _, p in named]}
 
 
 class TrainingStep:
-    """Gather a batch on the device, draw, differentiate, clip, one fused Adam step. Nothing in it waits for the device.
+    """Gather a batch on the device, draw, differentiate, clip, and take one fused Adam step, without waiting for the
+    device.
 
-    Of a Pack, everything has a first axis S: each seed has its own images, noise and gradient norm. After a warm-up the
-    whole step is one captured graph on CUDA and a recording on a CPU. Where `torch.compile` (options.compile) fails, a
-    warning says so once and the step runs without it. `values` holds the objective of each step since `restart`, on the
-    device: [steps_per_epoch] or [steps_per_epoch, S]. Adam: Kingma and Ba (2015), arXiv:1412.6980.
+    An epoch begins with `start_epoch(order)`; each call is then the step on the next row of that order. With a Pack,
+    everything has a first axis S: each seed has its own images, noise and gradient norm. After a warm-up the whole step
+    is one captured graph on CUDA and a recording on a CPU. Where `torch.compile` (options.compile) fails, one warning
+    says so and the step runs without it. `values` holds the objective of each step since `start_epoch`, on the device:
+    [steps_per_epoch] or [steps_per_epoch, S]. Adam: Kingma and Ba (2015), arXiv:1412.6980.
     """
 
     def __init__(
         self,
-        trainee: Trainee | Pack,
+        module: TrainingModule | Pack,
         split: Split,
         options: TrainingOptions,
         *,
-        steps_per_epoch: int,
         seed: int | Sequence[int] = 0,
     ):
         keep_freed_memory()
-        self.trainee, self.split, self.gradient_clip = trainee, split, options.gradient_clip
-        self.forward = torch.compile(trainee) if options.compile else trainee
-        self.device = trainee.model.device
+        self.module, self.split, self.gradient_clip = module, split, options.gradient_clip
+        self.forward = torch.compile(module) if options.compile else module
+        self.device = module.model.device
+        batch_size = min(options.batch_size, len(split))
+        steps_per_epoch = len(split) // batch_size
         cuda = self.device.type == "cuda"
-        self.groups = parameter_groups(trainee)
+        self.groups = parameter_groups(module)
         self.rate = torch.tensor(options.learning_rate, device=self.device if cuda else "cpu")
         self.optimizer = torch.optim.Adam(self.groups["all"], lr=self.rate, fused=True, capturable=cuda)
         self.rates = learning_rates(options, steps_per_epoch).to(self.device)
@@ -69,49 +73,61 @@ class TrainingStep:
         self.position = torch.zeros(1, dtype=torch.int64, device=self.device)
         self.values = torch.zeros(steps_per_epoch, *self.key.shape, device=self.device)
         self._keys = torch.zeros(steps_per_epoch, *self.key.shape, dtype=torch.int64, device=self.device)
+        self._order = self._keys.new_zeros(*self._keys.shape, batch_size)
+        self._steps = self._next = 0
         self._rates, self._weights = self.values.new_zeros(2, steps_per_epoch)
         self._down = -torch.ones_like(self.values[0])  # Adam descends
-        self.ahead = NoiseAhead(self._keys, trainee.model.dtype)
-        modules = [trainee] if isinstance(trainee, Trainee) else trainee.trainees
-        self._run: Callable[[Tensor], None] = self._step
+        self.prefetched_noise = PrefetchedNoise(self._keys, self._order, module.model.dtype)
+        modules = [module] if isinstance(module, TrainingModule) else module.members
+        self._run: Callable[[], None] = self._step
         if cuda:
-            self._run = Captured(self._step, self.device, modules)
+            self._run = CudaGraphStep(self._step, self.device, modules)
         elif not options.compile:
-            self._run = Recorded(self._step, modules)
-        self.restart()
+            self._run = RecordedStep(self._step, modules)
 
-    def restart(self, order: Tensor | None = None) -> None:
-        """Begin an epoch: `values` are filled anew, and what its steps need is computed for all of them at once.
+    def start_epoch(self, order: Tensor) -> None:
+        """Begin an epoch: `values` are filled anew, and keys, learning rates and KL weights of its steps are computed.
 
-        order: the images of its steps, in the order in which they will come, on the device: their noise is then drawn
-        for many steps at once, and each step must then be given its row. The same numbers, in a fraction of the
-        operations. [steps, B], of a pack [steps, S, B]
+        order: the training images of each step, int64 [steps, B], of a pack [steps, S, B], on any device; an epoch may
+        have fewer steps than there are batches. VaezooError for more, and for another shape.
         """
-        self.ahead.restart(order if self.forward is self.trainee else None)
+        most, *row = self._order.shape
+        if list(order.shape[1:]) != row or not 1 <= len(order) <= most:
+            expected = ", ".join([f"1 to {most} steps", *map(str, row)])
+            raise VaezooError(f"the order of an epoch must be [{expected}], got {list(order.shape)}")
+        self._order[: len(order)].copy_(order)
+        self._steps, self._next = len(order), 0
         steps = self.count + torch.arange(len(self.values), device=self.device)
         self._keys.copy_(noise.mix(self.key + steps.view(-1, *[1] * self.key.dim()) * noise.GOLDEN))
         now = steps.clamp(max=len(self.rates) - 1)  # beyond its end a schedule keeps its last value
         self._rates.copy_(self.rates[now])
         self._weights.copy_(self.kl_weights[now])
         self.position.zero_()
+        self.prefetched_noise.start_epoch()
 
-    def __call__(self, index: Tensor) -> None:
-        """One step on the training images of these numbers, on the device. [B] int64, of a pack [S, B]"""
-        with self.ahead.ready():
-            self._run(index)
+    def __call__(self) -> None:
+        """One step on the next row of the epoch's order. VaezooError where no row is left, also after a failed step."""
+        step, steps = self._next, self._steps
+        if step >= steps:
+            raise VaezooError("no step is left of the epoch's order: call start_epoch(order) before the next step")
+        self._steps = 0  # a step that fails leaves the epoch unusable
+        prefetching = self.forward is self.module
+        with self.prefetched_noise.around(step, steps) if prefetching else nullcontext():
+            self._run()
+        self._steps, self._next = steps, step + 1
         self.count += 1
 
-    def inputs(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, dict[int, Tensor]]:
-        """What the trainee is given at this step: stored images, index, key, KL weight, context, noise drawn ahead."""
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, dict[int, Tensor]]:
+        """What the module gets at this step: stored images, index, key, KL weight, context, prefetched noise."""
+        index, key, weight = (row_of(table, self.position) for table in (self._order, self._keys, self._weights))
         context = None if self.split.context is None else _gathered(self.split.context, index)
-        key, weight = (row_of(table, self.position) for table in (self._keys, self._weights))
-        return _gathered(self.split.x, index), index, key, weight, context, self.ahead.now()
+        return _gathered(self.split.x, index), index, key, weight, context, self.prefetched_noise.rows()
 
-    def _step(self, index: Tensor) -> None:
+    def _step(self) -> None:
         if self.varying:
             self.rate.copy_(row_of(self._rates, self.position))
-        values = self._values(index)
-        with computing("tf32" if self.trainee.model.precision == "tf32" else "float32", self.device):
+        values = self._values()
+        with computing("tf32" if self.module.model.precision == "tf32" else "float32", self.device):
             self._differentiate(values)
         if self.gradient_clip is not None:
             self._clip(self.gradient_clip)
@@ -119,24 +135,26 @@ class TrainingStep:
         total = next(iter(values.values())) if len(values) == 1 else torch.stack(list(values.values())).sum(0)
         self.values.index_copy_(0, self.position, total.detach()[None].to(self.values))
         self.position += 1
-        self.ahead.advance()
+        self.prefetched_noise.advance()
 
-    def _values(self, index: Tensor) -> dict[str, Tensor]:
-        given = self.inputs(index)
-        if self.forward is self.trainee:
-            return self.trainee(*given)
+    def _values(self) -> dict[str, Tensor]:
+        """The objective's values, through `torch.compile` where it works."""
+        inputs = self.inputs()
+        if self.forward is self.module:
+            return self.module(*inputs)
         try:
-            return self.forward(*given)
-        except Exception as error:  # the compiler's; a plugin's own comes again below
+            return self.forward(*inputs)
+        except Exception as error:  # the compiler's; an error of the plugin itself is raised again below
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             warnings.warn(f"torch.compile failed, the step runs without it: {reason}", VaezooWarning, stacklevel=2)
-            self.forward = self.trainee
-            return self.trainee(*given)
+            self.forward = self.module
+            return self.module(*inputs)
 
     def _differentiate(self, values: Mapping[str, Tensor]) -> None:
+        """Set the gradient of each group of parameters to that of its own value."""
         self.optimizer.zero_grad(set_to_none=True)
         for number, (group, value) in enumerate(values.items()):
-            if group not in (GROUPS if len(values) > 1 else self.groups):  # "all" stands alone
+            if group not in (GROUPS if len(values) > 1 else self.groups):  # "all" is allowed only alone
                 raise VaezooError(f"objective: {unknown('group of parameters', group, GROUPS)}")
             parameters = self.groups[group]
             keep = number + 1 < len(values)
@@ -155,12 +173,12 @@ class TrainingStep:
 
 
 def _laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient with its parameter's strides: the fused Adam goes through both in the order of their memory."""
+    """The gradient with its parameter's strides: the fused Adam reads both in the order of their memory."""
     if gradient.stride() == parameter.stride():
         return gradient
     return torch.empty_like(parameter).copy_(gradient)
 
 
 def _gathered(rows: Tensor, index: Tensor) -> Tensor:
-    """rows[index], by the operator that a CPU is quick at."""
+    """rows[index], by the operator that is fast on a CPU."""
     return rows.index_select(0, index.reshape(-1)).view(*index.shape, *rows.shape[1:])

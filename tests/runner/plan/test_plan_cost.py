@@ -167,6 +167,6 @@ def test_a_rehearsal_leaves_the_process_as_it_was():
         assert torch.get_num_threads() == 2
         assert torch.is_grad_enabled()
         assert torch.equal(torch.get_rng_state(), state)
-        assert vaezoo.noise._open.get() is None
+        assert vaezoo.noise.source().stream is None
     finally:
         torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""Steps to record, and all that they leave."""
+"""Steps to record, and the state after them."""
 
 import torch
 
@@ -6,12 +6,12 @@ import vaezoo
 from vaezoo import Objective
 from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.training.loop import make_packed_step, make_step
-from vaezoo.training.module import Trainee
+from vaezoo.training.module import TrainingModule
 from vaezoo.training.options import TrainingOptions
-from vaezoo.training.replay.recording import CHECKS, WARM_UP
+from vaezoo.training.replay.recorded_step import COMPARISONS, WARM_UP
 
 SETTINGS = TrainingOptions(epochs=2, batch_size=10, kl_warmup=0.5, schedule="cosine", gradient_clip=1.0)
-STEPS = WARM_UP + 1 + CHECKS + 4
+STEPS = WARM_UP + 1 + COMPARISONS + 4
 CONV = {"encoder": ("conv", {"channels": (4, 6), "width": 8}), "decoder": ("conv", {"channels": (6, 4)})}
 
 
@@ -35,20 +35,21 @@ def made(data, seeds=1, variant="vae", nets=None, objective=None):
 
 
 def state_after(step, eager=False, steps=STEPS):
-    """Everything that steps leave: parameters, buffers, what the optimiser keeps, the objective of each step."""
+    """The state after some steps: parameters, buffers, the optimiser's state, the objective of each step."""
     if eager:
         step._run = step._step
     order = torch.stack([torch.randperm(100, generator=torch.Generator().manual_seed(n)) for n in range(steps)])
     torch.manual_seed(0)
-    for index in order[:, : 10 * step.key.numel()].view(steps, *step.key.shape, 10):
-        step(index)
+    step.start_epoch(order[:, : 10 * step.key.numel()].view(steps, *step.key.shape, 10))
+    for _ in range(steps):
+        step()
     return [*state_of(step), step.values.clone()]
 
 
 def state_of(step):
-    """Parameters, buffers, what the optimiser keeps."""
-    trainees = [step.trainee] if isinstance(step.trainee, Trainee) else step.trainee.trainees
-    kept = [tensor for one in trainees for tensor in (*one.parameters(), *one.buffers())]
+    """Parameters, buffers, the optimiser's state."""
+    modules = [step.module] if isinstance(step.module, TrainingModule) else step.module.members
+    kept = [tensor for one in modules for tensor in (*one.parameters(), *one.buffers())]
     kept += [tensor for own in step.optimizer.state.values() for tensor in own.values()]
     return [tensor.detach().clone() for tensor in kept]
 

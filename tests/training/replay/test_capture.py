@@ -1,4 +1,4 @@
-"""The step waits for nothing on the device, runs as a CUDA graph there, and says so where it cannot."""
+"""The step waits for nothing on the device, runs as a CUDA graph there, and warns where it cannot."""
 
 import copy
 import warnings
@@ -6,15 +6,15 @@ from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import vaezoo
 from vaezoo import Objective
 from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.core.errors import VaezooWarning
-from vaezoo.training.loop import epoch_order, make_packed_step, make_step, train
+from vaezoo.core.torch_internals import intercepted_operators
+from vaezoo.training.loop import epoch_order, make_packed_step, make_step, packed_order, train
 from vaezoo.training.options import TrainingOptions
-from vaezoo.training.replay.cuda_graph import WARM_UP, Captured
+from vaezoo.training.replay.cuda_graph import WARM_UP, CudaGraphStep
 
 SETTINGS = TrainingOptions(epochs=2, batch_size=10, kl_warmup=1.5, schedule="cosine", gradient_clip=1.0)
 
@@ -30,20 +30,23 @@ def pair(data, variant="vae", seed=0, device="cpu"):
     return model.to(device), objective.to(device)
 
 
-class Waits(TorchDispatchMode):
-    """Which operations read a device's values from Python, and so would wait for it."""
+READS = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "unique", "_unique2")
+"""Operators that read a device's values from Python, and so would wait for it."""
 
-    NAMES = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "unique", "_unique2")
 
-    def __init__(self):
-        super().__init__()
-        self.found = []
+@contextmanager
+def waiting_operators():
+    """The names of the operators of READS that run inside."""
+    found = []
 
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        name = function.overloadpacket.__name__
-        if name in self.NAMES:
-            self.found.append(name)
-        return function(*args, **(kwargs or {}))
+    def note(operator, args, kwargs):
+        name = operator.overloadpacket.__name__
+        if name in READS:
+            found.append(name)
+        return operator(*args, **kwargs)
+
+    with intercepted_operators(note):
+        yield found
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
@@ -55,22 +58,23 @@ def test_a_step_waits_for_nothing(variant, seeds):
     except vaezoo.core.errors.Skip as reason:
         pytest.skip(str(reason))
     if seeds == 1:
-        step, index = make_step(*pairs[0], data, SETTINGS, 0), torch.arange(10)
+        step, order = make_step(*pairs[0], data, SETTINGS, 0), torch.arange(20).view(2, 10)
     else:
         step = make_packed_step(*zip(*pairs, strict=True), data, SETTINGS, range(seeds))
-        index = torch.arange(20).view(2, 10)
-    step(index)
+        order = torch.arange(40).view(2, 2, 10)
+    step.start_epoch(order)
+    step()
     step.optimizer.step = lambda: None  # torch's own, which on a CPU reads its rate and on CUDA is capturable
-    with Waits() as waits:
-        step(index)
-    assert waits.found == []
+    with waiting_operators() as found:
+        step()
+    assert found == []
 
 
 def test_the_test_sees_what_waits():
-    with Waits() as waits:
+    with waiting_operators() as found:
         torch.ones(3)[torch.tensor(1)]
         float(torch.ones(()))
-    assert waits.found == ["_local_scalar_dense"] * 2
+    assert found == ["_local_scalar_dense"] * 2
 
 
 class Stand:
@@ -116,19 +120,19 @@ class Stand:
 
 
 def run_captured(stand, calls):
-    """What a sum of given values comes to, and how often the function itself was run for real."""
-    total, runs = torch.zeros(()), []
+    """The sum of 2 n over the calls n = 1, 2, ..."""
+    value, total = torch.zeros(2), torch.zeros(())
 
-    def add(value):
+    def add():
         if not stand.capturing:  # a captured function is recorded, not run
             total.add_(value.sum())
-        runs.append(stand.capturing)
 
-    captured = Captured(add, torch.device("cpu"))
-    stand.again = lambda: add(captured.input)
+    stand.again = add
+    step = CudaGraphStep(add, torch.device("cpu"))
     for n in range(1, calls + 1):
-        captured(torch.full((2,), float(n)))
-    return float(total), runs
+        value.fill_(n)
+        step()
+    return float(total)
 
 
 @pytest.mark.parametrize("calls", [1, WARM_UP, WARM_UP + 1, 10])
@@ -136,27 +140,27 @@ def test_every_call_counts_once_before_and_after_the_capture(monkeypatch, calls)
     stand = Stand(monkeypatch)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        total, _ = run_captured(stand, calls)
+        total = run_captured(stand, calls)
     assert total == calls * (calls + 1)
     assert stand.captures == (calls > WARM_UP)
     assert stand.replays == max(0, calls - WARM_UP)
 
 
-def test_what_cannot_be_captured_runs_eagerly_and_is_said_once(monkeypatch):
+def test_what_cannot_be_captured_runs_eagerly_and_is_warned_of_once(monkeypatch):
     stand = Stand(monkeypatch, refuses="operation not permitted when stream is capturing\nmore")
-    with pytest.warns(VaezooWarning) as said:
-        total, _ = run_captured(stand, 10)
+    with pytest.warns(VaezooWarning) as warned:
+        total = run_captured(stand, 10)
     assert total == 110
-    assert [str(w.message) for w in said] == [
+    assert [str(w.message) for w in warned] == [
         "the training step cannot be captured in a CUDA graph and runs eagerly: "
         "operation not permitted when stream is capturing"
     ]
     assert (stand.captures, stand.replays) == (1, 0)
 
 
-def test_a_compiler_that_fails_is_said_once_and_the_numbers_are_the_same(monkeypatch):
-    def broken(trainee):
-        def fails(*given):
+def test_a_compiler_that_fails_is_warned_of_once_and_the_numbers_are_the_same(monkeypatch):
+    def broken(module):
+        def fails(*inputs):
             raise RuntimeError("no C++ compiler\nmore")
 
         return fails
@@ -165,11 +169,11 @@ def test_a_compiler_that_fails_is_said_once_and_the_numbers_are_the_same(monkeyp
     data, found = dataset(), []
     for settings in (SETTINGS, TrainingOptions(**{**vars(SETTINGS), "compile": True})):
         model, objective = pair(data)
-        with warnings.catch_warnings(record=True) as said:
+        with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             outcome = train(model, objective, data, settings)
         found.append([p.objective for p in outcome.history])
-        texts = [str(w.message) for w in said]
+        texts = [str(w.message) for w in warned]
         expected = ["torch.compile failed, the step runs without it: no C++ compiler"] * settings.compile
         assert texts == expected
     assert found[0] == found[1]
@@ -178,8 +182,8 @@ def test_a_compiler_that_fails_is_said_once_and_the_numbers_are_the_same(monkeyp
 def test_the_compiled_pass_is_used_where_there_is_one(monkeypatch):
     calls = []
 
-    def counted(trainee):
-        return lambda *given: (calls.append(1), trainee(*given))[1]
+    def counted(module):
+        return lambda *inputs: (calls.append(1), module(*inputs))[1]
 
     monkeypatch.setattr(torch, "compile", counted)
     data = dataset()
@@ -206,11 +210,10 @@ def test_captured_steps_equal_eager_ones_through_a_warm_up(variant, seeds):
             step._run = step._step
         values = []
         for epoch in (1, 2):
-            orders = [epoch_order(600, 10, seed, epoch) for seed in range(seeds)]
-            order = torch.stack(orders, 1).view(60, *step.key.shape, -1).cuda()
-            step.restart(order)
-            for index in order:
-                step(index)
+            order = epoch_order(600, 10, 0, epoch) if seeds == 1 else packed_order(600, 10, range(seeds), epoch)
+            step.start_epoch(order)
+            for _ in range(60):
+                step()
             values.append(step.values.clone())
         curves.append(torch.cat(values))
         if not eager:
@@ -219,7 +222,7 @@ def test_captured_steps_equal_eager_ones_through_a_warm_up(variant, seeds):
 
 
 @pytest.mark.gpu
-def test_an_objective_that_looks_at_its_values_runs_eagerly_and_says_so():
+def test_an_objective_that_looks_at_its_values_runs_eagerly_with_a_warning():
     class Looks(Objective):
         def forward(self, draws):
             value = draws.log_weight.mean(0)

@@ -1,4 +1,4 @@
-"""Noise that is drawn ahead is, to the last bit, the noise that each step would draw for itself."""
+"""Prefetched noise is, to the last bit, the noise that each step would draw for itself."""
 
 import pytest
 import torch
@@ -7,22 +7,26 @@ from recorded_steps import CONV, assert_identical, dataset, made, state_of
 import vaezoo
 from vaezoo import Objective, VaezooError, noise
 from vaezoo.core.errors import Skip
-from vaezoo.training.loop import epoch_order
+from vaezoo.training.loop import epoch_order, packed_order
 from vaezoo.training.replay import prefetch as module
 
 EPOCH = 60
 """Steps, of which few are made."""
 
 
-def trained(step, ahead, epochs=(20, 20)):
-    """What epochs of so many steps leave."""
+def without_prefetching(step):
+    """The same step, told that it makes no calls of `normal`, so that it draws its numbers itself."""
+    step.prefetched_noise.calls = {}
+    return step
+
+
+def trained(step, epochs=(20, 20)):
+    """The state after epochs of so many steps."""
     seeds, values = range(step.key.numel()), []
     for number, steps in enumerate(epochs):
-        order = torch.stack([epoch_order(600, 10, seed, number)[:steps] for seed in seeds], 1)
-        order = order.view(steps, *step.key.shape, 10)
-        step.restart(order if ahead else None)
-        for index in order:
-            step(index)
+        step.start_epoch(packed_order(600, 10, seeds, number)[:steps].view(steps, *step.key.shape, 10))
+        for _ in range(steps):
+            step()
         values.append(step.values.clone())
     return [*state_of(step), *values]
 
@@ -37,13 +41,12 @@ def test_steps_leave_the_same(variant, seeds, monkeypatch):
             steps = [made(dataset(), seeds, variant) for _ in range(2)]
         except Skip:
             steps = [made(dataset("continuous"), seeds, variant) for _ in range(2)]
-        found = trained(steps[0], True)
-        assert_identical(found, trained(steps[1], False))
-        assert {len(table) for table in steps[0].ahead.tables.values()} <= {min(rows, EPOCH)}
-        assert not steps[1].ahead.tables
+        assert_identical(trained(steps[0]), trained(without_prefetching(steps[1])))
+        assert {len(table) for table in steps[0].prefetched_noise.tables.values()} <= {min(rows, EPOCH)}
+        assert not steps[1].prefetched_noise.tables
         if variant in ("vae", "beta-vae", "iwae"):
-            assert steps[0].ahead.tables
-            assert steps[0]._run.replay.operations < steps[1]._run.replay.operations - 50
+            assert steps[0].prefetched_noise.tables
+            assert steps[0]._run.recording.operations < steps[1]._run.recording.operations - 50
 
 
 class Draws(Objective):
@@ -57,23 +60,23 @@ class Draws(Objective):
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_each_call_gets_its_own_numbers(seeds):
     steps = [made(dataset(), seeds, objective=Draws) for _ in range(2)]
-    assert_identical(trained(steps[0], True), trained(steps[1], False))
-    assert list(steps[0].ahead.tables) == [2, 3, 4], "1 is the binarisation and 5 the uniform numbers"
+    assert_identical(trained(steps[0]), trained(without_prefetching(steps[1])))
+    assert list(steps[0].prefetched_noise.tables) == [2, 3, 4], "1 is the binarisation and 5 the uniform numbers"
 
 
 def test_epochs_of_any_length_and_other_parts():
-    """Shorter ones, as the timings run, begin anew where the last one left off in a table."""
+    """A shorter epoch, as the timings run, may end in the middle of a table."""
     steps = [made(dataset(), nets=CONV) for _ in range(2)]
     epochs = (5, 1, EPOCH, 3, 7)
-    assert_identical(trained(steps[0], True, epochs), trained(steps[1], False, epochs))
+    assert_identical(trained(steps[0], epochs), trained(without_prefetching(steps[1]), epochs))
 
 
 def test_a_step_that_draws_much_draws_for_itself(monkeypatch):
-    monkeypatch.setitem(module.NUMBERS, "cpu", module.FEWEST * 10 * 3 - 1)
+    monkeypatch.setitem(module.NUMBERS, "cpu", module.FEWEST_STEPS * 10 * 3 - 1)
     step = made(dataset())
-    trained(step, True)
-    assert step.ahead.calls == {2: (1, 10, 3)}
-    assert not step.ahead.tables
+    trained(step)
+    assert step.prefetched_noise.calls == {2: (1, 10, 3)}
+    assert not step.prefetched_noise.tables
 
 
 class Changes(Objective):
@@ -93,45 +96,28 @@ class Changes(Objective):
 @pytest.mark.filterwarnings("ignore:the training step is not replayed")
 def test_calls_that_change_are_drawn_where_they_are_made():
     steps = [made(dataset(), objective=Changes) for _ in range(2)]
-    assert_identical(trained(steps[0], True), trained(steps[1], False))
-
-
-def test_once_drawn_ahead_it_needs_the_order():
-    step = made(dataset())
-    order = epoch_order(600, 10, 0, 0)
-    trained(step, True, (3,))
-    with pytest.raises(VaezooError, match="restart it with the order of the images to come; this one had 3 steps"):
-        step(order[0])
-    with pytest.raises(VaezooError, match=r"restart it with the order of the images to come$"):
-        step(order[0])
-    before = [step.position.clone(), step._keys.clone()]
-    with pytest.raises(VaezooError, match=r"restart it with the order of the images to come$"):
-        step.restart()
-    with pytest.raises(VaezooError, match="an epoch has 60 steps, got an order of 120"):
-        step.restart(order.repeat(2, 1))
-    assert_identical(before, [step.position, step._keys])
+    assert_identical(trained(steps[0]), trained(without_prefetching(steps[1])))
 
 
 @pytest.mark.parametrize("failing", [0, 1, 2, 4, 9])
-def test_after_a_step_that_failed_it_begins_anew(failing):
-    """With what the failed step left half-done, nothing is guessed: it asks for the order, and is then itself again."""
-    step, other = (made(dataset()) for _ in range(2))
+def test_after_a_failed_step_an_epoch_begins_anew(failing):
+    """The failed step may have left anything half-done, so the step asks for an order, and then computes as before."""
+    step, other = made(dataset()), without_prefetching(made(dataset()))
     order = epoch_order(600, 10, 0, 0)
     for each in (step, other):
-        each.restart(order if each is step else None)
-        for number in range(failing):
-            each(order[number])
-    run, step._run = step._run, lambda index: 1 / 0
+        each.start_epoch(order)
+        for _ in range(failing):
+            each()
+    run, step._run = step._run, lambda: 1 / 0
     with pytest.raises(ZeroDivisionError):
-        step(order[failing])
+        step()
     step._run = run
-    if failing > 1:
-        with pytest.raises(VaezooError, match="restart it"):
-            step(order[failing])
+    with pytest.raises(VaezooError, match=r"call start_epoch\(order\)"):
+        step()
     for each in (step, other):
-        each.restart(order[failing:] if each is step else None)
-        for index in order[failing : failing + 12]:
-            each(index)
+        each.start_epoch(order[failing:])
+        for _ in range(12):
+            each()
     assert_identical([*state_of(step), step.values], [*state_of(other), other.values])
 
 
@@ -141,7 +127,7 @@ def test_an_odd_number_of_latents_is_summed_in_the_same_order(latent):
     key, index = torch.tensor(5), torch.arange(7)
     with noise.stream(key, index=index):
         own = noise.normal(2, 7, latent)
-    assert own.stride() == noise.normals(key, index, {1: (2, 7, latent)}, torch.float32)[1].stride()
+    assert own.stride() == noise.normals_of_calls(key, index, {1: (2, 7, latent)}, torch.float32)[1].stride()
     assert own.is_contiguous()
 
 
@@ -149,10 +135,10 @@ def test_normals_are_those_of_a_stream():
     key, index = torch.tensor(5), torch.tensor([3, 1, 4])
     with noise.stream(key, index=index):
         first, _, third = noise.normal(2, 3, 4), noise.uniform(7), noise.normal(6)
-    found = noise.normals(key, index, {1: (2, 3, 4), 3: (6,)}, torch.float32)
+    found = noise.normals_of_calls(key, index, {1: (2, 3, 4), 3: (6,)}, torch.float32)
     assert torch.equal(found[1], first)
     assert torch.equal(found[3], third)
-    with noise.stream(key, index=index, ahead=found):
+    with noise.stream(key, index=index, prefetched=found):
         assert noise.normal(2, 3, 4) is found[1]
         assert noise.uniform(7).shape == (7,)
         assert noise.normal(6) is found[3]

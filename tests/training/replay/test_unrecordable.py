@@ -1,4 +1,4 @@
-"""What a replay would get wrong runs eagerly, and it is said why."""
+"""A step that a replay would compute wrongly runs eagerly, and a warning says why."""
 
 import warnings
 
@@ -8,7 +8,7 @@ from recorded_steps import STEPS, Layered, assert_identical, dataset, made, stat
 from torch import nn
 
 from vaezoo.core.errors import VaezooWarning
-from vaezoo.training.replay.recording import WARM_UP, Recorded
+from vaezoo.training.replay.recorded_step import WARM_UP, RecordedStep
 
 
 class Looks(nn.Module):
@@ -17,7 +17,7 @@ class Looks(nn.Module):
 
 
 class Counts(nn.Module):
-    """Changes its mind late, long after any comparison."""
+    """Gives other values from a step on that comes long after the comparisons."""
 
     def __init__(self):
         super().__init__()
@@ -49,7 +49,7 @@ class Replaces(nn.Module):
 
 
 class Hidden(nn.Module):
-    """Keeps a count where nobody looks, and every step depends on it."""
+    """Keeps a count in a generator, which no snapshot sees, and every step depends on it."""
 
     def __init__(self):
         super().__init__()
@@ -156,27 +156,28 @@ class Seeds(nn.Module):
         (Seeds, "a replay gives other numbers: is something kept from step to step outside tensors?"),
     ],
 )
-def test_what_a_replay_would_get_wrong_runs_eagerly_and_is_said_once(layer, why):
+def test_what_a_replay_would_get_wrong_runs_eagerly_and_is_warned_of_once(layer, why):
     recorded, eager = (made(dataset(), objective=lambda: Layered(layer())) for _ in range(2))
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         found = state_after(recorded)
-    assert [(w.category, str(w.message)) for w in said] == [
+    assert [(w.category, str(w.message)) for w in warned] == [
         (VaezooWarning, f"the training step is not replayed but run eagerly: {why}")
     ]
     assert_identical(found, state_after(eager, eager=True))
 
 
-def test_an_operation_that_cannot_be_repeated_is_said():
-    calls, table, total = iter(range(10)), torch.ones(2), torch.zeros(1)
+def test_an_operation_that_cannot_be_repeated_is_warned_of():
+    calls, table, total, place = iter(range(10)), torch.ones(2), torch.zeros(1), torch.zeros(1, dtype=torch.int64)
 
-    def looks_up(value):
-        total.add_(table.index_select(0, value) if next(calls) <= WARM_UP else 5)
+    def looks_up():
+        total.add_(table.index_select(0, place) if next(calls) <= WARM_UP else 5)
 
-    recorded = Recorded(looks_up)
+    recorded = RecordedStep(looks_up)
     for _ in range(WARM_UP + 1):
-        recorded(torch.zeros(1, dtype=torch.int64))
+        recorded()
+    place.fill_(9)
     with pytest.warns(VaezooWarning, match="run eagerly: an operation cannot be repeated: index out of range"):
-        recorded(torch.full((1,), 9))
-    recorded(torch.full((1,), 9))
+        recorded()
+    recorded()
     assert total.tolist() == [3 + 5 + 5]

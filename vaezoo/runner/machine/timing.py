@@ -57,10 +57,10 @@ def training(step: TrainingStep, order: Tensor) -> Work:
 
     def work() -> int:
         """Some steps of an epoch."""
-        step.trainee.train()
-        step.restart(order)
-        for index in order:
-            step(index)
+        step.module.train()
+        step.start_epoch(order)
+        for _ in range(len(order)):
+            step()
         return order.numel()
 
     return work

@@ -11,7 +11,7 @@ from vaezoo.builder import Ingredients, Rehearsals, Slots, resolve
 from vaezoo.core.data import Dataset
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.options import checked_options
-from vaezoo.core.precision import lacking
+from vaezoo.core.precision import unsupported_precision
 from vaezoo.datasets import load_dataset
 from vaezoo.registry import register, registry
 from vaezoo.runner.matrix.file import DatasetEntry, Matrix, Row, rows
@@ -169,7 +169,7 @@ class _Planning:
             **{f"train.{name}": value for name, value in train.items()},
             **{f"evaluate.{name}": value for name, value in evaluate.model_dump(exclude={"metrics"}).items()},
         }
-        skip = shared.skip or lacking(row.train.precision, self.kind)
+        skip = shared.skip or unsupported_precision(row.train.precision, self.kind)
         return [
             Cell(row.label, row.variant, self.label, seed, key, full, comparability, settings, skip)
             for seed, key, full in with_seeds(specification, seeds)

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from vaezoo.core.data import Dataset
 from vaezoo.core.errors import Skip, VaezooError, VaezooWarning
 from vaezoo.core.model import LatentModel
 from vaezoo.core.precision import no_hidden_tf32
+from vaezoo.core.torch_internals import preload
 from vaezoo.datasets import load_dataset
 from vaezoo.registry import register, registry
 from vaezoo.runner.machine.device import describe, memory, peak_memory, restart_peak_memory
@@ -33,18 +33,18 @@ from vaezoo.runner.plan.fingerprint import fingerprint
 from vaezoo.runner.store import Store
 from vaezoo.runner.work.checkpoint import save_weights
 from vaezoo.runner.work.evaluate import data_facts, evaluated
-from vaezoo.training.loop import Diverged, NotPacked, Outcome, Progress, train, train_pack
+from vaezoo.training.loop import Diverged, EpochResult, NotPacked, TrainingResult, train, train_pack
 from vaezoo.training.options import TrainingOptions
 
 Task = Mapping[str, Any]
-Trained = tuple[LatentModel, Dataset, Outcome | Diverged]
+Trained = tuple[LatentModel, Dataset, TrainingResult | Diverged]
 
 
 def start_worker(threads: int, parent: int) -> None:
     """Set up a worker that will serve many cells: its share of the cores, and an end when its parent is gone."""
     torch.set_num_threads(threads)
     no_hidden_tf32()
-    import_module("torch._dynamo")  # else the first optimiser does, and the first cell's training time counts it
+    preload()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
@@ -118,7 +118,7 @@ def run_cell(task: Task, device: str, trained: Trained | None = None) -> str:
         log.unlink(missing_ok=True)
     else:
         record["log"] = f"logs/{log.name}"
-    shared = trained[2].seconds if trained is not None and isinstance(trained[2], Outcome) else 0.0
+    shared = trained[2].seconds if trained is not None and isinstance(trained[2], TrainingResult) else 0.0
     record["seconds"] = shared + time.perf_counter() - started
     store.write(kind, task["stem"], record)
     store.path("running", task["stem"]).unlink(missing_ok=True)
@@ -167,11 +167,11 @@ def prepare(
     return model.to(device), objective.to(device), dataset, settings
 
 
-def _reporter(tasks: Sequence[Task], store: Store) -> Callable[[int, Progress], None]:
+def _reporter(tasks: Sequence[Task], store: Store) -> Callable[[int, EpochResult], None]:
     """Leaves word of each task's epoch, at most twice a second."""
     last = [0.0] * len(tasks)
 
-    def report(place: int, progress: Progress) -> None:
+    def report(place: int, progress: EpochResult) -> None:
         """Of the task at this place."""
         if time.monotonic() - last[place] > 0.5 or progress.epoch == progress.epochs:
             last[place] = time.monotonic()

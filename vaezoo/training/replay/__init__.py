@@ -1,1 +1,1 @@
-"""Running a training step without its Python: recordings on a CPU, CUDA graphs, noise drawn ahead of the steps."""
+"""Running a training step without its Python: recordings on a CPU, CUDA graphs, noise drawn before the steps."""

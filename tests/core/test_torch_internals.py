@@ -1,0 +1,145 @@
+"""Where a version of torch lacks a private part, vaezoo computes the same in another way."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.autograd import forward_ad
+from torch.func import grad, jvp, vmap
+from torch.nn import functional as F
+
+from vaezoo import DataSpec
+from vaezoo.core.errors import VaezooWarning
+from vaezoo.core.torch_internals import (
+    forward_derivative_active,
+    intercepted_operators,
+    onednn_linear,
+    operator_schema,
+    preload,
+    tensor_reference,
+    transform_active,
+)
+from vaezoo.likelihoods.bernoulli import Bernoulli
+from vaezoo.nets.linear import LARGE, linear
+from vaezoo.training.replay.recorded_step import RecordedStep
+
+ONE = torch.ones(())
+BINDINGS = vars(torch)["_C"]
+DISPATCH = type(intercepted_operators(print)).__mro__[1].__module__
+
+
+def hide(monkeypatch, name):
+    """This import of torch's fails, as it would where torch has no such module."""
+    monkeypatch.setitem(sys.modules, name, None)
+
+
+@pytest.fixture
+def without_onednn(monkeypatch):
+    """A build of torch without oneDNN's product."""
+    onednn_linear.cache_clear()
+    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())
+    yield
+    onednn_linear.cache_clear()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")  # torch warns of it at its first forward derivative
+def test_transforms_and_forward_derivatives_are_told_apart():
+    found = {}
+
+    def note(name):
+        def inside(x):
+            found[name] = (transform_active(), forward_derivative_active())
+            return x.sin()
+
+        return inside
+
+    note("plain")(ONE)
+    vmap(note("vmap"))(torch.ones(2))
+    grad(note("grad"))(ONE)
+    jvp(note("jvp"), (ONE,), (ONE,))
+    with forward_ad.dual_level():
+        note("dual")(ONE)
+    assert found == {
+        "plain": (False, False),
+        "vmap": (True, False),
+        "grad": (True, False),
+        "jvp": (True, True),
+        "dual": (True, True),
+    }
+
+
+@pytest.mark.parametrize("hidden", ["module", "stack", "level", "flag"])
+def test_where_torch_does_not_tell_its_own_operators_compute(monkeypatch, hidden):
+    """The values are those of torch's operators, to the last bit."""
+    if hidden == "module":
+        hide(monkeypatch, BINDINGS._functorch.__name__)
+    if hidden == "stack":
+        monkeypatch.delattr(BINDINGS._functorch, "get_interpreter_stack")
+    if hidden == "level":
+        monkeypatch.delattr(forward_ad, "_current_level")
+    if hidden == "flag":
+        monkeypatch.delattr(BINDINGS, "_are_functorch_transforms_active")
+    assert forward_derivative_active() == (hidden != "flag")
+    assert transform_active() == (hidden in ("level", "flag"))
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(3, 5, generator=generator).round()
+    logits = torch.randn(2, 3, 5, generator=generator)
+    expected = (x * logits - F.softplus(logits)).sum(-1)
+    value = Bernoulli(DataSpec((5,), "binary")).log_prob(x, logits)
+    assert torch.equal(value, expected) if hidden != "flag" else torch.allclose(value, expected)
+    weight, rows = torch.randn(LARGE // 256, 256, generator=generator), torch.randn(7, 256, generator=generator)
+    if hidden in ("level", "flag"):
+        assert torch.equal(linear(rows, weight), F.linear(rows, weight))
+
+
+def test_without_onednn_torch_multiplies(without_onednn):
+    assert onednn_linear() is None
+    weight, rows = torch.randn(LARGE // 256, 256), torch.randn(7, 256)
+    assert torch.equal(linear(rows, weight), F.linear(rows, weight))
+
+
+def steps_of(function, count=8):
+    """A recorded step after this many calls."""
+    step = RecordedStep(function)
+    for _ in range(count):
+        step()
+    return step
+
+
+@pytest.mark.parametrize(
+    ("hidden", "why"),
+    [("mode", "cannot show which operators a step runs"), ("schema", "does not tell what the operator .* writes to")],
+)
+def test_a_step_that_cannot_be_recorded_runs_eagerly_and_says_why(monkeypatch, hidden, why):
+    if hidden == "mode":
+        hide(monkeypatch, DISPATCH)
+        assert intercepted_operators(lambda operator, args, kwargs: None) is None
+    else:
+        monkeypatch.setattr("vaezoo.training.replay.recording.operator_schema", lambda operator: None)
+    total = torch.zeros(())
+    with pytest.warns(VaezooWarning, match=f"this version of torch {why}"):
+        step = steps_of(lambda: total.add_(1))
+    assert step.recording is None
+    assert float(total) == 8
+
+
+def test_without_weak_references_a_step_is_recorded_all_the_same(monkeypatch):
+    hide(monkeypatch, "torch.utils.weak")
+    held = torch.ones(2)
+    assert tensor_reference(held)() is held
+    total = torch.zeros(2)
+    step = steps_of(lambda: total.add_((2 * held).exp().log()))
+    assert step.recording is not None
+    torch.testing.assert_close(total, torch.full((2,), 16.0))
+
+
+def test_a_schema_tells_what_an_operator_writes():
+    assert operator_schema(torch.ops.aten.add_.Tensor).is_mutable
+    assert not operator_schema(torch.ops.aten.add.Tensor).is_mutable
+    assert operator_schema(object()) is None
+
+
+def test_what_cannot_be_preloaded_is_left_out(monkeypatch):
+    hide(monkeypatch, "torch._dynamo")
+    preload()

@@ -1,0 +1,51 @@
+"""The fastest Python function that calls one operator."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vaezoo.core.torch_internals import intercepted_operators, operator_schema
+
+BUILT_IN = (type(torch.mm), type(Tensor.view))
+"""The types of torch's functions and methods that are written in C++."""
+
+
+def python_binding(operator: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Callable[..., Any]:
+    """torch's function or method of an operator's name, where it calls that operator alone with the very same
+    arguments; else the operator itself.
+
+    Python calls such a function faster than the operator. It is tried out here, so the operator must have no effect but
+    its result.
+    """
+    plain: Callable[..., Any] = operator
+    name = operator_schema(operator).name.removeprefix("aten::")
+    function = getattr(torch, name, None) or getattr(Tensor, name, None)
+    if not isinstance(function, BUILT_IN):
+        return plain
+    calls: list[tuple[Any, ...]] = []
+
+    def note(called: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Note a call and make it."""
+        calls.append((called, args, kwargs))
+        return called(*args, **kwargs)
+
+    interception = intercepted_operators(note)
+    if interception is None:
+        return plain
+    with interception:
+        try:
+            function(*args, **kwargs)
+        except (RuntimeError, TypeError, ValueError):
+            return plain
+    return function if _same_arguments(calls, [(operator, args, kwargs)]) else plain
+
+
+def _same_arguments(one: Any, other: Any) -> bool:
+    """Whether nested arguments are the same: tensors by identity, everything else by type and value."""
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_same_arguments, one, other))
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same_arguments(one[key], other[key]) for key in one)
+    return one is other or (type(one) is type(other) and not isinstance(one, Tensor) and one == other)
