@@ -29,7 +29,7 @@ def test_list_is_what_is_registered(shell):
 def test_show_a_variant_and_a_part(shell):
     done = shell("show", "beta-vae")
     assert done.code == 0
-    assert done.out.startswith("variant/beta-vae    vaezoo/variants/beta_vae.py:")
+    assert done.out.startswith("variant/beta-vae    vaezoo/variants/objectives.py:")
     assert "beta: float = 4.0" in done.out
     assert "the natural likelihood of the data set's measure" in done.out
     done = shell("show", "prior/vampprior")

@@ -24,6 +24,24 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from vaezoo import __version__
+
+        typer.echo(f"vaezoo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """The options of `vaezoo` itself."""
+
+
 Plugins = Annotated[list[Path], typer.Option("--plugin", help="A plugin file; may be given again.")]
 Out = Annotated[Path | None, typer.Option(help="The results folder; results/<matrix name> when left out.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
@@ -80,7 +98,7 @@ def row_settings(settings: Sequence[str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """The `vaezoo` command. A wrong question is one line on stderr and exit code 2, never a traceback."""
+    """The `vaezoo` command. Invalid user input prints one line on stderr, without a traceback, and exits with code 2."""
     try:
         app()
     except VaezooError as error:
