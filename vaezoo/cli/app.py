@@ -98,7 +98,7 @@ def row_settings(settings: Sequence[str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """The `vaezoo` command. Invalid user input prints one line on stderr, without a traceback, and exits with code 2."""
+    """The `vaezoo` command. Invalid user input prints one line on stderr, no traceback, and exits with code 2."""
     try:
         app()
     except VaezooError as error:
