@@ -153,6 +153,6 @@ def environment_lines(data_root: str | None) -> list[str]:
     found["python"] = f"{platform.python_version()} on {platform.platform()}"
     for device in ("cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))):
         share = f", {cores()} cores" if device == "cpu" else ""
-        found[device] = f"{describe(device)}, {(memory(device) or 0) / 2**30:.0f} GiB{share}"
+        found[device] = f"{describe(device)}, {memory(device) / 2**30:.0f} GiB{share}"
     found["data"] = str(place(data_root))
     return [f"{name:12s} {value}" for name, value in found.items()]
