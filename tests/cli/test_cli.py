@@ -178,7 +178,7 @@ def test_a_folder_without_results_is_one_line(shell, tmp_path, command):
     [
         (["list", "pirors"], r"slot .*'?piror.* is unknown; did you mean 'prior'"),
         (["show", "vampprio"], r"name 'vampprio' is unknown; did you mean 'vampprior'"),
-        (["show", "gaussian"], r"'gaussian' stands in several slots: say posterior/gaussian or likelihood/gaussian"),
+        (["show", "gaussian"], r"'gaussian' is a name in several slots; use posterior/gaussian or likelihood/gaussian"),
         (["show", "prior/vampprio"], r"prior 'vampprio' is unknown; did you mean 'vampprior'\?"),
         (["show", "priors/normal"], r"slot 'priors' is unknown; did you mean 'prior'"),
         (["try", "vampprior", "--dataset", "digits"], r"`try` takes a variant, and 'vampprior' is a prior; try one of"),

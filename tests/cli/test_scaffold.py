@@ -134,11 +134,11 @@ class Asking(vaezoo.Prior):
 def test_nothing_is_overwritten(own_registry):
     path = new_plugin("prior", "mine")
     path.write_text("precious")
-    with pytest.raises(VaezooError, match=r"^mine\.py is there already; remove it, or name another file with --out$"):
+    with pytest.raises(VaezooError, match=r"^mine\.py exists already; remove it, or name another file with --out$"):
         new_plugin("prior", "mine")
     assert path.read_text() == "precious"
     Path("my-package").mkdir()
-    with pytest.raises(VaezooError, match="my-package is there already"):
+    with pytest.raises(VaezooError, match="my-package exists already"):
         new_package("my-package")
 
 
@@ -151,7 +151,7 @@ def test_nothing_is_overwritten(own_registry):
         ("prior", "../x", "lower-case"),
         ("prior", "class", "'class' is a word of Python"),
         ("prior", "random", r"random\.py would hide a module of Python's own"),
-        ("prior", "normal", r"prior 'normal' is there already, in vaezoo/priors/normal\.py:\d+; choose another name"),
+        ("prior", "normal", r"prior 'normal' exists already, in vaezoo/priors/normal\.py:\d+; choose another name"),
         ("pior", "mine", "slot 'pior' is unknown; did you mean 'prior' or 'posterior'"),
     ],
 )
@@ -173,7 +173,7 @@ def test_a_package_must_have_a_name_of_its_own(own_registry, name, said):
 def test_the_command_line_writes_and_says_what_next(shell, tmp_path):
     done = shell("new", "objective", "my-bound", cwd=tmp_path)
     assert (done.code, done.out, done.err) == (0, "wrote my_bound.py; now: vaezoo check my_bound.py\n", "")
-    assert "my_bound.py is there already" in shell.wrong("new", "objective", "my-bound", cwd=tmp_path)
+    assert "my_bound.py exists already" in shell.wrong("new", "objective", "my-bound", cwd=tmp_path)
     assert "slot 'zoo' is unknown" in shell.wrong("new", "zoo", "mine", cwd=tmp_path)
 
 

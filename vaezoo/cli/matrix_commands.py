@@ -215,7 +215,7 @@ def throughput_command(
 
 @app.command()
 def env(data_root: DataRoot = None) -> None:
-    """Show the versions, the devices and where data are looked for: what to put into a bug report."""
+    """Show the versions, the devices and the folder of the data sets, for a bug report."""
     from vaezoo.cli.display import environment_lines
 
     typer.echo("\n".join(environment_lines(data_root)))

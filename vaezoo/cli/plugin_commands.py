@@ -48,7 +48,7 @@ def check(
     quick: Annotated[bool, typer.Option("--quick", help="A quarter of the samples.")] = False,
     plugin: Plugins = [],
 ) -> None:
-    """Prove plugins: densities normalised, samples as they say, gradients as claimed, and more."""
+    """Prove a plugin's mathematics: normalised densities, samples that follow them, gradients as claimed, and more."""
     from vaezoo.cli.display import findings_table
     from vaezoo.conformance.check import check as examine
     from vaezoo.conformance.check import plugins_named
@@ -74,7 +74,7 @@ def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case with hyphens.")],
     out: Annotated[Path | None, typer.Option(help="The file, or a package's folder.")] = None,
 ) -> None:
-    """Write a plugin file that passes `vaezoo check` as it stands, or an installable package with one and its test."""
+    """Write a plugin file that passes `vaezoo check` as it is, or an installable package with a plugin and its test."""
     from vaezoo.cli.scaffold import PACKAGE, new_package, new_plugin
 
     if slot == PACKAGE:
