@@ -120,7 +120,29 @@ def test_every_python_name_in_the_text_is_one():
         assert hasattr(vaezoo, name), f"vaezoo.{name}"
 
 
-def test_every_link_to_a_file_leads_somewhere():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (ROOT / target).exists(), target
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_and_name_of_the_code_in_the_text_is_there(page):
+    """`vaezoo/core/model.py`, and of `core/model.py: LatentModel.draw` the class or function as well."""
+    text = page.read_text(encoding="utf-8")
+    for path, names in re.findall(r"`(?:vaezoo/)?([a-z_]+(?:/[a-z_]+)*\.py)`?((?:,? `[A-Za-z_.]+`)*)", text):
+        file = ROOT / "vaezoo" / path
+        if not file.is_file():
+            assert (ROOT / path).is_file() or path in EXAMPLES, f"{path} is no file of vaezoo"
+            continue
+        source = file.read_text(encoding="utf-8")
+        for name in re.findall(r"`([A-Za-z_.]+)`", names):
+            last = name.rpartition(".")[2]
+            assert re.search(rf"(?:def|class) {last}\b|^{last}\b.*=|^    {last}: ", source, re.MULTILINE), (path, name)
+
+
+EXAMPLES = ("cauchy.py", "mine.py", "priors/student_t.py")
+"""Files that a reader of the pages writes."""
