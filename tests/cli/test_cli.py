@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import vaezoo
+
 SCRIPT = Path(sys.executable).with_name("vaezoo")
 
 
@@ -43,6 +45,11 @@ def test_env_says_what_a_bug_report_needs(shell, tmp_path):
     assert re.search(rf"^torch +{re.escape(torch.__version__)}$", done.out, re.MULTILINE)
     assert re.search(r"^cpu .* \d+ GiB, \d+ cores$", done.out, re.MULTILINE)
     assert re.search(rf"^data +{re.escape(str(tmp_path))}$", done.out, re.MULTILINE)
+
+
+def test_version_is_the_installed_one(shell):
+    done = shell("--version")
+    assert (done.code, done.out, done.err) == (0, f"vaezoo {vaezoo.__version__}\n", "")
 
 
 def test_without_a_command_there_is_help():

@@ -112,9 +112,9 @@ def status_lines(folder: Path) -> list[str]:
     frame = read_results(folder)
     store, counts = Store(folder), frame["status"].value_counts()
     lines = [f"{frame.attrs['name']}: " + ", ".join(f"{n} {state}" for state, n in counts.items())]
-    for said in running_now(folder):
-        done = f"epoch {said['epoch']}/{said['epochs']}, objective {said['objective']:.2f}"
-        lines.append(f"running: {said['stem']}: {done}")
+    for progress in running_now(folder):
+        done = f"epoch {progress['epoch']}/{progress['epochs']}, objective {progress['objective']:.2f}"
+        lines.append(f"running: {progress['stem']}: {done}")
     for cell, row in zip(store.plan()["cells"], frame.itertuples(), strict=True):
         if row.status not in ("ok", "missing"):
             record = store.record("cells", cell["stem"]) or {}

@@ -1,4 +1,4 @@
-"""`vaezoo new`: plugin files and packages that pass `vaezoo check` as they stand, to be filled in."""
+"""`vaezoo new`: plugin files and packages that pass `vaezoo check` as they are, to start from."""
 
 import importlib.util
 import keyword

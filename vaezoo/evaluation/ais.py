@@ -22,7 +22,7 @@ TARGET = 0.65
 PACE = 1.05
 """The pilot multiplies or divides the step size by this factor after each move."""
 PILOT_MOVES = 100
-"""A pilot makes at least so many moves, also at few temperatures, so that the step size converges."""
+"""The fewest moves of a pilot, also at few temperatures, so that the step size converges."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ CPU_BLOCK = 2**21
 """The guess on a CPU, in elements of the decoder's widest layer: 8 MB of float32, which fit the last cache."""
 GPU_BLOCK = 2**27
 LARGE = 128
-"""A job of at least so many blocks of the guessed size is measured."""
+"""A job is measured where it has at least this many blocks of the guessed size."""
 ROUNDS = 3
 """How often each size is tried; the fastest time counts."""
 
@@ -41,8 +41,8 @@ def images_a_block(device: torch.device) -> int:
 
 def out_of_memory(error: Exception) -> bool:
     """Whether an error comes from the allocator of the GPU or of the CPU."""
-    said = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in said)
+    messages = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in messages)
 
 
 class BlockSize:

@@ -23,7 +23,7 @@ FOLDED = 512
 NEGLIGIBLE = 1e-3
 """A rise in nats that is too small for any table."""
 CLEAR = 3.0
-"""A rise counts from so many standard errors on."""
+"""A rise counts where it is more than this many of its standard errors."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class _Running:
             self._fold()
 
     def _fold(self) -> None:
-        """Sum the collected blocks, split where a stage lies within them."""
+        """Sum the collected blocks, split at each stage within them."""
         if not self._waiting:
             return
         log_weight, log_likelihood = (torch.cat(each).double() for each in zip(*self._waiting, strict=True))
@@ -190,11 +190,11 @@ def log_likelihood(
 
 def _doubts(found: Estimate, errors: dict[int, Tensor]) -> str | None:
     """Why the estimate cannot be trusted, and what to do, in one line; None where it can."""
-    images, samples, said = len(found.estimate), found.importance_samples, []
+    images, samples, doubts = len(found.estimate), found.importance_samples, []
     poor = int((found.effective_samples < POOR * samples).sum())
     if poor:
         least = float(found.effective_samples[found.effective_samples.isfinite()].min())
-        said.append(
+        doubts.append(
             f"the effective samples are under {POOR:.0%} of K = {samples:,} for {poor:,} of {images:,} images "
             f"(least {least:.1f}), so their standard errors are too small"
         )
@@ -202,13 +202,15 @@ def _doubts(found: Estimate, errors: dict[int, Tensor]) -> str | None:
     rises = [_rise(found.at[few], found.at[many], errors[many]) for few, many in ((quarter, half), (half, whole))]
     if all(rise > max(CLEAR * error, NEGLIGIBLE) for rise, error in rises):
         (first, _), (second, error) = rises
-        said.append(
+        doubts.append(
             f"the mean over {images:,} images still rises with K, by {first:.3f} nats from {quarter:,} to {half:,} and "
             f"by {second:.3f} (standard error {error:.3f}) to {whole:,}, so log p(x) lies higher"
         )
-    if not said:
+    if not doubts:
         return None
-    return f"log_likelihood: {'; '.join(said)}; take more importance samples or a better posterior, or compare with ais"
+    return (
+        f"log_likelihood: {'; '.join(doubts)}; take more importance samples or a better posterior, or compare with ais"
+    )
 
 
 def _rise(few: Tensor, many: Tensor, error: Tensor) -> tuple[float, float]:
