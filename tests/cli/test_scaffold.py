@@ -162,7 +162,8 @@ def test_a_wrong_name_is_refused_before_anything_is_written(own_registry, slot, 
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("torch", "a module 'torch' can be imported already"), ("normal", "prior 'normal' is there")]
+    ("name", "said"),
+    [("torch", "a module 'torch' can be imported already"), ("normal", "prior 'normal' exists already")],
 )
 def test_a_package_must_have_a_name_of_its_own(own_registry, name, said):
     with pytest.raises(VaezooError, match=said):
