@@ -135,7 +135,7 @@ def test_every_link_to_a_file_leads_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_file_of_the_code_in_the_text_is_there(page):
-    """Of a name that follows its file, `core/model.py` `LatentModel.draw`, the file defines the last word."""
+    """Of a name that follows its file, `core/model.py` `LatentModel.draw`, the file defines each word."""
     text = page.read_text(encoding="utf-8")
     for path, name in re.findall(r"`(?:vaezoo/)?([a-z_]+(?:/[a-z_]+)*\.py)`(?: `([A-Za-z_.]+)`)?", text):
         file = ROOT / "vaezoo" / path
@@ -155,9 +155,10 @@ def test_the_architecture_names_what_the_code_defines():
 
 
 def defined(name: str, source: str) -> bool:
-    """Whether the last word of a dotted name is a function, a class or a variable of this source."""
-    last = name.rpartition(".")[2]
-    return bool(re.search(rf"(?:def|class) {last}\b|^\s*{last}\b[^\n]*[=:]", source, re.MULTILINE))
+    """Whether each word of a dotted name is a function, a class or a variable of this source."""
+    return all(
+        re.search(rf"(?:def|class) {word}\b|^\s*{word}\b[^\n]*[=:]", source, re.MULTILINE) for word in name.split(".")
+    )
 
 
 EXAMPLES = ("cauchy.py", "mine.py", "priors/student_t.py")
