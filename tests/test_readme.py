@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from vaezoo.conformance.check import proofs_of, prove
+from vaezoo.conformance.proof import FAIL, PASS
+from vaezoo.registry import registry
+
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SLOW = {r"\bepochs *= *\d+": "epochs = 1", r"\bseeds *= *\d+": "seeds = 1", r"\bhidden *= *\[.*?\]": "hidden = [8]"}
@@ -120,7 +124,51 @@ def test_every_python_name_in_the_text_is_one():
         assert hasattr(vaezoo, name), f"vaezoo.{name}"
 
 
-def test_every_link_to_a_file_leads_somewhere():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (ROOT / target).exists(), target
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_of_the_code_in_the_text_is_there(page):
+    """Of a name that follows its file, `core/model.py` `LatentModel.draw`, the file defines each word."""
+    text = page.read_text(encoding="utf-8")
+    for path, name in re.findall(r"`(?:vaezoo/)?([a-z_]+(?:/[a-z_]+)*\.py)`(?: `([A-Za-z_.]+)`)?", text):
+        file = ROOT / "vaezoo" / path
+        assert file.is_file() or (ROOT / path).is_file() or path in EXAMPLES, f"{path} is no file of vaezoo"
+        if name:
+            assert defined(name, file.read_text(encoding="utf-8")), f"{path} does not define {name}"
+
+
+def test_the_architecture_names_what_the_code_defines():
+    """Also the names that do not follow their file."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "vaezoo").rglob("*.py"))
+    words = set(re.findall(r"`([A-Za-z_]+(?:\.[A-Za-z_]+)*)`", page)) - {"uint8", "vaezoo", "vaezoo.conformance"}
+    names = {word for word in words if not word.endswith(".py")}
+    assert {"epoch_order", "TrainingStep.inputs", "prepare"} <= names
+    assert not [name for name in sorted(names) if not defined(name, code)]
+
+
+def defined(name: str, source: str) -> bool:
+    """Whether each word of a dotted name is a function, a class or a variable of this source."""
+    return all(
+        re.search(rf"(?:def|class) {word}\b|^\s*{word}\b[^\n]*[=:]", source, re.MULTILINE) for word in name.split(".")
+    )
+
+
+EXAMPLES = ("cauchy.py", "mine.py", "priors/student_t.py")
+"""Files that a reader of the pages writes."""
+
+
+def test_the_plugin_of_contributing_passes_every_proof(own_registry, tmp_path):
+    (block,) = (b for b in blocks((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")) if b.language == "python")
+    (tmp_path / "student_t.py").write_text(block.text)
+    own_registry.load_file(tmp_path / "student_t.py")
+    verdicts = [prove(registry("prior")["student-t"], proof, quick=True) for proof in proofs_of("prior")]
+    assert not [found for found in verdicts if found.verdict == FAIL]
+    assert sum(found.verdict == PASS for found in verdicts) >= 0.6 * len(verdicts)

@@ -83,7 +83,7 @@ def test_a_bare_name_is_found_where_one_slot_has_it():
     assert find("vae").slot == "variant"
     assert find("prior/normal").name == "normal"
     with pytest.raises(
-        VaezooError, match=r"'gaussian' stands in several slots: say posterior/gaussian or likelihood/g"
+        VaezooError, match=r"'gaussian' is a name in several slots; use posterior/gaussian or likelihood/g"
     ):
         find("gaussian")
     with pytest.raises(VaezooError, match=r"name 'vampprio' is unknown; did you mean 'vampprior'"):

@@ -9,36 +9,56 @@ from typing import TYPE_CHECKING, Any
 from vaezoo.core.errors import Skip, VaezooError, VaezooWarning
 from vaezoo.registry import Variant, names, register
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what type checkers see of the names that `__getattr__` looks up
     from vaezoo import nets
     from vaezoo.api import load_model, run
     from vaezoo.builder import build
     from vaezoo.core import bounds, noise
-    from vaezoo.core.contracts import Decoder, Encoder, Likelihood, Objective, Posterior, Prior
+    from vaezoo.core.contracts import (
+        Decoder,
+        Encoder,
+        Latents,
+        Likelihood,
+        Objective,
+        Posterior,
+        PosteriorDistribution,
+        Prior,
+    )
     from vaezoo.core.data import Dataset, DataSpec
     from vaezoo.core.draws import Batch, Draws
-    from vaezoo.core.gaussian import DiagonalGaussian
+    from vaezoo.core.gaussian import DiagonalGaussian, mixture_log_density
     from vaezoo.core.model import LatentModel
     from vaezoo.datasets import load_dataset
-    from vaezoo.evaluation.estimate import log_likelihood
+    from vaezoo.evaluation.estimate import Estimate, evaluating, log_likelihood
+    from vaezoo.evaluation.evaluation import Evaluation
     from vaezoo.runner.store import read_results
 
 __version__ = "0.1.0"
 
-_PLACES = {
-    "core.contracts": ("Encoder", "Posterior", "Prior", "Decoder", "Likelihood", "Objective"),
+_MODULES = {
+    "core.contracts": (
+        "Encoder",
+        "Posterior",
+        "PosteriorDistribution",
+        "Prior",
+        "Decoder",
+        "Likelihood",
+        "Objective",
+        "Latents",
+    ),
     "core.data": ("DataSpec", "Dataset"),
     "core.draws": ("Batch", "Draws"),
-    "evaluation.estimate": ("log_likelihood",),
-    "core.gaussian": ("DiagonalGaussian",),
+    "core.gaussian": ("DiagonalGaussian", "mixture_log_density"),
     "core.model": ("LatentModel",),
     "datasets": ("load_dataset",),
     "builder": ("build",),
+    "evaluation.estimate": ("Estimate", "evaluating", "log_likelihood"),
+    "evaluation.evaluation": ("Evaluation",),
     "runner.store": ("read_results",),
     "api": ("run", "load_model"),
 }
-_LAZY = {name: f"vaezoo.{module}" for module, found in _PLACES.items() for name in found}
-_MODULES = {"bounds": "vaezoo.core.bounds", "nets": "vaezoo.nets", "noise": "vaezoo.core.noise"}
+_LAZY = {name: f"vaezoo.{module}" for module, found in _MODULES.items() for name in found}
+_SUBMODULES = {"bounds": "vaezoo.core.bounds", "nets": "vaezoo.nets", "noise": "vaezoo.core.noise"}
 
 __all__ = [
     "Batch",
@@ -48,10 +68,14 @@ __all__ = [
     "DiagonalGaussian",
     "Draws",
     "Encoder",
+    "Estimate",
+    "Evaluation",
     "LatentModel",
+    "Latents",
     "Likelihood",
     "Objective",
     "Posterior",
+    "PosteriorDistribution",
     "Prior",
     "Skip",
     "VaezooError",
@@ -59,9 +83,11 @@ __all__ = [
     "Variant",
     "bounds",
     "build",
+    "evaluating",
     "load_dataset",
     "load_model",
     "log_likelihood",
+    "mixture_log_density",
     "names",
     "nets",
     "noise",
@@ -72,8 +98,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        value = import_module(_MODULES[name])
+    if name in _SUBMODULES:
+        value = import_module(_SUBMODULES[name])
     elif name in _LAZY:
         value = getattr(import_module(_LAZY[name]), name)
     else:

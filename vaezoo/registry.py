@@ -1,9 +1,9 @@
-"""One registry a slot: a mapping from name to plugin, filled by decorators. Standard library only.
+"""One registry for each slot: a mapping from name to plugin, which decorators fill. Standard library only.
 
-A folder is a slot and a file in it a plugin: a slot's folder is imported when the slot is first looked at. Plugins from
-outside come from a file (`load_file`) or an installed package's entry point in the group `vaezoo.plugins`. What fails
-to import is listed as unavailable with its reason, and what it had registered by then is taken back: other plugins are
-unaffected.
+A folder is a slot and a file in it holds plugins. The first look at a slot imports its folder. Plugins from outside
+come from a file (`load_file`) or from an installed package's entry point in the group `vaezoo.plugins`. A module that
+fails to import is listed as unavailable with its reason, and the plugins it had registered are removed. Other plugins
+are unaffected.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FOLDERS = {
 }
 SLOTS = tuple(FOLDERS)
 PARTS = SLOTS[:6]
-"""The slots that a variant fills."""
+"""The six parts of a model: the slots that a variant fills."""
 GROUP = "vaezoo.plugins"
 
 Target = TypeVar("Target")
@@ -64,7 +64,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Plugin:
-    """A registered name: what it stands for, and where it was written."""
+    """A registered plugin: its target (a class, a function or a Variant), and where it was written."""
 
     slot: str
     name: str
@@ -76,15 +76,15 @@ class Plugin:
 
     @property
     def place(self) -> str:
-        """`mine.py:12`, the whole path for a file outside vaezoo."""
+        """File and line: `vaezoo/priors/normal.py:12`, or the whole path of a file outside vaezoo."""
         path = Path(self.file)
         inside = self.module.startswith("vaezoo.")
         return f"{'/'.join(path.parts[-3:]) if inside else path}:{self.line}"
 
     @property
     def summary(self) -> str:
-        """First line of its docstring."""
-        text = self.target.about if isinstance(self.target, Variant) else self.target.__doc__ or ""  # not a base's
+        """The first line of its docstring, or what a Variant says about itself."""
+        text = self.target.about if isinstance(self.target, Variant) else self.target.__doc__ or ""  # not inherited
         return text.strip().splitlines()[0] if text.strip() else ""
 
     @cached_property
@@ -95,13 +95,13 @@ class Plugin:
 
     @property
     def builder_arguments(self) -> dict[str, inspect.Parameter]:
-        """What it asks of the builder: the constructor's arguments before `*`."""
+        """The constructor's arguments before `*`, which the builder serves."""
         kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         return {p.name: p for p in self._parameters if p.kind in kinds}
 
     @property
     def hyperparameters(self) -> dict[str, inspect.Parameter]:
-        """What the matrix file may set: the constructor's arguments after `*`."""
+        """The constructor's arguments after `*`, which a matrix file may set."""
         return {p.name: p for p in self._parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
@@ -115,14 +115,14 @@ class Unavailable:
 
 @dataclass
 class Registry(Mapping[str, Plugin]):
-    """The plugins of one slot by name, in the order of their names."""
+    """The plugins of one slot by name, sorted by name."""
 
     slot: str
     owner: Register = field(repr=False)
     _plugins: dict[str, Plugin] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Plugin:
-        """The plugin of this name; VaezooError with the near misses where there is none."""
+        """The plugin of this name; VaezooError with the nearest names where there is none."""
         self.owner.load(self.slot)
         if name not in self._plugins:
             message = unknown(self.slot, name, self._plugins)
@@ -143,11 +143,11 @@ class Registry(Mapping[str, Plugin]):
         return len(self._plugins)
 
     def add(self, plugin: Plugin) -> None:
-        """Enter a plugin; a name that is taken is refused, and both places are named."""
+        """Add a plugin. Raises VaezooError, which names both places, where its name is taken."""
         if not plugin.module.startswith("vaezoo."):
             self.owner.load(self.slot)
         known = self._plugins.get(plugin.name)
-        redefined = known is not None and plugin.module == known.module == "__main__"  # a notebook's cell run again
+        redefined = known is not None and plugin.module == known.module == "__main__"  # a notebook ran a cell again
         if known is not None and not redefined:
             raise VaezooError(
                 f"{self.slot} {plugin.name!r} is registered twice: {known.place} and {plugin.place}; rename one of them"
@@ -165,7 +165,7 @@ class Register:
         self.unavailable: list[Unavailable] = []
         self.files: dict[Path, str] = {}
         self._loaded: set[str] = set()
-        self._entered: list[list[Plugin]] = []  # what each import that is under way has registered itself
+        self._entered: list[list[Plugin]] = []  # the plugins that each running import has registered
 
     def _add(self, slot: str, name: str, target: Any, paper: str | None, depth: int = 2) -> None:
         frame = sys._getframe(depth)
@@ -229,7 +229,7 @@ class Register:
                 self._attempt(f"{point.name} ({point.value})", lambda _, load=point.load: load())  # type: ignore[misc]
 
     def load_file(self, path: str | Path) -> None:
-        """Import a plugin file once. A file that is not there is an error; one that does not import becomes
+        """Import a plugin file once. A missing file raises VaezooError; a file that fails to import becomes
         unavailable.
         """
         path = Path(path).resolve()
@@ -240,7 +240,7 @@ class Register:
         self.files[path] = name = f"vaezoo_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
 
         def run(_: str) -> None:
-            """Execute the file as a module of its own name."""
+            """Execute the file as a module under a name of its own."""
             spec = importlib.util.spec_from_file_location(name, path)
             if spec is None or spec.loader is None:
                 raise VaezooError(f"plugin file {path} is not a Python file")
@@ -253,10 +253,10 @@ class Register:
         self._entered.append([])
         try:
             load(source)
-        except (Exception, SystemExit) as error:  # whatever a stranger's module raises is its reason
+        except (Exception, SystemExit) as error:  # a plugin's module may raise anything
             for plugin in self._entered[-1]:
                 built_in = plugin.module.startswith("vaezoo.") and plugin.module in sys.modules
-                if not built_in:  # what it was merely the first to import stays
+                if not built_in:  # a module of vaezoo that it imported first stays
                     del self.registries[plugin.slot]._plugins[plugin.name]
             self.unavailable.append(Unavailable(source, f"{type(error).__name__}: {error}".splitlines()[0]))
         finally:
@@ -267,21 +267,22 @@ register = Register()
 
 
 def names(slot: str) -> list[str]:
-    """The registered names of a slot, sorted. VaezooError for a slot that is not there."""
+    """The registered names of a slot, sorted. VaezooError for an unknown slot."""
     return list(registry(slot))
 
 
 def registry(slot: str) -> Registry:
-    """The Registry of a slot."""
+    """The Registry of a slot. VaezooError for an unknown slot."""
     if slot not in register.registries:
         raise VaezooError(unknown("slot", slot, SLOTS))
     return register.registries[slot]
 
 
 def find(name: str) -> Plugin:
-    """The plugin of a command line's NAME: a variant, `SLOT/NAME`, or a bare name that only one slot has.
+    """The plugin that a command line's NAME means: a variant, `SLOT/NAME`, or a bare name that only one slot has.
 
-    An ambiguous bare name lists its candidates; an unknown one the near misses over all slots.
+    Raises VaezooError for a bare name of several slots, with the candidates, and for an unknown one, with the nearest
+    names of all slots.
     """
     slot, _, rest = name.partition("/")
     if rest:
@@ -292,6 +293,6 @@ def find(name: str) -> Plugin:
     if len(found) == 1:
         return registry(found[0])[name]
     if found:
-        raise VaezooError(f"{name!r} stands in several slots: say {' or '.join(f'{s}/{name}' for s in found)}")
+        raise VaezooError(f"{name!r} is a name in several slots; use {' or '.join(f'{s}/{name}' for s in found)}")
     every = {n for s in SLOTS for n in registry(s)}
     raise VaezooError(unknown("name", name, every))

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import vaezoo
+
 SCRIPT = Path(sys.executable).with_name("vaezoo")
 
 
@@ -29,7 +31,7 @@ def test_list_is_what_is_registered(shell):
 def test_show_a_variant_and_a_part(shell):
     done = shell("show", "beta-vae")
     assert done.code == 0
-    assert done.out.startswith("variant/beta-vae    vaezoo/variants/beta_vae.py:")
+    assert done.out.startswith("variant/beta-vae    vaezoo/variants/objectives.py:")
     assert "beta: float = 4.0" in done.out
     assert "the natural likelihood of the data set's measure" in done.out
     done = shell("show", "prior/vampprior")
@@ -43,6 +45,11 @@ def test_env_says_what_a_bug_report_needs(shell, tmp_path):
     assert re.search(rf"^torch +{re.escape(torch.__version__)}$", done.out, re.MULTILINE)
     assert re.search(r"^cpu .* \d+ GiB, \d+ cores$", done.out, re.MULTILINE)
     assert re.search(rf"^data +{re.escape(str(tmp_path))}$", done.out, re.MULTILINE)
+
+
+def test_version_is_the_installed_one(shell):
+    done = shell("--version")
+    assert (done.code, done.out, done.err) == (0, f"vaezoo {vaezoo.__version__}\n", "")
 
 
 def test_without_a_command_there_is_help():
@@ -178,7 +185,7 @@ def test_a_folder_without_results_is_one_line(shell, tmp_path, command):
     [
         (["list", "pirors"], r"slot .*'?piror.* is unknown; did you mean 'prior'"),
         (["show", "vampprio"], r"name 'vampprio' is unknown; did you mean 'vampprior'"),
-        (["show", "gaussian"], r"'gaussian' stands in several slots: say posterior/gaussian or likelihood/gaussian"),
+        (["show", "gaussian"], r"'gaussian' is a name in several slots; use posterior/gaussian or likelihood/gaussian"),
         (["show", "prior/vampprio"], r"prior 'vampprio' is unknown; did you mean 'vampprior'\?"),
         (["show", "priors/normal"], r"slot 'priors' is unknown; did you mean 'prior'"),
         (["try", "vampprior", "--dataset", "digits"], r"`try` takes a variant, and 'vampprior' is a prior; try one of"),

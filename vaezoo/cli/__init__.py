@@ -1,5 +1,6 @@
-"""The command line: the only place that parses arguments and prints."""
+"""The command line: the only place that parses arguments and prints. Importing a module of commands registers them."""
 
-from vaezoo.cli.commands import main
+from vaezoo.cli import matrix_commands, plugin_commands
+from vaezoo.cli.app import main
 
-__all__ = ["main"]
+__all__ = ["main", "matrix_commands", "plugin_commands"]

@@ -1,4 +1,4 @@
-"""What the command line prints, as lines and tables: plugins, findings, results, this machine."""
+"""The lines and tables that the command line prints: plugins, findings, results, this machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INDENT = " " * 14
 
 
 def plugin_lines(plugin: Plugin) -> list[str]:
-    """A plugin for `vaezoo show`: its place, paper, docstring, and what it asks for and lets be set."""
+    """A plugin for `vaezoo show`: its place, paper, docstring, the arguments it asks for, and its hyper-parameters."""
     lines = [f"{plugin.slot}/{plugin.name}    {plugin.place}"]
     lines += [plugin.paper] if plugin.paper else []
     if isinstance(plugin.target, Variant):
@@ -69,7 +69,7 @@ def registry_table(slot: str) -> Table:
 
 
 def findings_table(plugin: Plugin, findings: Sequence[Finding]) -> Table:
-    """What `vaezoo check` found: proof, verdict, figure; of a failure the formula and the numbers."""
+    """The findings of `vaezoo check`: proof, verdict and figure; for a failure also the formula and the numbers."""
     from rich.table import Table
     from rich.text import Text
 
@@ -83,7 +83,7 @@ def findings_table(plugin: Plugin, findings: Sequence[Finding]) -> Table:
 
 
 def speeds_table(speeds: Sequence[Speed]) -> Table:
-    """What `vaezoo throughput` measured, a row each; the two settings that are the same in all rows are its title."""
+    """The speeds that `vaezoo throughput` measured, one a row, under the data set and the device."""
     from rich.table import Table
 
     first = speeds[0]
@@ -105,16 +105,16 @@ def speeds_table(speeds: Sequence[Speed]) -> Table:
 
 
 def status_lines(folder: Path) -> list[str]:
-    """Cells by status, the cells that are running now, and each failure with its log."""
+    """The number of cells of each status, the cells that are running now, and each failure with its log."""
     from vaezoo.cli.progress import running_now
     from vaezoo.runner.store import Store, read_results
 
     frame = read_results(folder)
     store, counts = Store(folder), frame["status"].value_counts()
     lines = [f"{frame.attrs['name']}: " + ", ".join(f"{n} {state}" for state, n in counts.items())]
-    for said in running_now(folder):
-        done = f"epoch {said['epoch']}/{said['epochs']}, objective {said['objective']:.2f}"
-        lines.append(f"running: {said['stem']}: {done}")
+    for progress in running_now(folder):
+        done = f"epoch {progress['epoch']}/{progress['epochs']}, objective {progress['objective']:.2f}"
+        lines.append(f"running: {progress['stem']}: {done}")
     for cell, row in zip(store.plan()["cells"], frame.itertuples(), strict=True):
         if row.status not in ("ok", "missing"):
             record = store.record("cells", cell["stem"]) or {}
@@ -138,7 +138,7 @@ def best_lines(frame: pd.DataFrame) -> list[str]:
 
 
 def environment_lines(data_root: str | None) -> list[str]:
-    """Versions, devices, and where data are looked for."""
+    """Versions, devices, and the folder of the data sets."""
     import torch
 
     from vaezoo.datasets import data_root as place
@@ -153,6 +153,6 @@ def environment_lines(data_root: str | None) -> list[str]:
     found["python"] = f"{platform.python_version()} on {platform.platform()}"
     for device in ("cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))):
         share = f", {cores()} cores" if device == "cpu" else ""
-        found[device] = f"{describe(device)}, {(memory(device) or 0) / 2**30:.0f} GiB{share}"
+        found[device] = f"{describe(device)}, {memory(device) / 2**30:.0f} GiB{share}"
     found["data"] = str(place(data_root))
     return [f"{name:12s} {value}" for name, value in found.items()]

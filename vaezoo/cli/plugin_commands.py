@@ -1,37 +1,16 @@
-"""The commands about single plugins: `list`, `show`, `check`, `new`; and what all commands print and load with."""
+"""The commands about single plugins: `list`, `show`, `check`, `new`."""
 
-import sys
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from vaezoo.cli.app import Plugins, app, load_plugins, terminal
 from vaezoo.registry import SLOTS, find, register
 
-if TYPE_CHECKING:
-    from rich.console import Console
 
-WIDTH = 160
-"""Columns where the output is no terminal, so that no table is cut."""
-
-Plugins = Annotated[list[Path], typer.Option("--plugin", help="A plugin file; may be given again.")]
-
-
-def terminal() -> "Console":
-    """Where tables are printed: as wide as the terminal, or WIDTH."""
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else WIDTH)
-
-
-def load_plugins(plugins: Sequence[Path]) -> None:
-    """Load every plugin file that was named."""
-    for path in plugins:
-        register.load_file(path)
-
-
+@app.command("list")
 def list_command(
     slot: Annotated[str | None, typer.Argument(metavar="[SLOT]", help=f"One of {', '.join(SLOTS)}.")] = None,
     plugin: Plugins = [],
@@ -49,6 +28,7 @@ def list_command(
         console.print(f"unavailable: {lost.source}: {lost.reason}", markup=False, highlight=False, soft_wrap=True)
 
 
+@app.command()
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A variant, or SLOT/NAME.")], plugin: Plugins = []
 ) -> None:
@@ -59,6 +39,7 @@ def show(
     typer.echo("\n".join(plugin_lines(find(name))))
 
 
+@app.command()
 def check(
     names: Annotated[
         list[str],
@@ -67,7 +48,7 @@ def check(
     quick: Annotated[bool, typer.Option("--quick", help="A quarter of the samples.")] = False,
     plugin: Plugins = [],
 ) -> None:
-    """Prove plugins: densities normalised, samples as they say, gradients as claimed, and more."""
+    """Prove a plugin's mathematics: normalised densities, samples that follow them, gradients as claimed, and more."""
     from vaezoo.cli.display import findings_table
     from vaezoo.conformance.check import check as examine
     from vaezoo.conformance.check import plugins_named
@@ -87,12 +68,13 @@ def check(
         raise typer.Exit(1)
 
 
+@app.command()
 def new(
     slot: Annotated[str, typer.Argument(metavar="SLOT", help=f"One of {', '.join(SLOTS)}; or `package`.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case with hyphens.")],
     out: Annotated[Path | None, typer.Option(help="The file, or a package's folder.")] = None,
 ) -> None:
-    """Write a plugin file that passes `vaezoo check` as it stands, or an installable package with one and its test."""
+    """Write a plugin file that passes `vaezoo check` as it is, or an installable package with a plugin and its test."""
     from vaezoo.cli.scaffold import PACKAGE, new_package, new_plugin
 
     if slot == PACKAGE:

@@ -1,4 +1,4 @@
-"""`vaezoo new`: plugin files and packages that pass `vaezoo check` as they stand, to be filled in."""
+"""`vaezoo new`: plugin files and packages that pass `vaezoo check` as they are, to start from."""
 
 import importlib.util
 import keyword
@@ -19,7 +19,7 @@ FIRST = "prior"
 
 
 def _words(name: str) -> dict[str, str]:
-    """What a template may say: $name `my-prior`, $identifier `my_prior`, $kind `MyPrior`."""
+    """The words of a template: $name `my-prior`, $identifier `my_prior`, $kind `MyPrior`."""
     if not NAME.fullmatch(name):
         near = re.sub(r"[^a-z0-9]+", "-", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()).strip("-")
         hint = f"; say {near!r}" if NAME.fullmatch(near) else ""
@@ -37,23 +37,23 @@ def _text(template: str, words: Mapping[str, str]) -> str:
 
 def _write(path: Path, text: str) -> None:
     try:
-        with path.open("x", encoding="utf-8") as file:  # never over what is there
+        with path.open("x", encoding="utf-8") as file:  # never overwrite a file
             file.write(text)
     except FileExistsError:
-        raise VaezooError(f"{path} is there already; remove it, or name another file with --out") from None
+        raise VaezooError(f"{path} exists already; remove it, or name another file with --out") from None
 
 
 def new_plugin(slot: str, name: str, out: Path | None = None) -> Path:
-    """Write a complete small plugin of a slot into a file, `<name>.py` in the current folder when left out; its path.
+    """Write a complete small plugin of a slot into a file, by default `<name>.py` here; return its path.
 
-    Raises VaezooError for an unknown slot, a name that is no name or is taken in that slot, and a file that is there.
+    Raises VaezooError for an unknown slot, for a name that is malformed or taken, and for a file that exists.
     """
     slot = slot.removesuffix("s") if slot not in SLOTS else slot
     if slot not in SLOTS:
         raise VaezooError(unknown("slot", slot, (*SLOTS, PACKAGE)))
     words = _words(name)
     if name in registry(slot):
-        raise VaezooError(f"{slot} {name!r} is there already, in {registry(slot)[name].place}; choose another name")
+        raise VaezooError(f"{slot} {name!r} exists already, in {registry(slot)[name].place}; choose another name")
     if out is None and words["identifier"] in sys.stdlib_module_names:
         raise VaezooError(f"{words['identifier']}.py would hide a module of Python's own; name a file with --out")
     path = Path(f"{words['identifier']}.py") if out is None else out
@@ -62,19 +62,19 @@ def new_plugin(slot: str, name: str, out: Path | None = None) -> Path:
 
 
 def new_package(name: str, out: Path | None = None) -> Path:
-    """Write an installable package with one prior, its entry point and its test into a folder, `<name>` when left out.
+    """Write an installable package with a prior, its entry point and its test into a folder, by default `<name>`.
 
-    Raises VaezooError for a name that is no name or is taken by a prior or a module, and a folder that is there.
+    Raises VaezooError for a name that is malformed or taken by a prior or a module, and for a folder that exists.
     """
     words = _words(name)
     module, taken = words["identifier"], registry(FIRST)
     if name in taken:
-        raise VaezooError(f"{FIRST} {name!r} is there already, in {taken[name].place}; choose another name")
+        raise VaezooError(f"{FIRST} {name!r} exists already, in {taken[name].place}; choose another name")
     if module in sys.stdlib_module_names or importlib.util.find_spec(module):
         raise VaezooError(f"a module {module!r} can be imported already; choose another name")
     folder = Path(name) if out is None else out
     if folder.exists():
-        raise VaezooError(f"{folder} is there already; remove it, or name another folder with --out")
+        raise VaezooError(f"{folder} exists already; remove it, or name another folder with --out")
     source, tests = folder / "src" / module, folder / "tests"
     for each in (source, tests):
         each.mkdir(parents=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from vaezoo.core.requests import call_with_requests
+from vaezoo.core.requests import call_with_requests, may_request
 
 if TYPE_CHECKING:
     from vaezoo.core.draws import Draws
@@ -45,6 +45,7 @@ class Encoder(nn.Module, ABC):
     features: tuple[int, ...]
 
     @abstractmethod
+    @may_request
     def forward(self, x: Tensor) -> Tensor:
         """Features of each image. [B, *shape] -> [B, *features]"""
 
@@ -53,6 +54,7 @@ class Posterior(nn.Module, ABC):
     """features [B, *features] -> q(z|x)."""
 
     @abstractmethod
+    @may_request
     def forward(self, features: Tensor) -> PosteriorDistribution:
         """The distribution q(z|x) of each image."""
 
@@ -60,19 +62,23 @@ class Posterior(nn.Module, ABC):
 class Prior(nn.Module, ABC):
     """p(z). A flat prior (L = 1) writes `log_density` and `sample`; this class adds the rest."""
 
+    @may_request
     def log_density(self, z: Tensor) -> Tensor:
         """log p(z) in nats of a flat latent, normalised. [..., Z] -> [...]"""
         raise NotImplementedError(f"{type(self).__name__} must write log_density(z) or log_prob(z)")
 
+    @may_request
     def log_prob(self, z: Latents, parts: Mapping[str, Any]) -> Tensor:
         """log p(z) of each latent group in nats. -> [L, K, B]"""
         value: Tensor = call_with_requests(self.log_density, z[0], parts=parts)
         return value[None]
 
     @abstractmethod
+    @may_request
     def sample(self, n: int) -> Tensor | Latents:
         """n draws from p(z): [n, Z], or a tuple of [n, Z_l]."""
 
+    @may_request
     def kl(self, q: PosteriorDistribution) -> Tensor | None:
         """KL(q(z|x) || p(z)) of each group, image and dimension, in nats [L, B, Z], or None where it has no closed
         form.
@@ -87,6 +93,7 @@ class Decoder(nn.Module, ABC):
     """
 
     @abstractmethod
+    @may_request
     def forward(self, z: Tensor) -> Tensor:
         """Parameters of p(x|z). [N, Z] -> [N, *parameter_shape]"""
 
@@ -112,6 +119,7 @@ class Likelihood(nn.Module, ABC):
     parameter_shape: tuple[int, ...]
 
     @abstractmethod
+    @may_request
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
         """log p(x|z) summed over pixels, in nats. [B, *shape], [K, B, *parameter_shape] -> [K, B]"""
 

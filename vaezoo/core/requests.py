@@ -7,7 +7,11 @@ them at each call. So no part stores another part, and a deep copy or a mapped c
 import inspect
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Concatenate, TypeVar
+
+Part = TypeVar("Part")
+Own = TypeVar("Own")
+Out = TypeVar("Out")
 
 SERVABLE = ("encode", "prior", "x", "context", "index", "log_joint", "groups", "parts")
 """The names that a method may request: `encode` (x -> q(z|x)), `prior`, `x` [N, *shape], `context`, `index` [B],
@@ -45,3 +49,12 @@ def call_with_requests(
     if any(name == "parts" for name, _ in requested):
         served["parts"] = parts
     return (entry or method)(*own, **served)
+
+
+def may_request(method: Callable[Concatenate[Part, Own, ...], Out]) -> Callable[Concatenate[Part, Own, ...], Out]:
+    """Mark a method whose overrides may name further parts after its own arguments.
+
+    It changes nothing at run time. Type checkers see the arguments after the first as open, so that
+    `log_density(self, z, encode)` is a legal override of `log_density(self, z)`.
+    """
+    return method

@@ -1,4 +1,4 @@
-"""Names -> tensors with what they are. A folder is a slot, a file a plugin: `(root, seed, *, option=..) -> Dataset`."""
+"""Data sets: each file registers functions `(root, seed, *, option=..) -> Dataset`; `load_dataset` calls one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vaezoo.core.data import Dataset
 
 KEPT = 4
-"""How many datasets a process keeps: a worker serves many cells."""
+"""How many datasets a process keeps in memory, for the next cells that it works on."""
 
 _kept: OrderedDict[tuple[Any, ...], Dataset] = OrderedDict()
 
@@ -36,12 +36,12 @@ def load_dataset(
 ) -> Dataset:
     """The Dataset of a registered name: .train, .valid and .test, each with .x and .y (labels or None), and .spec.
 
-    root: see `data_root`. seed: of what the dataset draws once (a fixed binarisation, dequantisation, synthetic data),
-    never of a split. options: the function's keyword-only parameters. The last few datasets are kept, so loading one
-    again gives the same object, which is not to be written into.
+    root: see `data_root`. seed: of what the dataset draws once (a fixed binarisation, dequantisation, synthetic data);
+    it does not change the splits. options: the function's keyword-only parameters. The last KEPT datasets stay in
+    memory, so loading one again gives the same object; do not write into it.
 
     Raises VaezooError, in one line that begins with the dataset's name, for an unknown option, a file that is missing
-    or cannot be read, images that are not what they are said to be, and a function that returns something else.
+    or cannot be read, images that contradict their measure, and a function that does not return a Dataset.
     """
     plugin = registry("dataset")[name]
     chosen = _options(plugin, options or {})

@@ -1,4 +1,4 @@
-"""Reading MNIST and Fashion-MNIST through torchvision, and drawing a binarisation that is the same on every machine."""
+"""Reads MNIST and Fashion-MNIST through torchvision, and draws a binarisation that is the same on every machine."""
 
 import socket
 import zlib
@@ -24,7 +24,7 @@ SIZES = {
 }
 """Bytes of each file, unpacked."""
 TIMEOUT = 5.0
-"""Seconds without an answer from one address before a download is given up."""
+"""Seconds without an answer after which a download fails."""
 BLOCK = 5000
 
 
@@ -32,8 +32,8 @@ def gray_splits(root: Path, reader: str) -> tuple[Pair, Pair, Pair]:
     """Gray levels uint8 [N, 1, 28, 28] and labels int64 [N] of train (50k), valid and test (10k each).
 
     Validation is the training file's last 10k. reader: `MNIST` or `FashionMNIST`, torchvision's class, whose files
-    stand in <root>/<reader>/raw and are downloaded there when missing. Raises VaezooError, saying which files belong
-    where, when they cannot be had or are damaged.
+    are in <root>/<reader>/raw and are downloaded there when missing. Raises VaezooError, which names the files and
+    their folder, when they are damaged or cannot be downloaded.
     """
     import torchvision.datasets
 
@@ -56,7 +56,7 @@ def binarised(pair: Pair, seed: int, split: str) -> Pair:
 
 
 def _fetch(root: Path, source: type) -> None:
-    """Download what is missing; a folder that is complete is only looked at, so that it may be read-only."""
+    """Download the missing files. A complete folder may be read-only: nothing is written into it."""
     from filelock import FileLock
 
     name = source.__name__

@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: 1,797 real images of 8 x 8, inside the package, so that nothing is downloaded."""
+"""scikit-learn's handwritten digits: 1,797 real images of 8 x 8, which need no download."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ PAPER = "Alpaydin and Kaynak (1998), Optical Recognition of Handwritten Digits, 
 LEVELS = 17
 SIZES = (1197, 300, 300)
 GRID = 2.0**16
-"""Dequantisation noise lies on a grid this fine, so that in float32 too a value stays below 1 and in its level."""
+"""Dequantisation noise lies on this grid, so that a value stays below 1 and within its level in float32 too."""
 
 
 def _splits() -> tuple[Pair, Pair, Pair]:
@@ -49,7 +49,7 @@ def digits_dequantised(root: Path, seed: int) -> Dataset:
     """`digits` as (level + u) / 17 in [0, 1), continuous, u uniform and drawn once for each seed.
 
     floor(17 x) is the level again. The mean over u of log p(x), minus 64 log 17 nats, bounds the discrete
-    log-likelihood from below; the spec keeps levels = 17, so that bits per dimension get log2(17) put back.
+    log-likelihood from below. The spec keeps levels = 17, so that bits per dimension add log2(17).
     """
     train, valid, test = _splits()
     return Dataset(

@@ -1,4 +1,4 @@
-"""Data from a linear Gaussian model: the true density and the best possible linear VAE are known in closed form."""
+"""Data from a linear Gaussian model. Its density and the optimum of a linear VAE are known in closed form."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from vaezoo.core.errors import VaezooError
 from vaezoo.registry import register
 
 GRID = 2.0**20
-"""Values are rounded to a grid this fine, so that the last bits of a machine's arithmetic leave the checksum alone."""
+"""Values are rounded to this grid, so that the checksum does not depend on how a machine rounds its last bits."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class LinearGaussian:
     def __call__(self, x: Tensor) -> Tensor:
         """log N(x; mu, W W' + noise^2 I) of each image, in nats, float64 on x's device: x [B, D] -> [B]."""
         normal = torch.distributions.MultivariateNormal(self.mean.to(x.device), self.covariance.to(x.device))
-        return normal.log_prob(x.to(self.mean.dtype))
+        value: Tensor = normal.log_prob(x.to(self.mean.dtype))
+        return value
 
 
 @register.dataset("linear-gaussian", paper="Tipping and Bishop (1999), Probabilistic Principal Component Analysis")
@@ -60,7 +61,10 @@ def linear_gaussian(
 
 
 def _normal(seed: int, axis: str, images: int, dimensions: int) -> Tensor:
-    """Standard normal numbers [images, dimensions], float64, keyed by image: more images leave the first ones alone."""
+    """Standard normal numbers [images, dimensions], float64, keyed by image.
+
+    More images do not change the first ones.
+    """
     index = torch.arange(images, device="cpu")
     key = noise_source.derive(seed, "linear-gaussian", axis)
     with noise_source.stream(key, index=index, dtype=torch.float64):
@@ -68,7 +72,7 @@ def _normal(seed: int, axis: str, images: int, dimensions: int) -> Tensor:
 
 
 def _model(seed: int, dimensions: int, latents: int, noise: float) -> LinearGaussian:
-    """The true parameters of a seed; the signs of W's columns are fixed, for QR leaves them open."""
+    """The true parameters of a seed. The signs of W's columns are fixed, because QR does not determine them."""
     columns, upper = torch.linalg.qr(_normal(seed, "weights", dimensions, latents))
     norms = torch.linspace(2.0, 1.0, latents, dtype=torch.float64, device="cpu")
     mean = _normal(seed, "mean", 1, dimensions)[0]
@@ -80,7 +84,8 @@ def _draw(truth: LinearGaussian, seed: int, split: str, images: int) -> Tensor:
     dimensions, latents = truth.weights.shape
     z, eps = _normal(seed, split, images, latents + dimensions).split([latents, dimensions], dim=1)
     x = z @ truth.weights.T + truth.mean + truth.noise * eps
-    return ((x * GRID).round() / GRID).to(torch.float32)
+    rounded: Tensor = ((x * GRID).round() / GRID).to(torch.float32)
+    return rounded
 
 
 def ppca_optimum(x: Tensor, latents: int) -> tuple[Tensor, Tensor, Tensor, float]:

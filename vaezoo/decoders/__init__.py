@@ -1,1 +1,1 @@
-"""A folder is a slot, a file is a plugin."""
+"""Decoders: each file is a plugin, z -> the parameters of p(x|z)."""

@@ -13,10 +13,9 @@ from vaezoo.registry import register
 
 @register.decoder("conv")
 class Conv(Decoder):
-    """The mirror of the encoder `conv`: one dense layer, then one transposed 3x3 convolution of stride 2 for each of
-    `channels`.
+    """Mirror of the encoder `conv`: a dense layer, then transposed 3x3 convolutions of stride 2 to `channels`.
 
-    [N, Z] -> [N, *parameter_shape], whose last two axes are height and width. Raises Skip for data that are no images.
+    [N, Z] -> [N, *parameter_shape], whose last two axes are height and width. Raises Skip for data that are not images.
     """
 
     def __init__(
@@ -43,4 +42,5 @@ class Conv(Decoder):
         self.parameter_shape = parameter_shape
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.net(z).reshape(-1, *self.parameter_shape)
+        parameters: Tensor = self.net(z)
+        return parameters.reshape(-1, *self.parameter_shape)

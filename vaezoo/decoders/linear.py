@@ -11,8 +11,9 @@ from vaezoo.registry import register
 
 @register.decoder("linear")
 class LinearDecoder(Decoder):
-    """W z + b. With the likelihood `gaussian` and the prior `normal` the model is probabilistic PCA. [N, Z] -> [N,
-    *parameter_shape]
+    """W z + b. With the likelihood `gaussian` and the prior `normal` the model is probabilistic PCA.
+
+    [N, Z] -> [N, *parameter_shape]
 
     Tipping and Bishop (1999), Journal of the Royal Statistical Society B 61(3).
     """
@@ -22,4 +23,5 @@ class LinearDecoder(Decoder):
         self.net = nn.Sequential(Linear(latent, math.prod(parameter_shape)), nn.Unflatten(-1, parameter_shape))
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.net(z)
+        parameters: Tensor = self.net(z)
+        return parameters

@@ -12,7 +12,7 @@ from vaezoo.registry import register
 
 @register.decoder("mlp")
 class MLP(Decoder):
-    """Dense layers of the widths `hidden` in reverse, each followed by the activation, and a linear one.
+    """Dense layers of the widths `hidden` in reverse order, each followed by the activation, then a linear layer.
 
     [N, Z] -> [N, *parameter_shape]
     """
@@ -29,4 +29,5 @@ class MLP(Decoder):
         )
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.net(z)
+        parameters: Tensor = self.net(z)
+        return parameters

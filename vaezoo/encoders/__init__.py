@@ -1,1 +1,1 @@
-"""A folder is a slot, a file is a plugin."""
+"""Encoders: each file is a plugin, x -> features."""

@@ -14,8 +14,8 @@ from vaezoo.registry import register
 class Conv(Encoder):
     """One 3x3 convolution of stride 2 for each of `channels`, then one dense layer. [B, C, H, W] -> [B, width]
 
-    The sides halve, rounded up, so that any size will do (8x8, 28x28, 32x32x3). Raises Skip for data that are no
-    images.
+    Each convolution halves the sides, rounded up, so that any size fits (8x8, 28x28, 32x32x3). Raises Skip for data
+    that are not images.
     """
 
     def __init__(
@@ -34,4 +34,5 @@ class Conv(Encoder):
         self.features = (width,)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
+        features: Tensor = self.net(x)
+        return features

@@ -11,7 +11,7 @@ from vaezoo.registry import register
 
 @register.encoder("linear")
 class LinearEncoder(Encoder):
-    """The pixels themselves: with a posterior's linear heads the map from x to mean and log_std is linear.
+    """The flattened pixels. With a posterior's linear heads the map from x to mean and log_std is linear.
 
     [B, *shape] -> [B, D]
     """

@@ -18,4 +18,5 @@ class MLP(Encoder):
         self.features = (hidden[-1] if hidden else spec.dimensions,)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net(x.flatten(1))
+        features: Tensor = self.net(x.flatten(1))
+        return features

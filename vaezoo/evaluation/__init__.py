@@ -1,1 +1,1 @@
-"""The estimator of log p(x), its block sizes, annealed importance sampling, and what a metric is given."""
+"""The estimator of log p(x), its block sizes, annealed importance sampling, and the metrics' argument `Evaluation`."""

@@ -1,5 +1,4 @@
-"""Annealed importance sampling with Hamiltonian moves: a second, independent estimate of log p(x), and bounds from both
-sides.
+"""Annealed importance sampling with Hamiltonian moves: a second estimate of log p(x), and bounds from both sides.
 
 Neal (2001), arXiv:physics/9803008; Wu et al. (2017), arXiv:1611.04273; Grosse et al. (2015), arXiv:1511.02543.
 """
@@ -19,16 +18,19 @@ from vaezoo.core.model import LatentModel
 from vaezoo.evaluation.estimate import evaluating
 
 TARGET = 0.65
-"""Acceptance that the pilot steers the step size to (Neal 2011, arXiv:1206.1901)."""
+"""The acceptance rate that the pilot tunes the step size to (Neal 2011, arXiv:1206.1901)."""
 PACE = 1.05
+"""The pilot multiplies or divides the step size by this factor after each move."""
 PILOT_MOVES = 100
-"""A pilot makes so many moves at least, however few the temperatures, for the step size to arrive."""
+"""The fewest moves of a pilot, also at few temperatures, so that the step size converges."""
 
 
 @dataclass(frozen=True)
 class Annealing:
-    """How to anneal. chains: C independent chains an image. temperatures: T steps from the prior (0) to the posterior
-    (1). leapfrogs: of one Hamiltonian move. seed: of the noise.
+    """Settings of an annealing.
+
+    chains: C independent chains for each image. temperatures: T steps from the prior (0) to the posterior (1).
+    leapfrogs: steps of one Hamiltonian move. seed: of the noise.
     """
 
     chains: int = 16
@@ -43,7 +45,7 @@ class Annealing:
 
 
 def sigmoid_schedule(temperatures: int, width: float = 4.0) -> list[float]:
-    """beta_0 = 0 < ... < beta_T = 1, slow at both ends: S(width (2 t/T - 1)), brought to [0, 1]."""
+    """beta_0 = 0 < ... < beta_T = 1, slow at both ends: S(width (2 t/T - 1)), scaled to [0, 1]."""
     raw = [1 / (1 + math.exp(-width * (2 * t / temperatures - 1))) for t in range(temperatures + 1)]
     return [(value - raw[0]) / (raw[-1] - raw[0]) for value in raw]
 
@@ -65,7 +67,7 @@ class _Target:
         """Gradient [C, B, Z] and value [C, B] of the annealed log-density."""
 
         def total(point: Tensor) -> tuple[Tensor, Tensor]:
-            """Sum and values of the annealed log-density."""
+            """The sum of the annealed log-density, whose gradient is taken, and its values."""
             groups = self._groups(point)
             value = self.model.log_prior(self.batch, groups).sum(0)
             if beta:
@@ -77,9 +79,9 @@ class _Target:
 
 
 def _move(target: _Target, z: Tensor, beta: float, step: Tensor, leapfrogs: int) -> tuple[Tensor, Tensor]:
-    """One Hamiltonian move that leaves p(z) p(x|z)^beta as it is: z [C, B, Z] and the acceptance probability [C, B].
+    """One Hamiltonian move, which leaves p(z) p(x|z)^beta invariant: z [C, B, Z] and the acceptance probability [C, B].
 
-    step: [B], its size for each image.
+    step: [B], the step size of each image.
     """
     start = noise.normal(*z.shape)
     size = step[None, :, None]
@@ -101,7 +103,7 @@ def _sweep(
 ) -> Tensor:
     """log w of each chain [C, B], from z ~ prior upwards or (reverse) from z ~ posterior downwards.
 
-    steps: [T, B]; a pilot writes into it the sizes it arrives at.
+    steps: [T, B], step sizes. A pilot writes the tuned sizes into it.
     """
     beta = sigmoid_schedule(annealing.temperatures)
     log_weight = torch.zeros(z.shape[:2], dtype=torch.float64, device=z.device)
@@ -123,7 +125,7 @@ def _sweep(
 
 def _begin(model: LatentModel, batch: Batch, annealing: Annealing, axis: str) -> tuple[_Target, Tensor]:
     images = batch.x.shape[0]
-    first = 0 if batch.index is None else int(batch.index[0])  # each block of images has draws of its own
+    first = 0 if batch.index is None else int(batch.index[0])  # each block of images has its own draws
     with noise.stream(noise.derive(annealing.seed, axis, "prior", first), device=model.device, dtype=model.dtype):
         groups = model.prior_sample(annealing.chains * images)
     sizes = tuple(group.shape[-1] for group in groups)
@@ -132,7 +134,7 @@ def _begin(model: LatentModel, batch: Batch, annealing: Annealing, axis: str) ->
 
 
 def _tuned(model: LatentModel, batch: Batch, annealing: Annealing) -> Tensor:
-    """Step sizes [T, B] from a pilot whose chains are thrown away: steps that adapt in the run itself would bias it."""
+    """Step sizes [T, B] from a pilot whose chains are discarded: adapting the steps within the run would bias it."""
     target, z = _begin(model, batch, annealing, "pilot")
     steps = torch.full((annealing.temperatures, batch.x.shape[0]), 0.1, device=z.device, dtype=z.dtype)
     with noise.stream(noise.derive(annealing.seed, "pilot"), index=batch.index, dtype=model.dtype):
@@ -148,11 +150,12 @@ def _indexed(model: LatentModel, x: Tensor, index: Tensor | None) -> Batch:
 def ais(model: LatentModel, x: Tensor, annealing: Annealing | None = None, index: Tensor | None = None) -> Tensor:
     """Annealed importance sampling's estimate of log p(x) of each image, in nats: log (1/C) sum_c w_c. [B], float64
 
-    E[w] = p(x), so that the estimate is a lower bound in expectation; it needs no posterior network. Chains go from
-    p(z) to p(z) p(x|z) in T steps, each followed by a Hamiltonian move whose size was tuned in a discarded pilot and
-    then frozen.
+    E[w] = p(x), so the estimate is a lower bound in expectation. It needs no posterior network. Chains go from p(z) to
+    p(z) p(x|z) in T steps, each followed by a Hamiltonian move whose size a discarded pilot has tuned.
 
-    x: [B, *shape], as stored or as floats. Neal (2001), arXiv:physics/9803008; Wu et al. (2017), arXiv:1611.04273.
+    x: [B, *shape], as stored or as floats. index: [B], the images' numbers in their split (0..B-1 when left out).
+
+    Neal (2001), arXiv:physics/9803008; Wu et al. (2017), arXiv:1611.04273.
     """
     annealing = annealing or Annealing()
     with evaluating(model):
@@ -169,10 +172,10 @@ def _forward(model: LatentModel, batch: Batch, annealing: Annealing, steps: Tens
 
 @dataclass(frozen=True)
 class Sandwich:
-    """Bounds on log p(x) of simulated images, in nats, [B] each: mean lower <= mean log p(x) <= mean upper, in
-    expectation.
+    """Bounds on log p(x) of simulated images, in nats, [B] each.
 
-    For one image the interval need not hold the truth. x: the images, [B, *shape].
+    In expectation, mean lower <= mean log p(x) <= mean upper. The interval of a single image need not contain its
+    log p(x). x: the images, [B, *shape].
     """
 
     x: Tensor

@@ -1,4 +1,4 @@
-"""How many samples of how many images are evaluated at once: sized to cache or memory by a short measurement."""
+"""How many samples of how many images are evaluated at once: a guess from cache or memory, then a measurement."""
 
 import math
 import time
@@ -11,48 +11,49 @@ from vaezoo.core.model import LatentModel
 
 IMAGES_A_BLOCK = 100
 CPU_BLOCK = 2**21
-"""The guess on a CPU, in numbers of the decoder's widest layer: 8 MB of float32, which stays in the last cache."""
+"""The guess on a CPU, in elements of the decoder's widest layer: 8 MB of float32, which fit the last cache."""
 GPU_BLOCK = 2**27
 LARGE = 128
-"""From so many blocks of the guess on a job is worth a measurement."""
+"""A job is measured where it has at least this many blocks of the guessed size."""
 ROUNDS = 3
-"""How often each size is tried; its fastest time counts."""
+"""How often each size is tried; the fastest time counts."""
 
 KEPT = 31 * 2**20
-"""Bytes: the largest block that glibc's malloc can be brought to keep is 32 MB."""
+"""Bytes. glibc's malloc keeps freed blocks of up to 32 MB."""
 
 _chosen: dict[Hashable, int] = {}
 
 
 def keep_freed_memory() -> None:
-    """Bring glibc's malloc to keep what is freed, where it would give it back and fetch it anew, page by page, for the
-    intermediates of each block. No number depends on it.
+    """Make glibc's malloc keep freed memory, so that it does not fetch the intermediates of each block anew, page by
+    page. No result depends on it.
 
-    It keeps blocks up to the size of the largest that was freed (mallopt(3), M_MMAP_THRESHOLD): so one is, untouched.
+    malloc keeps blocks up to the size of the largest one freed so far (mallopt(3), M_MMAP_THRESHOLD), so this function
+    allocates and frees a large one without touching it.
     """
     torch.empty(KEPT, dtype=torch.uint8)
 
 
 def images_a_block(device: torch.device) -> int:
-    """How many images go through the encoder at once, unless their memory is short."""
+    """How many images go through the encoder at once, where memory allows."""
     return IMAGES_A_BLOCK if device.type == "cpu" else 10 * IMAGES_A_BLOCK
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether the device's allocator or the CPU's says that memory is short."""
-    said = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in said)
+    """Whether an error comes from the allocator of the GPU or of the CPU."""
+    messages = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in messages)
 
 
 class BlockSize:
-    """How many samples of B images make the next block.
+    """How many samples of B images the next block evaluates.
 
-    It starts from a guess: 8 MB of the decoder's widest layer on a CPU, which stays in the last cache, or 512 MB on a
-    GPU. A large job tries a quarter to four times the guess in its first blocks and keeps what was fastest, which later
-    jobs of this process start from (the same structure and precision, images, device and threads). These blocks count
-    like all others.
+    The guess is 8 MB of the decoder's widest layer on a CPU, which fits the last cache, or 512 MB on a GPU. A large job
+    tries a quarter to four times the guess in its first blocks, whose samples count like all others, and keeps the
+    fastest size. Later jobs of this process start from it where structure, precision, images, device and threads are
+    the same.
 
-    samples: K. left: how many images the job still has, these ones included.
+    samples: K. left: how many images the job still has, including these.
     """
 
     def __init__(self, model: LatentModel, images: int, samples: int, left: int):
@@ -76,7 +77,7 @@ class BlockSize:
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Around the work of one block. While measuring it waits for the device before and after."""
+        """Time the block that runs inside. While sizes are tried, it waits for the device before and after."""
         if not self._trials:
             yield
             return
@@ -88,7 +89,7 @@ class BlockSize:
             self._keep(min(self._seconds, key=self._seconds.__getitem__))
 
     def halve(self, size: int) -> None:
-        """After a block of so many samples did not fit the memory: only smaller ones from here on."""
+        """Use only smaller blocks, after a block of `size` samples did not fit the memory."""
         self._trials = [trial for trial in self._trials if trial < size]
         self._seconds = {tried: seconds for tried, seconds in self._seconds.items() if tried < size}
         if not self._trials:
@@ -99,7 +100,7 @@ class BlockSize:
 
 
 def _situation(model: LatentModel, images: int) -> Hashable:
-    """All that the fastest size depends on."""
+    """Everything that the fastest size depends on."""
     kinds = tuple(type(part) for part in model.modules())
     shapes = tuple(parameter.shape for parameter in model.parameters())
     precision = (model.dtype, getattr(model, "precision", None))
@@ -107,7 +108,7 @@ def _situation(model: LatentModel, images: int) -> Hashable:
 
 
 def now(device: torch.device) -> float:
-    """time.perf_counter after the device has done what it was given."""
+    """time.perf_counter after the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

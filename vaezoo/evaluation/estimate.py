@@ -1,4 +1,4 @@
-"""The one estimator of log p(x): importance sampling, streamed over blocks of images and samples."""
+"""The estimator of log p(x), the only one: importance sampling, streamed over blocks of images and samples."""
 
 import math
 import warnings
@@ -15,25 +15,25 @@ from vaezoo.core.model import LatentModel
 from vaezoo.evaluation import blocks
 
 FEWEST = 100
-"""Under so many samples an estimate is a quick look (a validation while training), of which nothing is warned."""
+"""An estimate with fewer samples is a quick look (validation during training) and gives no warning."""
 POOR = 0.01
 """The effective share of the samples below which a standard error cannot be trusted."""
 FOLDED = 512
-"""How many samples are summed at once: enough that the sums cost little beside the samples."""
+"""How many samples are summed at once: enough that the sums cost little compared with the samples."""
 NEGLIGIBLE = 1e-3
-"""A rise in nats that no table shows."""
+"""A rise in nats that is too small for any table."""
 CLEAR = 3.0
-"""How many standard errors make a rise one."""
+"""A rise counts where it is more than this many of its standard errors."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What K importance samples say of each image, in nats. All [N], on the CPU, float64.
+    """The estimates of N images from K importance samples each, in nats. All [N], on the CPU, float64.
 
     estimate: log (1/K) sum_k w_k, a lower bound of log p(x) in expectation. standard_error: its Monte-Carlo standard
     error (delta method). effective_samples: (sum w)^2 / sum w^2, between 1 and K. elbo: mean log w_k. reconstruction:
-    mean log p(x|z_k). at: samples -> the estimate of so many first samples, at K/4, K/2 and K; where it still rises
-    from each to the next, what is left of the bias is about as large as the last rise (it falls as 1/K).
+    mean log p(x|z_k). at: samples -> the estimate from the first K/4, K/2 and K samples. The bias falls as 1/K, so
+    where the estimate still rises, the remaining bias is about as large as the last rise.
     """
 
     estimate: Tensor
@@ -51,15 +51,15 @@ class Estimate:
 
 
 def _stages(samples: int) -> list[int]:
-    """K/4, K/2 and K, as far as they are 1 or more and differ."""
+    """K/4, K/2 and K: those that are 1 or more, each once."""
     return sorted({stage for stage in (samples // 4, samples // 2, samples) if stage})
 
 
 class _Running:
-    """Sums over the samples of B images: log-sum-exp about a running maximum, in float64. Blocks wait until there are
-    enough of them to be summed in a few operations.
+    """Sums over the samples of B images: log-sum-exp about a running maximum, in float64.
 
-    at: samples -> [2, B], the estimate and its standard error as they stood at each stage.
+    Blocks are collected until FOLDED samples can be summed in a few operations. at: samples -> [2, B], the estimate and
+    its standard error at each stage.
     """
 
     def __init__(self, images: int, device: torch.device, stages: list[int]):
@@ -70,13 +70,13 @@ class _Running:
         self._waiting: list[tuple[Tensor, Tensor]] = []
 
     def add(self, log_weight: Tensor, log_likelihood: Tensor) -> None:
-        """Take in one block of samples. [K, B] each"""
+        """Add one block of samples. [K, B] each"""
         self._waiting.append((log_weight, log_likelihood))
         if sum(len(waiting) for waiting, _ in self._waiting) >= FOLDED:
             self._fold()
 
     def _fold(self) -> None:
-        """Sum what waits, in parts where a stage lies within it."""
+        """Sum the collected blocks, split at each stage within them."""
         if not self._waiting:
             return
         log_weight, log_likelihood = (torch.cat(each).double() for each in zip(*self._waiting, strict=True))
@@ -121,7 +121,7 @@ class _Running:
 
 @contextmanager
 def evaluating(model: LatentModel) -> Iterator[None]:
-    """Eval mode and no gradients (not inference mode, which functional gradients inside a pass would not survive)."""
+    """Eval mode and no gradients. Not inference mode, under which a pass could not take functional gradients."""
     was = model.training
     model.eval()
     try:
@@ -141,17 +141,17 @@ def log_likelihood(
 ) -> Estimate:
     """Importance-weighted log-likelihood log (1/K) sum_k w_k of each image, in nats, with exactly K samples of each.
 
-    x: [N, *shape], as stored or as floats. index: [N], the images' numbers in their split (0..N-1 when left out): the
+    x: [N, *shape], as stored or as floats. index: [N], the images' numbers in their split (0..N-1 when left out). The
     noise is keyed by (seed, image, sample), so neither the block size nor the order of the images changes a value
-    beyond rounding. The encoder runs once an image. A large job measures which block of samples is the fastest in its
-    first blocks (`vaezoo.evaluation.blocks`). Where memory is too short for a block, the block is repeated with fewer
-    samples, then with fewer images, which run through the encoder again. At K = 1 it equals the ELBO's single-sample
-    estimate. Burda et al. (2016), arXiv:1509.00519.
+    beyond rounding. The encoder runs once for each image. A large job finds the fastest block of samples while it runs
+    its first blocks (`vaezoo.evaluation.blocks`). Where a block does not fit the memory, it is repeated with fewer
+    samples, then with fewer images, which run through the encoder again. At K = 1 the estimate equals the
+    single-sample ELBO. Burda et al. (2016), arXiv:1509.00519.
 
     Warns (VaezooWarning, K of 100 or more) where the effective samples are under 1 % of K for some images, and where
     the mean over the images rises from K/4 to K/2 and again from K/2 to K, each time by more than 0.001 nats and three
-    standard errors of that rise. The samples are the same ones, so the rises are paired: to first order a rise has the
-    Monte-Carlo variance of the estimate it rises to; the spread of the rises over the images is taken where it is
+    standard errors of that rise. The samples are the same, so the rises are paired: to first order a rise has the
+    Monte-Carlo variance of the estimate it rises to; the spread of the rises over the images is used where it is
     larger. The two rises are uncorrelated, so without bias about two estimates in a million warn.
 
     Raises VaezooError for x of another shape or K under 1, and the allocator's error where not even one sample of one
@@ -189,12 +189,12 @@ def log_likelihood(
 
 
 def _doubts(found: Estimate, errors: dict[int, Tensor]) -> str | None:
-    """Why the estimate is not to be trusted, and what to do, in one line; None where nothing speaks against it."""
-    images, samples, said = len(found.estimate), found.importance_samples, []
+    """Why the estimate cannot be trusted, and what to do, in one line; None where it can."""
+    images, samples, doubts = len(found.estimate), found.importance_samples, []
     poor = int((found.effective_samples < POOR * samples).sum())
     if poor:
         least = float(found.effective_samples[found.effective_samples.isfinite()].min())
-        said.append(
+        doubts.append(
             f"the effective samples are under {POOR:.0%} of K = {samples:,} for {poor:,} of {images:,} images "
             f"(least {least:.1f}), so their standard errors are too small"
         )
@@ -202,13 +202,15 @@ def _doubts(found: Estimate, errors: dict[int, Tensor]) -> str | None:
     rises = [_rise(found.at[few], found.at[many], errors[many]) for few, many in ((quarter, half), (half, whole))]
     if all(rise > max(CLEAR * error, NEGLIGIBLE) for rise, error in rises):
         (first, _), (second, error) = rises
-        said.append(
+        doubts.append(
             f"the mean over {images:,} images still rises with K, by {first:.3f} nats from {quarter:,} to {half:,} and "
             f"by {second:.3f} (standard error {error:.3f}) to {whole:,}, so log p(x) lies higher"
         )
-    if not said:
+    if not doubts:
         return None
-    return f"log_likelihood: {'; '.join(said)}; take more importance samples or a better posterior, or compare with ais"
+    return (
+        f"log_likelihood: {'; '.join(doubts)}; take more importance samples or a better posterior, or compare with ais"
+    )
 
 
 def _rise(few: Tensor, many: Tensor, error: Tensor) -> tuple[float, float]:
@@ -229,7 +231,7 @@ def _images(
     seed: int,
     size: blocks.BlockSize,
 ) -> Tensor:
-    """`_Running.values` of B images. A block of samples that does not fit the memory is done again in halves."""
+    """`_Running.values` of B images. A block of samples that does not fit the memory is repeated in halves."""
     batch = model.batch(x, context, index)
     with noise.stream(noise.derive(seed, "posterior"), index=index, dtype=model.dtype):
         q = model.posterior(batch)

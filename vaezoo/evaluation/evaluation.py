@@ -1,4 +1,4 @@
-"""What a metric is handed besides the model and the images."""
+"""The argument that a metric receives besides the model and the images."""
 
 from dataclasses import dataclass, field
 
@@ -9,12 +9,12 @@ from vaezoo.core.data import Dataset
 
 @dataclass
 class Evaluation:
-    """How a trained model is being evaluated.
+    """How a trained model is evaluated, and where a metric leaves what is not a column.
 
-    importance_samples: K. seed: of the evaluation's noise, the same for every variant. dataset: whose test images these
-    are. index: [N], the images' numbers in their split. per_image: a metric leaves values of each image here, name ->
-    [N]; they are stored beside the record. vectors: and here numbers that are neither one column nor of each image (a
-    KL for each dimension), stored in the record. notes: column -> why a metric has no number for it, stored there too.
+    importance_samples: K. seed: of the evaluation's noise, the same for every variant. dataset: the dataset of the test
+    images. index: [N], the images' numbers in their split. per_image: name -> [N], values of each image, which are
+    stored beside the record. vectors: name -> any other tensor (a KL for each dimension), stored in the record. notes:
+    column -> why a metric has no number for it, stored in the record.
     """
 
     importance_samples: int

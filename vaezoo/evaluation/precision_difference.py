@@ -1,4 +1,4 @@
-"""What a coarser precision does to a log-likelihood: measured with the same weights and the same noise."""
+"""How much a coarser precision changes a log-likelihood, with the same weights and the same noise."""
 
 import math
 import warnings
@@ -16,13 +16,13 @@ SAMPLES = 500
 def difference_from_float32(model: LatentModel, images: Tensor, importance_samples: int) -> dict[str, float]:
     """iwll in the model's precision minus iwll in float32, in nats an image, with its standard error over the images.
 
-    On the first IMAGES of the images, with K = importance_samples but SAMPLES at most. Both estimates have the same
-    samples' noise, so that the difference is one of rounding alone; in float32 it is 0. One image has no standard
-    error (NaN). The model's precision stays as it was.
+    Uses the first IMAGES images and K = min(importance_samples, SAMPLES). Both estimates use the same noise, so the
+    difference comes from rounding alone; in float32 it is 0. The standard error of one image is NaN. The model's
+    precision is restored.
     """
     precision, images, values = model.precision, images[:IMAGES], []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", VaezooWarning)  # of the real estimate, which has more samples, they are told
+        warnings.simplefilter("ignore", VaezooWarning)  # the cell's own estimate, with more samples, gives them
         try:
             for model.precision in (precision, "float32"):
                 values.append(log_likelihood(model, images, min(importance_samples, SAMPLES)).estimate)

@@ -1,1 +1,1 @@
-"""A folder is a slot, a file is a plugin."""
+"""Likelihoods: each file is a plugin, p(x|z) given the decoder's parameters."""

@@ -15,14 +15,12 @@ from vaezoo.registry import register
 
 @register.likelihood("discretized-logistic", paper="Kingma et al. (2016), arXiv:1606.04934")
 class DiscretizedLogistic(Likelihood):
-    """Each pixel k/(levels-1) has the probability that a logistic variable of the decoder's mean and scale falls into
-    its bin.
+    """The probability that a logistic variable with the decoder's mean and scale falls into the bin of a pixel's level.
 
-    P(k) = S((x + d/2 - m)/s) - S((x - d/2 - m)/s) with S the logistic function and d = 1/(levels-1); the first bin
-    reaches to
-    -infinity and the last to +infinity, so the levels sum to 1. Written as log S(a) + log S(-b) + log(1 - e^(b-a)),
-    which is exact far in the tails. The parameters are [2, *shape]: the mean's offset from 1/2, and log s over
-    `min_log_scale`.
+    P(k) = S((x + d/2 - m)/s) - S((x - d/2 - m)/s) with x = k/(levels-1), d = 1/(levels-1) and S the logistic function.
+    The first bin reaches to -infinity and the last to +infinity, so the levels sum to 1. It is computed as
+    log S(a) + log S(-b) + log(1 - e^(b-a)), which is exact far in the tails. The parameters are [2, *shape]: the offset
+    of the mean from 1/2, and a number whose softplus is log s - `min_log_scale`.
     """
 
     measures = ("discrete",)
@@ -47,7 +45,7 @@ class DiscretizedLogistic(Likelihood):
         half = 0.5 / (self.levels - 1)
         above = F.logsigmoid((x + half - mean) * precision)  # log S(a)
         below = F.logsigmoid((mean - x + half) * precision)  # log S(-b)
-        width = 2 * half * precision  # of a bin, in scales; log(1 - e^-width) without underflow for a scale of any size
+        width = 2 * half * precision  # of a bin, in scales; log(1 - e^-width) below does not underflow at any scale
         share = torch.where(width < 1e-3, 1 - width / 2, -torch.expm1(-width) / width.clamp(min=1e-3))
         inside = math.log(2 * half) - log_scale + share.log()
         first, last = x < half, x > 1 - half
@@ -55,7 +53,7 @@ class DiscretizedLogistic(Likelihood):
         return value.flatten(2).sum(-1)
 
     def mean(self, parameters: Tensor) -> Tensor:
-        """E[x|z], exact: the sum over k of P(at least k), over levels - 1."""
+        """E[x|z], exact: the sum over k of P(at least k), divided by levels - 1."""
         mean, log_scale = self._mean_and_log_scale(parameters)
         precision, total = (-log_scale).exp(), torch.zeros_like(mean)
         for k in range(1, self.levels):  # E[k] is the sum of P(at least k)
@@ -63,7 +61,7 @@ class DiscretizedLogistic(Likelihood):
         return total / (self.levels - 1)
 
     def sample(self, parameters: Tensor) -> Tensor:
-        """A logistic draw, rounded to its level."""
+        """A logistic draw, rounded to the nearest level."""
         mean, log_scale = self._mean_and_log_scale(parameters)
         value = mean + log_scale.exp() * noise.uniform(*mean.shape).to(mean).logit()
         return (value * (self.levels - 1)).round().clamp(0, self.levels - 1) / (self.levels - 1)

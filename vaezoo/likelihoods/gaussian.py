@@ -15,10 +15,10 @@ from vaezoo.registry import register
 
 @register.likelihood("gaussian")
 class Gaussian(Likelihood):
-    """p(x|z) = N(x; mean(z), std^2 I), the parameters being the mean, with one learned std for all pixels.
+    """p(x|z) = N(x; mean(z), std^2 I): the parameters are the mean; one std is learned for all pixels.
 
-    std = min_std + softplus(raw) starts at `initial_std` and cannot fall to the floor, so that the density of a set
-    with constant pixels stays bounded.
+    std = min_std + softplus(raw) starts at `initial_std` and stays above `min_std`, so that the density stays bounded
+    on images with constant pixels.
     """
 
     measures = ("continuous",)

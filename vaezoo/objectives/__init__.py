@@ -1,1 +1,1 @@
-"""A folder is a slot, a file is a plugin."""
+"""Objectives: each file is a plugin, what training maximises."""

@@ -12,7 +12,7 @@ from vaezoo.registry import register
 class Beta(Objective):
     """E_q[log p(x|z)] - beta w KL(q(z|x) || p(z)) of each image. [B]
 
-    Equals the objective `elbo` at beta = 1. w is the KL warm-up's weight, 1 after it.
+    Equals the objective `elbo` at beta = 1. w is the weight of the KL warm-up, 1 after it.
     """
 
     def __init__(self, *, beta: float = 4.0):

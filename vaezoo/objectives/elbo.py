@@ -13,7 +13,7 @@ from vaezoo.registry import register
 class ELBO(Objective):
     """E_q[log p(x|z)] - w KL(q(z|x) || p(z)) of each image, with the KL in closed form where there is one. [B]
 
-    w is the KL warm-up's weight, 1 after it. importance_samples: draws of z an image, whose mean is taken.
+    w is the weight of the KL warm-up, 1 after it. importance_samples: the draws of z that are averaged for each image.
     """
 
     lower_bound = True

@@ -15,8 +15,8 @@ from vaezoo.registry import register
 class IWAE(Objective):
     """log (1/K) sum_k w_k of each image, with gradients through the samples. [B]
 
-    Equals the bound `iwll` where the KL warm-up's weight w is 1; before, log w_k = log p(x|z_k) + w (log p(z_k) - log
-    q(z_k|x)).
+    log w_k = log p(x|z_k) + w (log p(z_k) - log q(z_k|x)), where w is the weight of the KL warm-up. Equals the bound
+    `iwll` at w = 1.
     """
 
     lower_bound = True

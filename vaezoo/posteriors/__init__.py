@@ -1,1 +1,1 @@
-"""A folder is a slot, a file is a plugin."""
+"""Posteriors: each file is a plugin, features -> q(z|x)."""

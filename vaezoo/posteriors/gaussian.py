@@ -12,7 +12,7 @@ from vaezoo.registry import register
 
 @register.posterior("gaussian", paper="Kingma and Welling (2014), arXiv:1312.6114")
 class Gaussian(Posterior):
-    """q(z|x) = N(mean(x), diag(std(x)^2)): two linear heads on the features, one for mean and one for log_std.
+    """q(z|x) = N(mean(x), diag(std(x)^2)): linear heads map the features to mean and log_std.
 
     [B, *features] -> a DiagonalGaussian over [B, Z]
     """

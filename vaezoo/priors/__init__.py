@@ -1,1 +1,1 @@
-"""A folder is a slot, a file is a plugin."""
+"""Priors: each file is a plugin, p(z)."""

@@ -14,7 +14,7 @@ from vaezoo.registry import register
 class Mixture(Prior):
     """p(z) = sum_c w_c N(z; mean_c, std_c), weights, means and diagonal scales learned.
 
-    components: C. spread: the standard deviation of the means at the start.
+    components: C. spread: standard deviation of the initial means.
     """
 
     def __init__(self, latent: int, *, components: int = 10, spread: float = 1.0):
@@ -29,7 +29,7 @@ class Mixture(Prior):
         return mixture_log_density(z, self.mean, self.log_std, self.logit.log_softmax(0))
 
     def sample(self, n: int) -> Tensor:
-        """A component by its weight, then a draw from it. [n, Z]"""
+        """Draws a component by its weight, then a point from it. [n, Z]"""
         edges = self.logit.softmax(0).cumsum(0)
         chosen = (noise.uniform(n, 1).to(edges) > edges).sum(-1).clamp(max=len(edges) - 1)
         return DiagonalGaussian(self.mean[chosen], self.log_std[chosen]).rsample(1)[0]

@@ -10,7 +10,7 @@ from vaezoo.registry import register
 
 @register.prior("normal", paper="Kingma and Welling (2014), arXiv:1312.6114")
 class Normal(Prior):
-    """p(z) = N(0, I), with the divergence of a Gaussian posterior in closed form."""
+    """p(z) = N(0, I). Its KL divergence from a Gaussian posterior is in closed form."""
 
     def __init__(self, latent: int):
         super().__init__()

@@ -17,8 +17,9 @@ from vaezoo.registry import register
 class VampPrior(Prior):
     """p(z) = (1/C) sum_c q(z|u_c), with C learned pseudo-inputs u_c.
 
-    The pseudo-inputs start at C training images drawn a tenth of the way to gray, and are kept in [0, 1] where the
-    images are (a continuous image is not bounded). Needs a Gaussian posterior: raises Skip at the first use of another.
+    The pseudo-inputs start at C training images, shrunk by a tenth towards gray, and are clamped to [0, 1] unless the
+    images are continuous, which start unshrunk. Raises Skip for counts, and at the first use of a posterior that is not
+    Gaussian.
     """
 
     def __init__(self, spec: DataSpec, train_images: Callable[[int], Tensor], *, components: int = 500):
@@ -44,7 +45,7 @@ class VampPrior(Prior):
         return mixture_log_density(z, q.mean, q.log_std, z.new_full((q.mean.shape[0],), -math.log(q.mean.shape[0])))
 
     def sample(self, n: int, encode: Callable[[Tensor], PosteriorDistribution]) -> Tensor:
-        """A pseudo-input, then a draw from its posterior. [n, Z]"""
+        """Draws a pseudo-input, then a point from its posterior. [n, Z]"""
         q = self._components(encode)
         count = q.mean.shape[0]
         chosen = (noise.uniform(n) * count).long().clamp(max=count - 1)

@@ -1,1 +1,1 @@
-"""A folder is a slot, a file is a plugin."""
+"""Variants: each file is a family and declares its members in one table."""

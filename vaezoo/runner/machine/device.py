@@ -1,18 +1,30 @@
-"""Facts about a device: its name, its memory, the peak of what was used."""
+"""Facts about a device: its name, its cores, its memory, and the peak of the memory in use."""
 
 import os
 import platform
-import resource
+import re
 import sys
 from pathlib import Path
 
+import psutil
 import torch
 
 from vaezoo.core.errors import VaezooError
 
+try:
+    import resource
+except ImportError:  # Windows has none
+    resource = None  # type: ignore[assignment]
+
+PROCESS = Path("/proc/self")
+"""What Linux records of this process; the folder does not exist on other systems."""
+
 
 def resolve_device(name: str) -> str:
-    """ "auto" is the first GPU where there is one, else the CPU; VaezooError for a device that is not there."""
+    """The device of a name; "auto" is the first GPU where there is one, else the CPU.
+
+    Raises VaezooError for a device that torch does not see.
+    """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -29,9 +41,9 @@ def resolve_device(name: str) -> str:
 
 
 def describe(device: str) -> str:
-    """The name of the GPU, or of the processor."""
+    """The name of the GPU or of the processor. psutil does not know the latter, so Linux is asked for it."""
     if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
+        return str(torch.cuda.get_device_name(device))
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():
@@ -45,36 +57,62 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def memory(device: str) -> int | None:
-    """Bytes of the device's memory, None where it cannot be told."""
+def memory(device: str) -> int:
+    """Total memory of the device, in bytes."""
     if device.startswith("cuda"):
         return int(torch.cuda.get_device_properties(device).total_memory)
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError):
-        return None
+    return int(psutil.virtual_memory().total)
 
 
 def restart_peak_memory(device: str) -> None:
-    """Begin a new peak: a worker serves many cells."""
+    """Begin a new peak, so that `peak_memory` measures one piece of work of a process that does several.
+
+    Where the system cannot restart its record of a process (anywhere but on Linux), the peak is that of the whole
+    process.
+    """
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
     else:
-        clear = Path("/proc/self/clear_refs")
-        if os.access(clear, os.W_OK):
-            clear.write_text("5")
+        _restart_resident_peak()
 
 
 def peak_memory(device: str) -> int:
-    """Peak bytes since the restart: what torch held on a GPU; on a CPU the process's resident memory, torch itself
-    among it.
+    """Peak since the restart, in bytes: what torch allocated on a GPU, or the resident memory of the process on a CPU,
+    which includes torch itself.
     """
     if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated(device)
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
+        return int(torch.cuda.max_memory_allocated(device))
+    return _resident_peak()
+
+
+def _restart_resident_peak() -> bool:
+    """Have Linux restart its record of the highest resident memory; False where that is not possible.
+
+    psutil has no counterpart of this file.
+    """
+    try:
+        (PROCESS / "clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def _resident_peak() -> int:
+    """The highest resident memory of this process in bytes, from the first source that the system has.
+
+    Linux's VmHWM (the one record that can be restarted), Windows' peak working set through psutil, `getrusage`, and
+    last the resident memory at this moment.
+    """
+    try:
+        found = re.search(r"^VmHWM:\s*(\d+) kB$", (PROCESS / "status").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    if found:
+        return int(found[1]) * 1024
+    now = psutil.Process().memory_info()
+    if hasattr(now, "peak_wset"):
+        return int(now.peak_wset)
+    if resource is None:
+        return int(now.rss)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

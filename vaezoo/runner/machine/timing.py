@@ -1,4 +1,7 @@
-"""Speeds: the very step, estimator and sampler that cells use, timed after a warm-up, with the device waited for."""
+"""Speeds of the training step, the estimator and the sampler that cells use.
+
+Each is timed after a warm-up, and the clock is read after the device has finished.
+"""
 
 import statistics
 from collections.abc import Callable
@@ -20,20 +23,20 @@ from vaezoo.training.step import TrainingStep
 ROUNDS = 7
 ROUND_SECONDS = 0.15
 STEPS = 50
-"""Training steps that are timed as one."""
+"""Training steps in one timed piece of work."""
 IMAGES, SAMPLES = 100, 250
-"""Images and importance samples of each that are timed as one estimate."""
+"""Images, and importance samples of each, in one timed estimate."""
 DRAWN = 1000
-"""Images that are sampled at once."""
+"""Images that are sampled in one call."""
 
 Work = Callable[[], int]
-"""Does a piece of work and says how many items it was."""
+"""Does a piece of work and returns how many items it processed."""
 
 
 def rate(work: Work, device: torch.device) -> tuple[float, float, float]:
     """Items a second of `work`: median, lower and upper quartile of ROUNDS rounds.
 
-    The first call warms up and is not timed; a round repeats `work` for ROUND_SECONDS at least.
+    The first call warms up and is not timed. A round repeats `work` until at least ROUND_SECONDS have passed.
     """
     work()
     rates = []
@@ -47,13 +50,13 @@ def rate(work: Work, device: torch.device) -> tuple[float, float, float]:
 
 
 def orders(step: TrainingStep, images: int, batch_size: int, seeds: list[int]) -> Tensor:
-    """The images of the first steps of an epoch, on the step's device. [steps, B], of a pack [steps, S, B]"""
+    """The images of the first STEPS steps of an epoch, on the step's device. [steps, B]; for a pack [steps, S, B]"""
     each = [epoch_order(images, batch_size, seed, 1)[:STEPS] for seed in seeds]
     return torch.stack(each, 1).view(len(each[0]), *step.key.shape, -1).to(step.device)
 
 
 def training(step: TrainingStep, order: Tensor) -> Work:
-    """Those steps of training; the items are images."""
+    """The training steps of this order; the items are images."""
 
     def work() -> int:
         """Some steps of an epoch."""
@@ -67,10 +70,10 @@ def training(step: TrainingStep, order: Tensor) -> Work:
 
 
 def estimating(model: LatentModel, images: Tensor, importance_samples: int = SAMPLES) -> Work:
-    """The importance-weighted estimate of these images; the items are image-samples."""
+    """The importance-weighted estimate of these images; the items are images x samples."""
 
     def work() -> int:
-        """One estimate."""
+        """Run one estimate."""
         log_likelihood(model, images, importance_samples)
         return importance_samples * len(images)
 
@@ -78,10 +81,10 @@ def estimating(model: LatentModel, images: Tensor, importance_samples: int = SAM
 
 
 def sampling(model: LatentModel) -> Work:
-    """Images drawn from the model; the items are images."""
+    """Sampling from the model; the items are images."""
 
     def work() -> int:
-        """DRAWN images from the prior."""
+        """Draw DRAWN images from p(x|z) p(z)."""
         with evaluating(model), noise.stream(0, device=model.device, dtype=model.dtype):
             model.sample(DRAWN)
         return DRAWN
@@ -92,8 +95,8 @@ def sampling(model: LatentModel) -> Work:
 def measure_speeds(
     model: LatentModel, objective: Objective, dataset: Dataset, options: TrainingOptions
 ) -> dict[str, float]:
-    """Training images, importance-weighted image-samples and sampled images a second, each with its quartiles, and peak
-    memory.
+    """Training images, importance-weighted images x samples and sampled images a second, each with its quartiles, and
+    peak memory in bytes.
     """
     device = model.device
     restart_peak_memory(str(device))
@@ -107,7 +110,7 @@ def measure_speeds(
     for column, work in works.items():
         try:
             median, low, high = rate(work, device)
-        except NotImplementedError:  # a likelihood need not be able to sample; its column stays empty
+        except NotImplementedError:  # a likelihood without `sample` leaves its column empty
             continue
         results |= {column: median, f"{column}_low": low, f"{column}_high": high}
     return {**results, "peak_memory_bytes": peak_memory(str(device))}

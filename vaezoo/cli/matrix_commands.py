@@ -1,45 +1,31 @@
-"""The commands about matrices and results, and the entry point `main`. The commands import torch when they run."""
+"""The commands about matrices, results and this machine. They import torch only when they run."""
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vaezoo.cli.plugin_commands import Plugins, check, list_command, load_plugins, new, show, terminal
-from vaezoo.core.errors import VaezooError
-from vaezoo.registry import Plugin, Variant, find, register, registry
+from vaezoo.cli.app import (
+    DataRoot,
+    Device,
+    Folder,
+    Jobs,
+    MatrixFile,
+    Out,
+    Plugins,
+    app,
+    load_plugins,
+    row_settings,
+    terminal,
+    variant_plugin,
+    warn_unavailable,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
-
-app = typer.Typer(
-    help="Benchmarks of variational autoencoders: register a variant, run a matrix, read the tables.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-app.command("list")(list_command)
-app.command()(show)
-
-Out = Annotated[Path | None, typer.Option(help="The results folder; results/<matrix name> when left out.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Jobs = Annotated[int | None, typer.Option(help="Cells at a time; the cores are shared among them.")]
-DataRoot = Annotated[
-    str | None, typer.Option(help="Where data sets are; else $VAEZOO_DATA, else the user's cache folder.")
-]
-MatrixFile = Annotated[Path, typer.Argument(metavar="MATRIX", help="The matrix file (TOML).")]
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.")]
-
-
-def _warn_unavailable() -> None:
-    for lost in register.unavailable:
-        typer.echo(f"warning: {lost.source} is unavailable: {lost.reason}", err=True)
 
 
 @app.command()
@@ -56,7 +42,7 @@ def plan(
     from vaezoo.runner.store import Store
 
     made, where = plan_of(matrix, device=device, data_root=data_root, plugins=plugin)
-    _warn_unavailable()
+    warn_unavailable()
     store = Store(out if out is not None else Path("results") / made.name)
     todo = {cell.stem for cell in pending(made.cells, store, "cells")}
     counts: dict[tuple[str, str], list[str]] = {}
@@ -107,37 +93,13 @@ def try_command(
     from vaezoo.api import plan_of
 
     load_plugins(plugin)
-    found = _variant(name, "try")
+    found = variant_plugin(name, "try")
     matrix: dict[str, Any] = {"name": f"try-{found.name}", "datasets": [dataset], "seeds": seeds}
-    row = {"name": found.name, **_row_settings(settings)}
+    row = {"name": found.name, **row_settings(settings)}
     matrix |= {key: row.pop(key) for key in ("seeds", "timeout", "datasets", "pack") if key in row}
     matrix["variants"] = [row]
     made, where = plan_of(matrix, device=device, data_root=data_root, plugins=plugin)
     _carry_out(made, where, out, jobs, f"vaezoo try {_words()}")
-
-
-def _variant(name: str, command: str) -> Plugin:
-    found = find(name)
-    if not isinstance(found.target, Variant):
-        known = ", ".join(registry("variant"))
-        raise VaezooError(f"`{command}` takes a variant, and {name!r} is a {found.slot}; try one of {known}")
-    return found
-
-
-def _row_settings(settings: Sequence[str]) -> dict[str, Any]:
-    """`--set` values as the tables of a matrix row."""
-    from vaezoo.runner.matrix.file import parse_setting
-
-    row: dict[str, Any] = {}
-    for text in settings:
-        path, value = parse_setting(text)
-        place = row
-        for key in path[:-1]:
-            place = place.setdefault(key, {})
-            if not isinstance(place, dict):
-                raise VaezooError(f"--set {text}: {key!r} has been given a value already; give it once")
-        place[path[-1]] = value
-    return row
 
 
 def _words() -> str:
@@ -152,7 +114,7 @@ def _carry_out(made: Any, device: str, out: Path | None, jobs: int | None, again
     from vaezoo.cli.progress import Live
     from vaezoo.runner.store import read_results
 
-    _warn_unavailable()
+    warn_unavailable()
     console = terminal()
     watcher = Live(console)
     try:
@@ -206,10 +168,6 @@ def tables_command(folder: Folder) -> None:
         typer.echo(str(path))
 
 
-app.command()(check)
-app.command()(new)
-
-
 @app.command("throughput")
 def throughput_command(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Variants.")],
@@ -233,9 +191,9 @@ def throughput_command(
     load_plugins(plugin)
     console, found = terminal(), []
     asked = throughput(
-        [_variant(name, "throughput").name for name in names],
+        [variant_plugin(name, "throughput").name for name in names],
         dataset,
-        settings=_row_settings(settings),
+        settings=row_settings(settings),
         batch_sizes=batch_size,
         threads=threads or [1],
         precisions=precision,
@@ -257,25 +215,8 @@ def throughput_command(
 
 @app.command()
 def env(data_root: DataRoot = None) -> None:
-    """Show the versions, the devices and where data are looked for: what to put into a bug report."""
+    """Show the versions, the devices and the folder of the data sets, for a bug report."""
     from vaezoo.cli.display import environment_lines
 
     typer.echo("\n".join(environment_lines(data_root)))
-    _warn_unavailable()
-
-
-def main() -> None:
-    """The `vaezoo` command. A wrong question is one line on stderr and exit code 2, never a traceback."""
-    try:
-        app()
-    except VaezooError as error:
-        for line in str(error).splitlines():
-            typer.echo(f"error: {line}", err=True)
-        sys.exit(2)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
-    except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
-        typer.echo(f"error: {error.strerror or error}:{where}", err=True)
-        sys.exit(2)
+    warn_unavailable()

@@ -1,0 +1,114 @@
+"""The command line's app, the options that its commands share, and the entry point `main`."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vaezoo.core.errors import VaezooError
+from vaezoo.registry import Plugin, Variant, find, register, registry
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH = 160
+"""Columns where the output is not a terminal, so that no table is cut."""
+
+app = typer.Typer(
+    help="Benchmarks of variational autoencoders: register a variant, run a matrix, read the tables.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from vaezoo import __version__
+
+        typer.echo(f"vaezoo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """The options of `vaezoo` itself."""
+
+
+Plugins = Annotated[list[Path], typer.Option("--plugin", help="A plugin file; may be given again.")]
+Out = Annotated[Path | None, typer.Option(help="The results folder; results/<matrix name> when left out.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Jobs = Annotated[int | None, typer.Option(help="Cells at a time; the cores are shared among them.")]
+DataRoot = Annotated[
+    str | None, typer.Option(help="Where data sets are; else $VAEZOO_DATA, else the user's cache folder.")
+]
+MatrixFile = Annotated[Path, typer.Argument(metavar="MATRIX", help="The matrix file (TOML).")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.")]
+
+
+def terminal() -> "Console":
+    """The console that tables are printed on: as wide as the terminal, or WIDTH."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else WIDTH)
+
+
+def load_plugins(plugins: Sequence[Path]) -> None:
+    """Load each of the named plugin files."""
+    for path in plugins:
+        register.load_file(path)
+
+
+def warn_unavailable() -> None:
+    """Print a warning for each plugin that could not be imported."""
+    for lost in register.unavailable:
+        typer.echo(f"warning: {lost.source} is unavailable: {lost.reason}", err=True)
+
+
+def variant_plugin(name: str, command: str) -> Plugin:
+    """The plugin of a variant; VaezooError where the name is another slot's."""
+    found = find(name)
+    if not isinstance(found.target, Variant):
+        known = ", ".join(registry("variant"))
+        raise VaezooError(f"`{command}` takes a variant, and {name!r} is a {found.slot}; try one of {known}")
+    return found
+
+
+def row_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """`--set` values as the tables of a matrix row."""
+    from vaezoo.runner.matrix.file import parse_setting
+
+    row: dict[str, Any] = {}
+    for text in settings:
+        path, value = parse_setting(text)
+        place = row
+        for key in path[:-1]:
+            place = place.setdefault(key, {})
+            if not isinstance(place, dict):
+                raise VaezooError(f"--set {text}: {key!r} has been given a value already; give it once")
+        place[path[-1]] = value
+    return row
+
+
+def main() -> None:
+    """The `vaezoo` command. Invalid user input prints one line on stderr, no traceback, and exits with code 2."""
+    try:
+        app()
+    except VaezooError as error:
+        for line in str(error).splitlines():
+            typer.echo(f"error: {line}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        typer.echo(f"error: {error.strerror or error}:{where}", err=True)
+        sys.exit(2)

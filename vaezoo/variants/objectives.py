@@ -1,0 +1,26 @@
+"""The VAE and the variants that differ from it in what training maximises."""
+
+from vaezoo.registry import Variant, register
+
+VARIANTS = (
+    Variant(
+        "vae",
+        about="Gaussian posterior, standard normal prior, trained on the ELBO",
+        paper="Kingma and Welling (2014), arXiv:1312.6114",
+    ),
+    Variant(
+        "beta-vae",
+        objective="beta",
+        about="the VAE with its KL weighted by beta in training",
+        paper="Higgins et al. (2017), ICLR",
+    ),
+    Variant(
+        "iwae",
+        objective="iwae",
+        about="the VAE trained on the importance-weighted bound",
+        paper="Burda et al. (2016), arXiv:1509.00519",
+    ),
+)
+
+for variant in VARIANTS:
+    register.variant(variant)
