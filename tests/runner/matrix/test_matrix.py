@@ -210,7 +210,7 @@ def test_no_torch_is_needed():
 
 
 def test_pydantic_is_in_one_file():
-    """What the tables are made with stays their own affair."""
+    """Other files know the tables, but not that they are pydantic models."""
     folder = Path(vaezoo.__file__).parent
     users = [
         path.name

@@ -82,6 +82,18 @@ def test_overrides_of_a_row_leave_the_other_settings():
     assert (found.evaluate.images, found.evaluate.metrics) == (5, [MetricEntry(name="b")])
 
 
+def test_a_default_that_a_row_writes_overrides_the_matrix():
+    (found,) = rows(
+        variants({"name": "vae", "train": {"epochs": 100, "patience": None}}, train={"epochs": 9, "patience": 4})
+    )
+    assert (found.train.epochs, found.train.patience) == (100, None)
+
+
+def test_compile_false_is_the_default():
+    with pytest.raises(VaezooError, match="are the same row"):
+        variants({"name": "vae"}, {"name": "vae", "label": "b", "train": {"compile": False}})
+
+
 def test_rows_share_nothing_that_can_be_changed():
     matrix = variants({"name": "vae", "prior": {"widths": [1, 2]}}, {"name": "beta-vae", "prior": {"widths": [1, 2]}})
     before = rows(matrix)

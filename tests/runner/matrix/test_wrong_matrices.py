@@ -29,6 +29,7 @@ WRONG = [
     ("[train]\nepochs = [3]\n", "train.epochs: expected a whole number >= 1, got a list"),
     ('[train]\nepochs = "3"\n', "train.epochs: expected a whole number >= 1, got '3'; write it without the quotes"),
     (f"[train]\nepochs = 1{'0' * 400}\n", "train.epochs: expected a whole number of at most 64 bits, got 1000"),
+    (f"[train]\nlearning_rate = 1{'0' * 400}\n", "train.learning_rate: expected a finite number > 0, got 1000"),
     ("[train]\nlearning_rate = 0.0\n", "train.learning_rate: expected a number > 0, got 0.0"),
     ("[train]\nlearning_rate = true\n", "train.learning_rate: expected a number > 0, got true"),
     ("[train]\nlearning_rate = inf\n", "train.learning_rate: expected a finite number > 0, got inf"),
@@ -54,6 +55,9 @@ WRONG = [
     ("[evaluate]\nmetrics = [{ bins = 3 }]\n", "evaluate.metrics[1].name: is missing; add it"),
     ('[evaluate]\nthroughput = "yes"\n', "evaluate.throughput: expected true or false, got 'yes'"),
     ("seeds = 0\n", "seeds: expected a count of seeds from 1 to 1000 or a list of seeds, got 0"),
+    ("pack = 0\n", 'pack: expected a whole number >= 1 or "auto", got 0'),
+    ('pack = "2"\n', "pack: expected a whole number >= 1 or \"auto\", got '2'; write it without the quotes"),
+    ('seeds = "3"\n', "or a list of seeds, got '3'; write it without the quotes"),
     ("seeds = true\n", "seeds: expected a count of seeds from 1 to 1000 or a list of seeds, got true"),
     ("seeds = 20260101\n", "or a list of seeds, got 20260101; write [20260101]"),
     ("seeds = []\n", "seeds: expected at least one, got an empty list"),
@@ -102,10 +106,9 @@ WRONG_ROWS = [
     ("sweep.train.epochs = [5, -1]\n", "variants[1].sweep.train.epochs: expected a whole number >= 1, got -1"),
     ("sweep.train.epoch = [5]\n", "variants[1].sweep.train.epoch is not a key; did you mean 'epochs'?"),
     ("sweep.train = [5]\n", "variants[1].sweep.train: expected train.epochs = [...], got train = [...]"),
-    (
-        "sweep.train.epochs.x = [5]\n",
-        "expected train.epochs = [...], got train.epochs.x = [...]; sweep one setting a key",
-    ),
+    ("sweep.train.epochs.x = [5]\n", "variants[1].sweep.train.epochs: expected a whole number >= 1, got a table"),
+    ("sweep.prior.a.b = [5]\n", "expected prior.NAME = [...], got prior.a.b = [...]; sweep one setting a key"),
+    ("sweep.train.learning_rate = [nan]\n", "variants[1].sweep.train.learning_rate: expected a finite number > 0"),
     ("sweep.latent = [5]\n", "variants[1].sweep.latent: 'latent' belongs under model; write model.latent = [...]"),
     ("sweep.seeds = [5]\n", "variants[1].sweep.seeds: 'seeds' belongs at the top"),
     ("sweep.prio = [5]\n", "variants[1].sweep.prio is not a key; did you mean 'prior' or 'posterior'?"),
@@ -123,7 +126,9 @@ WRONG_ROWS = [
 def test_a_wrong_top_or_table(tmp_path, lines, said):
     with pytest.raises(VaezooError, match=r"(?m)^m\.toml: .*" + re.escape(said)) as caught:
         load(write(tmp_path, TOP + lines + ROW))
-    assert all(line.startswith("m.toml: ") for line in str(caught.value).splitlines())
+    lines = str(caught.value).splitlines()
+    assert all(line.startswith("m.toml: ") for line in lines)
+    assert len({line.partition(": expected")[0] for line in lines}) == len(lines)
     assert "pydantic" not in str(caught.value)
 
 

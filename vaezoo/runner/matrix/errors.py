@@ -17,25 +17,22 @@ Loc = tuple[str | int, ...]
 Problem = tuple[Loc, str]
 
 SECTIONS = ("model", "train", "evaluate")
-"""The tables that stand at the top for all rows and in each [[variants]] for one."""
+"""The tables that stand at the top for all rows, and in each [[variants]] for that one."""
 ARRAYS = ("variants", "references")
 MISSING = {
     "datasets": 'name at least one above the first [table]: datasets = ["mnist-dynamic"]',
     "variants": "write one [[variants]] table for each row",
     "variants.name": "every [[variants]] names a registered variant",
 }
-LINE = "text in quotes, on one line and not empty"
-FOLDER_NAME = "lower-case letters, digits, '.', '_' and '-', the first a letter or digit"
-NAME_OR_TABLE = 'a name or a table { name = "...", option = ... }'
-WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: LINE, list: "a list"}
-SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+WORDS = {int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
+BOUNDS = {"gt": ">", "ge": ">="}
 
 
 class Problems(ValueError):
     """Several errors below one place: for each its path from that place, and its text."""
 
     def __init__(self, found: list[Problem]) -> None:
-        super().__init__("; ".join(line(loc, text) for loc, text in found))
+        super().__init__(found)
         self.found = found
 
 
@@ -49,12 +46,12 @@ def _path(loc: Loc) -> str:
     return "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
 
 
-def is_below(loc: Loc, other: Loc) -> bool:
-    """Whether a place is another one or inside it. The keys "a.b" and "a", "b" are the same place."""
-    return f"{_path(loc)}.".startswith((f"{_path(other)}.", f"{_path(other)}["))
+def expected(words: str, value: object, advice: str = "") -> str:
+    """`expected ..., got ...; what to do`."""
+    return f"expected {words}, got {_got(value)}{'; ' if advice else ''}{advice}"
 
 
-def got(value: object) -> str:
+def _got(value: object) -> str:
     """A value in the words of TOML."""
     if value is None or isinstance(value, bool):
         return {None: "nothing", True: "true", False: "false"}[value]
@@ -64,50 +61,40 @@ def got(value: object) -> str:
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
-def expected(words: str, value: object, advice: str = "") -> str:
-    """`expected ..., got ...; what to do`."""
-    return f"expected {words}, got {got(value)}{'; ' if advice else ''}{advice}"
-
-
 def as_list(value: object) -> str:
     """`write [3]` for a single value where a list is expected; nothing for a table or a list."""
     return f"write [{json.dumps(value)}]" if isinstance(value, (str, int, float)) else ""
 
 
-def problems(errors: Iterable[Mapping[str, Any]], root: Any, keys: Mapping[str, Iterable[str]]) -> list[Problem]:
-    """pydantic's errors (`ValidationError.errors()`) in our words.
+def problems(
+    errors: Iterable[Mapping[str, Any]], root: Any, keys: Mapping[str, Iterable[str]], start: Loc = ()
+) -> list[Problem]:
+    """pydantic's errors (`ValidationError.errors()`) in our words; the errors of a union's options become one.
 
-    root: the model that was validated. keys: the keys of each table, "" for the top; they tell where an unknown key
-    belongs. pydantic reports one error for each option of a union; here they are one.
+    root: the model that was validated, and start: its place in the file. keys: the keys of each table, "" for the top,
+    which tell where an unknown key belongs.
     """
     found: list[Problem] = []
     for error in errors:
-        cause = error.get("ctx", {}).get("error")
+        loc, value, cause = error["loc"], error["input"], error.get("ctx", {}).get("error")
         if isinstance(cause, Problems):
-            found += [((*error["loc"], *inner), text) for inner, text in cause.found]
+            found += [((*loc, *inner), text) for inner, text in cause.found]
+        elif cause is not None:
+            found.append((loc, str(cause)))
+        elif error["type"] == "extra_forbidden":
+            found.append((loc, _unknown_key((*start, *loc), keys)))
+        elif error["type"] == "missing":
+            path = ".".join(part for part in loc if isinstance(part, str))
+            found.append((loc, f"is missing; {MISSING.get(path, 'add it')}"))
+        elif error["type"] == "too_short":
+            found.append((loc, expected("at least one", value)))
         else:
-            found.append(_translated(error, root, keys))
+            loc, annotation = _annotation(root, loc)
+            words = _words(annotation)
+            if error["type"] == "finite_number" or (error["type"] == "float_type" and type(value) is int):  # 10**400
+                words = words.replace("number", "finite number")
+            found.append((loc, expected(words, value, _advice(loc, words, annotation, value))))
     return list(dict.fromkeys(found))
-
-
-def _translated(error: Mapping[str, Any], root: Any, keys: Mapping[str, Iterable[str]]) -> Problem:
-    """One error of pydantic in our words. The annotation at its place says what was expected."""
-    loc, value = error["loc"], error["input"]
-    match error["type"]:
-        case "value_error":
-            return loc, str(error["ctx"]["error"])
-        case "extra_forbidden":
-            return loc, unknown_key(loc, keys)
-        case "missing":
-            keys_to_it = ".".join(part for part in loc if isinstance(part, str))
-            return loc, f"is missing; {MISSING.get(keys_to_it, 'add it')}"
-        case "too_short":
-            return loc, expected("at least one", value)
-    loc, annotation = _annotation(root, loc)
-    words = _words(annotation)
-    if error["type"] == "finite_number":
-        words = words.replace("number", "finite number")
-    return loc, expected(words, value, _advice(str(loc[-1]), words, annotation, value))
 
 
 def _annotation(root: Any, loc: Loc) -> tuple[Loc, Any]:
@@ -143,42 +130,37 @@ def _options(kind: Any) -> list[Any]:
 def _words(annotation: Any) -> str:
     """An annotation in words: its description, or `a whole number >= 1` for Annotated[int, Ge(1)]."""
     kind, limits = _bare(annotation), get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
-    for limit in limits:
-        if description := getattr(limit, "description", None):
-            return str(description)
+    if described := [limit.description for limit in limits if getattr(limit, "description", None)]:
+        return str(described[0])
     if options := _options(kind):
         return " or ".join(map(_words, options))
     if get_origin(kind) is Literal:
         names = get_args(kind)
         return f"one of {', '.join(names)}" if len(names) > 1 else json.dumps(names[0])
-    bounds = [
-        f" {SIGNS[sign]} {bound:g}"
-        for limit in limits
-        for sign in SIGNS
-        if (bound := getattr(limit, sign, None)) is not None
-    ]
+    bounds = [f" {BOUNDS[key]} {getattr(limit, key):g}" for limit in limits for key in BOUNDS if hasattr(limit, key)]
     return WORDS.get(get_origin(kind) or kind, getattr(kind, "words", "a table")) + "".join(bounds)
 
 
-def _advice(key: str, words: str, annotation: Any, value: Any) -> str:
+def _advice(loc: Loc, words: str, annotation: Any, value: Any) -> str:
     """What to write instead of a value that does not fit, or nothing."""
-    if words == FOLDER_NAME:
+    if loc == ("name",):
         better = re.sub(r"[^a-z0-9._-]+", "-", str(value).lower()).strip("._-") if isinstance(value, str) else ""
         return f'write name = "{better or "my-matrix"}" above the first [table]'
-    if isinstance(value, str) and "number" in words and re.fullmatch(r"\s*[+-]?[\d_.]+([eE][+-]?\d+)?\s*", value):
+    number = isinstance(value, str) and re.fullmatch(r"\s*[+-]?[\d_.]+([eE][+-]?\d+)?\s*", value)
+    if number and ("number" in words or "count" in words):
         return "write it without the quotes"
     if isinstance(value, str) and words.startswith("one of "):
         near = get_close_matches(value, get_args(_bare(annotation)), n=1)
         return f"did you mean {near[0]!r}?" if near else ""
-    if key in ARRAYS and isinstance(value, Mapping):
-        return f"write [[{key}]], in two pairs of brackets"
-    if key in SECTIONS and isinstance(value, list):
-        return f"write [{key}], in one pair of brackets"
+    if loc[-1] in ARRAYS and isinstance(value, Mapping):
+        return f"write [[{loc[-1]}]], in two pairs of brackets"
+    if loc[-1] in SECTIONS and isinstance(value, list):
+        return f"write [{loc[-1]}], in one pair of brackets"
     return as_list(value) if "a list" in words and not isinstance(value, bool) else ""
 
 
-def unknown_key(loc: Loc, keys: Mapping[str, Iterable[str]]) -> str:
-    """Where an unknown key belongs, or the keys that are near. `keys`: those of each table, "" for the top."""
+def _unknown_key(loc: Loc, keys: Mapping[str, Iterable[str]]) -> str:
+    """Where an unknown key belongs, or the keys of its table that are near."""
     key, tables = str(loc[-1]), [str(part) for part in loc[:-1] if not isinstance(part, int)]
     table = tables[-1] if tables else ""
     if "variants" in tables[:1] and key in keys["variants"]:
@@ -198,12 +180,16 @@ def unknown_key(loc: Loc, keys: Mapping[str, Iterable[str]]) -> str:
     return f"is not a key; {nearest(key, keys[table])}"
 
 
-def not_storable(value: Any, loc: Loc = ()) -> list[Problem]:
-    """The values in a table that a JSON record cannot hold: dates, nan, infinities, integers beyond 64 bits."""
-    if isinstance(value, dict):
-        return [problem for key, inner in value.items() for problem in not_storable(inner, (*loc, key))]
-    if isinstance(value, list):
-        return [problem for place, inner in enumerate(value) for problem in not_storable(inner, (*loc, place))]
+def not_storable(value: Any, known: Iterable[Loc], loc: Loc = ()) -> list[Problem]:
+    """The values in a table that a JSON record cannot hold: dates, nan, infinities, integers beyond 64 bits.
+
+    known: places that have an error already. Values there are left out.
+    """
+    if any(_path(loc) == _path(other) for other in known):
+        return []
+    if isinstance(value, (dict, list)):
+        inside = value.items() if isinstance(value, dict) else enumerate(value)
+        return [problem for key, inner in inside for problem in not_storable(inner, known, (*loc, key))]
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         return [(loc, expected("a whole number of at most 64 bits", value))]
     if value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):

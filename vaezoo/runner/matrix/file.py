@@ -164,7 +164,7 @@ def _syntax(source: str, error: ValueError) -> str:
     source = source.replace("\r\n", "\n")
     match = POSITION.match(str(error))
     if not match:
-        return f"not TOML: {error}"
+        return f"not TOML: {str(error).partition(':')[0]}"
     lines = source.split("\n")
     row, column = (int(match[2]), int(match[3])) if match[2] else (len(lines), len(lines[-1]) + 1)
     offset = sum(len(each) + 1 for each in lines[: row - 1]) + column - 1

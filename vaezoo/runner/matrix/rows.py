@@ -79,23 +79,18 @@ def _merged(slot: Slot, *overrides: Mapping[str, Any]) -> Slot:
 
 
 def _expanded(matrix: Matrix, place: int, variant: VariantTable) -> Iterator[MatrixRow]:
-    """The rows of one [[variants]] table, still without labels. Tables that no sweep changes are validated once."""
-    leaves = swept(variant.sweep)[0]
+    """The rows of one [[variants]] table, still without labels."""
+    sweep = swept(variant.sweep)
     written = {name: {**getattr(matrix, name).written(), **getattr(variant, name).written()} for name in SECTIONS}
-    tables = {
-        name: TABLES[name].model_validate(written[name]) for name in {*SECTIONS} - {path[0] for path, _ in leaves}
-    }
     slots = {}
     for part in PARTS:
         entries = (getattr(matrix.model, part), getattr(variant.model, part), getattr(variant, part))
         slots[part] = _merged((None, {}), *(dict(entry) for entry in entries if entry is not None))
-    for values in product(*(values for _, values in leaves)):
+    for values in product(*sweep.values()):
         chosen: dict[str, dict[str, Any]] = {}
-        for (path, _), value in sorted(zip(leaves, values, strict=True), key=lambda leaf: len(leaf[0][0])):
+        for path, value in sorted(zip(sweep, values, strict=True), key=lambda setting: len(setting[0])):
             chosen.setdefault(path[0], {}).update({path[1]: value} if path[1:] else as_table(value))
-        tables |= {
-            name: TABLES[name].model_validate({**written[name], **chosen[name]}) for name in SECTIONS if name in chosen
-        }
+        tables = {name: TABLES[name].model_validate({**written[name], **chosen.get(name, {})}) for name in SECTIONS}
         merged = {part: _merged(slot, chosen.get(part, {})) for part, slot in slots.items()}
         yield MatrixRow(
             label="",

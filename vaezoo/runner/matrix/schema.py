@@ -7,8 +7,9 @@ parts, datasets and metrics, and their options.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
 
@@ -29,24 +30,12 @@ from pydantic import (
 )
 
 from vaezoo.registry import PARTS
-from vaezoo.runner.matrix.errors import (
-    FOLDER_NAME,
-    LINE,
-    NAME_OR_TABLE,
-    SECTIONS,
-    Problem,
-    Problems,
-    as_list,
-    expected,
-    is_below,
-    not_storable,
-    problems,
-    unknown_key,
-)
+from vaezoo.runner.matrix.errors import SECTIONS, Loc, Problem, Problems, as_list, expected, not_storable, problems
 from vaezoo.training.options import TrainingOptions
 
 Count = Annotated[int, Ge(1)]
 Positive = Annotated[float, Gt(0)]
+LINE = "text in quotes, on one line and not empty"
 OneLine = Annotated[str, Field(pattern=r"^[^\p{Cc}\u2028\u2029]*[^\p{Cc}\s][^\p{Cc}\u2028\u2029]*$", description=LINE)]
 
 
@@ -54,9 +43,6 @@ class MatrixTable(BaseModel):
     """A table with its keys and their types. A value never changes after it was read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-    words: ClassVar[str] = "a table"
-    """What an error says that it expected."""
 
     def written(self) -> dict[str, Any]:
         """The keys that the file sets, in plain values, without the defaults."""
@@ -68,19 +54,16 @@ AnyTable = TypeVar("AnyTable", bound=MatrixTable)
 
 def with_fields(further: Mapping[str, Any]) -> Callable[[type[AnyTable]], type[AnyTable]]:
     """A decorator that adds fields to a table: (annotation, default) by name."""
-
-    def extended(table: type[AnyTable]) -> type[AnyTable]:
-        return create_model(
-            table.__name__, __base__=table, __module__=table.__module__, __doc__=table.__doc__, **dict(further)
-        )
-
-    return extended
+    return lambda table: create_model(
+        table.__name__, __base__=table, __module__=table.__module__, __doc__=table.__doc__, **dict(further)
+    )
 
 
 class Entry(MatrixTable, extra="allow"):
     """A registered name and its options, from "name" or { name = "...", option = ... }."""
 
-    words: ClassVar[str] = NAME_OR_TABLE
+    words: ClassVar[str] = 'a name or a table { name = "...", option = ... }'
+    """What an error says that it expected."""
 
     @model_validator(mode="before")
     @classmethod
@@ -125,7 +108,7 @@ PART_FIELDS = dict.fromkeys(PARTS, (PartEntry | None, None))
 
 
 def as_table(value: Any) -> dict[str, Any]:
-    """ "name" as { name = "..." }; a table as a copy of it."""
+    """The table { name = "..." } for a name, and a copy of a table."""
     return {"name": value} if isinstance(value, str) else dict(value)
 
 
@@ -170,21 +153,25 @@ TABLES: dict[str, Any] = dict(zip(SECTIONS, (ModelTable, TrainTable, EvaluateTab
 
 
 @with_fields(PART_FIELDS)
-class VariantTable(MatrixTable):
-    """[[variants]]: a variant and what it changes. Only the keys that it sets override the matrix's own tables."""
+class SettingsTable(MatrixTable):
+    """What a row can change, and a sweep can vary. Only the keys that are set override the matrix's own tables."""
 
-    name: OneLine
-    label: OneLine | None = None
     model: ModelTable = ModelTable()
     train: TrainTable = TrainTable()
     evaluate: EvaluateTable = EvaluateTable()
+
+
+class VariantTable(SettingsTable):
+    """[[variants]]: a variant, what it changes, and lists of settings whose product gives the rows."""
+
+    name: OneLine
+    label: OneLine | None = None
     sweep: dict[str, Any] = {}
 
     @field_validator("sweep")
     @classmethod
     def _sweep(cls, sweep: dict[str, Any]) -> dict[str, Any]:
-        if found := swept(sweep)[1]:
-            raise Problems(found)
+        swept(sweep)
         return sweep
 
     @model_validator(mode="after")
@@ -230,6 +217,9 @@ def _distinct(seeds: list[int]) -> list[int]:
     return seeds
 
 
+FOLDER_NAME = "lower-case letters, digits, '.', '_' and '-', the first a letter or digit"
+
+
 class Matrix(MatrixTable):
     """A whole matrix file, as `vaezoo.runner.matrix.file.load` reads it.
 
@@ -259,12 +249,15 @@ class Matrix(MatrixTable):
         return self.written()
 
 
-_KEYS: dict[str, tuple[str, ...]] = {
-    "": tuple(Matrix.model_fields),
-    **{name: tuple(table.model_fields) for name, table in TABLES.items()},
-    "variants": tuple(VariantTable.model_fields),
-    "references": tuple(ReferenceTable.model_fields),
-    "sweep": (*PARTS, *SECTIONS),
+_KEYS = {
+    name: tuple(table.model_fields)
+    for name, table in {
+        "": Matrix,
+        **TABLES,
+        "variants": VariantTable,
+        "sweep": SettingsTable,
+        "references": ReferenceTable,
+    }.items()
 }
 
 
@@ -275,59 +268,52 @@ def checked(data: Mapping[str, Any]) -> Matrix:
         matrix = Matrix.model_validate(data)
     except ValidationError as error:
         found = _problems(error, Matrix)
-    found += [each for each in not_storable(data) if not any(is_below(each[0], loc) for loc, _ in found)]
+    found += not_storable(data, [loc for loc, _ in found])
     if found:
         raise Problems(found)
     return matrix
 
 
-def _problems(error: ValidationError, table: type[MatrixTable]) -> list[Problem]:
-    return problems([dict(each) for each in error.errors(include_url=False)], table, _KEYS)
+def _problems(error: ValidationError, table: type[MatrixTable], start: Loc = ()) -> list[Problem]:
+    return problems([dict(each) for each in error.errors(include_url=False)], table, _KEYS, start)
 
 
-def swept(sweep: Mapping[str, Any]) -> tuple[list[tuple[tuple[str, ...], list[Any]]], list[Problem]]:
-    """The settings of a sweep in the order written, as (path, values), and what is wrong with them."""
-    leaves: list[tuple[tuple[str, ...], list[Any]]] = []
+def swept(sweep: Mapping[str, Any]) -> dict[tuple[str, ...], list[Any]]:
+    """The values of each setting of a sweep in the order written, by ("train", "epochs"), ("prior",) or ("prior", "a").
+
+    Raises Problems with every error in the sweep.
+    """
+    settings: dict[tuple[str, ...], list[Any]] = {}
     found: list[Problem] = []
+    for path, values in _leaves(sweep):
+        short = path[1:] if path[0] == "model" and path[1:2] and path[1] in PARTS else path
+        head, start = short[0], path[: -len(short)]
+        if not isinstance(values, list) or not values:
+            found.append((path, expected("a list of one or more values", values, as_list(values))))
+        elif short in settings:
+            found.append((path, "expected each setting once, got this one twice; remove one"))
+        elif (head in SECTIONS and len(short) == 1) or (head in PARTS and len(short) > 2):
+            example = {"model": "latent", "train": "epochs", "evaluate": "importance_samples"}.get(head, "NAME")
+            text = f"expected {head}.{example} = [...], got {'.'.join(path)} = [...]; sweep one setting a key"
+            found.append((path, text))
+        else:
+            settings[short] = values
+            for value in values:
+                try:
+                    SettingsTable.model_validate(reduce(lambda inner, key: {key: inner}, reversed(short), value))
+                except ValidationError as error:
+                    errors = _problems(error, SettingsTable, ("variants", "sweep"))
+                    found += [((*start, *loc), text) for loc, text in errors]
+    if found:
+        raise Problems(found)
+    return settings
 
-    def walk(prefix: tuple[str, ...], table: Mapping[str, Any]) -> None:
-        """Collect the settings below a prefix."""
-        for key, value in table.items():
-            path = prefix + tuple(str(key).split("."))
-            if path[0] not in _KEYS["sweep"]:
-                found.append((path, unknown_key(("variants", "sweep", path[0]), _KEYS)))
-            elif isinstance(value, dict):
-                walk(path, value)
-            elif not isinstance(value, list) or not value:
-                found.append((path, expected("a list of one or more values", value, as_list(value))))
-            else:
-                short = path[1:] if path[0] == "model" and path[1:2] and path[1] in PARTS else path
-                if short in dict(leaves):
-                    found.append((path, "expected each setting once, got this one twice; remove one"))
-                found.extend(_unfit(path, short, value))
-                leaves.append((short, value))
 
-    walk((), sweep)
-    return leaves, found
-
-
-def _unfit(path: tuple[str, ...], short: tuple[str, ...], values: list[Any]) -> list[Problem]:
-    """What is wrong with the values of one setting of a sweep. short: the path, without "model" before a part."""
-    head, *rest = short
-    if len(rest) > 1 or (head in SECTIONS and not rest):
-        example = {"model": "latent", "train": "epochs", "evaluate": "importance_samples"}.get(head, "NAME")
-        return [(path, f"expected {head}.{example} = [...], got {'.'.join(path)} = [...]; sweep one setting a key")]
-    if head in SECTIONS and rest[0] not in _KEYS[head]:
-        return [(path, unknown_key(("variants", "sweep", *path), _KEYS))]
-    if head in PARTS and rest and rest != ["name"]:
-        return []
-    table, key, start = (
-        (TABLES[head], rest[0], path[:1]) if head in SECTIONS else (ModelTable, head, path[: -len(short)])
-    )
-    found: list[Problem] = []
-    for value in values:
-        try:
-            table.model_validate({key: {"name": value} if head in PARTS and rest else value})
-        except ValidationError as error:
-            found += [((*start, *loc), text) for loc, text in _problems(error, table)]
-    return found
+def _leaves(table: Mapping[str, Any], start: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The values of a table and of the tables inside it, each with its path. A dotted key is a path."""
+    for key, value in table.items():
+        path = (*start, *key.split("."))
+        if isinstance(value, dict):
+            yield from _leaves(value, path)
+        else:
+            yield path, value
