@@ -90,7 +90,7 @@ def problems(
             found.append((loc, expected("at least one", value)))
         else:
             loc, annotation = _annotation(root, loc)
-            words = _words(annotation)
+            words = _described(annotation)
             if error["type"] == "finite_number" or (error["type"] == "float_type" and type(value) is int):  # 10**400
                 words = words.replace("number", "finite number")
             found.append((loc, expected(words, value, _advice(loc, words, annotation, value))))
@@ -104,11 +104,11 @@ def _annotation(root: Any, loc: Loc) -> tuple[Loc, Any]:
     """
     annotation = root
     for depth, part in enumerate(loc):
-        kind = _bare(annotation)
-        if options := _options(kind):
+        kind = _without_limits(annotation)
+        if options := _union_options(kind):
             if len(options) > 1:
                 return loc[:depth], annotation
-            kind = _bare(options[0])
+            kind = _without_limits(options[0])
         if get_origin(kind) is list:
             annotation = get_args(kind)[0]
         else:
@@ -117,23 +117,23 @@ def _annotation(root: Any, loc: Loc) -> tuple[Loc, Any]:
     return loc, annotation
 
 
-def _bare(annotation: Any) -> Any:
+def _without_limits(annotation: Any) -> Any:
     """An annotation without its limits: int for Annotated[int, Ge(1)]."""
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
-def _options(kind: Any) -> list[Any]:
+def _union_options(kind: Any) -> list[Any]:
     """The options of a union, without None; none for any other type."""
     return [each for each in get_args(kind) if each is not NoneType] if get_origin(kind) in (Union, UnionType) else []
 
 
-def _words(annotation: Any) -> str:
+def _described(annotation: Any) -> str:
     """An annotation in words: its description, or `a whole number >= 1` for Annotated[int, Ge(1)]."""
-    kind, limits = _bare(annotation), get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
+    kind, limits = _without_limits(annotation), get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
     if described := [limit.description for limit in limits if getattr(limit, "description", None)]:
         return str(described[0])
-    if options := _options(kind):
-        return " or ".join(map(_words, options))
+    if options := _union_options(kind):
+        return " or ".join(map(_described, options))
     if get_origin(kind) is Literal:
         names = get_args(kind)
         return f"one of {', '.join(names)}" if len(names) > 1 else json.dumps(names[0])
@@ -150,7 +150,7 @@ def _advice(loc: Loc, words: str, annotation: Any, value: Any) -> str:
     if number and ("number" in words or "count" in words):
         return "write it without the quotes"
     if isinstance(value, str) and words.startswith("one of "):
-        near = get_close_matches(value, get_args(_bare(annotation)), n=1)
+        near = get_close_matches(value, get_args(_without_limits(annotation)), n=1)
         return f"did you mean {near[0]!r}?" if near else ""
     if loc[-1] in ARRAYS and isinstance(value, Mapping):
         return f"write [[{loc[-1]}]], in two pairs of brackets"

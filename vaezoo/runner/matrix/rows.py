@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from itertools import chain, product
+from itertools import product
 from typing import Any
 
 from vaezoo.core.errors import VaezooError
@@ -23,7 +23,7 @@ from vaezoo.runner.matrix.schema import (
 )
 from vaezoo.training.options import TrainingOptions
 
-Slot = tuple[str | None, dict[str, Any]]
+PartOverride = tuple[str | None, dict[str, Any]]
 """A part's name and hyper-parameters. Without a name they are those of the part that the variant declares."""
 
 
@@ -36,7 +36,7 @@ class MatrixRow:
 
     label: str
     variant: str
-    slots: dict[str, Slot]
+    slots: dict[str, PartOverride]
     latent: int
     hidden: list[int]
     allow_pseudo_likelihood: bool
@@ -66,7 +66,7 @@ def rows(matrix: Matrix) -> list[MatrixRow]:
     return found
 
 
-def _merged(slot: Slot, *overrides: Mapping[str, Any]) -> Slot:
+def _merged(slot: PartOverride, *overrides: Mapping[str, Any]) -> PartOverride:
     """A part after overrides. A new name drops the hyper-parameters of the one before."""
     name, options = slot
     for override in overrides:
@@ -79,7 +79,7 @@ def _merged(slot: Slot, *overrides: Mapping[str, Any]) -> Slot:
 
 
 def _expanded(matrix: Matrix, place: int, variant: VariantTable) -> Iterator[MatrixRow]:
-    """The rows of one [[variants]] table, still without labels."""
+    """The rows of one [[variants]] table. Their label is still the same: the written one, or the variant's name."""
     sweep = swept(variant.sweep)
     written = {name: {**getattr(matrix, name).written(), **getattr(variant, name).written()} for name in SECTIONS}
     slots = {}
@@ -93,7 +93,7 @@ def _expanded(matrix: Matrix, place: int, variant: VariantTable) -> Iterator[Mat
         tables = {name: TABLES[name].model_validate({**written[name], **chosen.get(name, {})}) for name in SECTIONS}
         merged = {part: _merged(slot, chosen.get(part, {})) for part, slot in slots.items()}
         yield MatrixRow(
-            label="",
+            label=variant.label or variant.name,
             variant=variant.name,
             slots={part: slot for part, slot in merged.items() if any(slot)},
             latent=tables["model"].latent,
@@ -106,36 +106,41 @@ def _expanded(matrix: Matrix, place: int, variant: VariantTable) -> Iterator[Mat
 
 
 def labelled(matrix: Matrix) -> tuple[list[MatrixRow], list[str]]:
-    """The rows with their labels, and a line for each pair that is the same or has the same label."""
-    entries = [list(_expanded(matrix, place, variant)) for place, variant in enumerate(matrix.variants)]
-    groups: dict[tuple[str, Any], tuple[str, list[tuple[int, int]]]] = {}
-    for place, (variant, entry) in enumerate(zip(matrix.variants, entries, strict=True)):
-        key, stem = (("name", variant.name), variant.name) if variant.label is None else (("row", place), variant.label)
-        groups.setdefault(key, (stem, []))[1].extend((place, index) for index in range(len(entry)))
-    told = [[row.settings() for row in entry] for entry in entries]
-    for stem, members in groups.values():
-        settings = [told[place][index] for place, index in members]
-        labels = _labels(stem, settings, exact=False)
+    """The rows with their labels, and a line for each pair that is the same or has the same label.
+
+    A label is the variant's name or the label written in the file, and the settings that differ: between all rows of
+    the variant without a written label, or between the rows of one [[variants]] table with a written label.
+    """
+    found: list[MatrixRow] = []
+    groups: dict[str | int, list[int]] = {}
+    for place, variant in enumerate(matrix.variants):
+        for row in _expanded(matrix, place, variant):
+            groups.setdefault(variant.name if variant.label is None else place, []).append(len(found))
+            found.append(row)
+    settings = [row.settings() for row in found]
+    for members in groups.values():
+        stem, own = found[members[0]].label, [settings[index] for index in members]
+        labels = _labels(stem, own, exact=False)
         if len(set(labels)) < len(labels):
-            labels = _labels(stem, settings, exact=True)
-        for (place, index), label in zip(members, labels, strict=True):
-            entries[place][index] = replace(entries[place][index], label=label)
-    found = [row for entry in entries for row in entry]
+            labels = _labels(stem, own, exact=True)
+        for index, label in zip(members, labels, strict=True):
+            found[index] = replace(found[index], label=label)
+    return found, _twins(found, settings)
+
+
+def _twins(found: list[MatrixRow], settings: list[dict[str, Any]]) -> list[str]:
+    """A line for each row that is the same as an earlier one or has the same label."""
     same: dict[Any, MatrixRow] = {}
     named: dict[str, MatrixRow] = {}
-    lines = []
-    for row, own in zip(found, chain(*told), strict=True):
-        first = same.setdefault((row.variant, _frozen(own)), row)
-        if first is not row:
-            what = f"{first.place} and {row.place} are the same row, {row.variant!r} with equal settings"
-            inside = first.place == row.place
-            lines.append(
-                f"{what}; {'a value stands twice in its sweep' if inside else 'remove one or change a setting'}"
-            )
+    lines: dict[str, None] = {}
+    for row, own in zip(found, settings, strict=True):
+        if (first := same.setdefault((row.variant, _frozen(own)), row)) is not row:
+            what = "a value stands twice in its sweep" if first.place == row.place else "remove one or change a setting"
+            lines[f"{first.place} and {row.place} are the same row, {row.variant!r} with equal settings; {what}"] = None
         elif (first := named.setdefault(row.label, row)) is not row:
             what = f"{first.place} and {row.place} have the same label {row.label!r}"
-            lines.append(f"{what}; give one of them another label")
-    return found, list(dict.fromkeys(lines))
+            lines[f"{what}; give one of them another label"] = None
+    return list(lines)
 
 
 def _labels(stem: str, settings: list[dict[str, Any]], exact: bool) -> list[str]:

@@ -237,7 +237,7 @@ class Matrix(MatrixTable):
     ] = [0]
     plugins: list[Annotated[Path, Strict(False), Field(description=LINE)]] = []
     timeout: Positive | None = None
-    pack: Count | Literal["auto"] = "auto"
+    pack: Literal["auto"] | Count = "auto"
     model: ModelTable = ModelTable()
     train: TrainTable = TrainTable()
     evaluate: EvaluateTable = EvaluateTable()
