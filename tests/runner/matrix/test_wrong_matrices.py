@@ -274,6 +274,8 @@ def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(VaezooError, match=r"is a folder; give a matrix file in it: m\.toml$"):
         load(tmp_path)
     path.unlink()
+    with pytest.raises(VaezooError, match=r"m\.toml does not exist; there is no \.toml file in "):
+        load(path)
     with pytest.raises(VaezooError, match=r"is a folder; give a matrix file$"):
         load(tmp_path)
 

@@ -153,10 +153,10 @@ def _similar(path: Path) -> str:
     if not path.parent.is_dir():
         return f"there is no folder {path.parent.resolve()}"
     beside = {each.stem: each.name for each in path.parent.glob("*.toml")}
-    near = get_close_matches(path.name.removesuffix(".toml"), beside, n=3, cutoff=0.6)
-    if near:
+    if near := get_close_matches(path.name.removesuffix(".toml"), beside, n=3, cutoff=0.6):
         return f"did you mean {' or '.join(repr(beside[stem]) for stem in near)}?"
-    return f"no .toml file in {path.parent.resolve()} has a similar name"
+    folder = path.parent.resolve()
+    return f"no .toml file in {folder} has a similar name" if beside else f"there is no .toml file in {folder}"
 
 
 def _syntax(source: str, error: ValueError) -> str:
