@@ -19,7 +19,7 @@ from vaezoo.nets.linear import linear
 from vaezoo.runner.machine.device import describe, peak_memory, resolve_device, restart_peak_memory
 from vaezoo.runner.machine.sharing import device_use
 from vaezoo.runner.machine.timing import IMAGES, Work, estimating, orders, rate, sampling, training
-from vaezoo.runner.matrix.file import load
+from vaezoo.runner.matrix.file import load, rows
 from vaezoo.runner.plan.planner import Cell, Plan, as_task, make_plan
 from vaezoo.runner.work.cell import prepare
 from vaezoo.training.loop import NotPacked, make_packed_step, make_step
@@ -94,7 +94,7 @@ def throughput(
         for plan, count in product(plans, threads):
             torch.set_num_threads(count)
             [cell] = plan.cells
-            precision = plan.matrix.variants[0].train.precision
+            precision = rows(plan.matrix)[0].train.precision
             if cell.skip is None and (precision, count) not in peaks:
                 peaks[precision, count] = matmul_peak(torch.device(where), precision)
             yield from _speeds(plan, cell, where, count, pack, peaks.get((precision, count), 0.0))
@@ -103,7 +103,7 @@ def throughput(
 
 
 def _speeds(plan: Plan, cell: Cell, device: str, threads: int, pack: int, peak: float) -> Iterator[Speed]:
-    train = plan.matrix.variants[0].train
+    train = rows(plan.matrix)[0].train
     facts: dict[str, Any] = {
         "variant": cell.variant,
         "dataset": cell.dataset,

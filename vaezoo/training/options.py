@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
 
-from vaezoo.core.precision import Precision
+from vaezoo.core.precision_names import Precision
 
 Schedule = Literal["constant", "cosine", "stages"]
 
@@ -22,10 +22,8 @@ class TrainingOptions:
     iwll before training stops, or None. validation_images: how many validation images choose the epoch, None for all.
     compile: whether the pass goes through `torch.compile`. precision: in which encoder and decoder multiply.
 
-    The annotations state each option's range. The matrix file is checked against them.
+    The annotations state each option's range. The matrix file's [train] table has these options, defaults and ranges.
     """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
 
     epochs: Annotated[int, Ge(1)] = 100
     batch_size: Annotated[int, Ge(1)] = 128

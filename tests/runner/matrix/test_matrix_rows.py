@@ -10,7 +10,8 @@ from matrices import variants
 
 from vaezoo.core.errors import VaezooError
 from vaezoo.registry import PARTS
-from vaezoo.runner.matrix.file import Matrix, MetricEntry, load, rows
+from vaezoo.runner.matrix.file import Matrix, load, rows
+from vaezoo.runner.matrix.schema import MetricEntry
 
 
 def attempt(source) -> tuple[Matrix | None, str]:
@@ -78,7 +79,19 @@ def test_overrides_of_a_row_leave_the_other_settings():
     (found,) = rows(variants(row, train={"batch_size": 7}, model={"hidden": [8]}, evaluate={"metrics": ["a"]}))
     assert (found.train.epochs, found.train.batch_size) == (9, 7)
     assert (found.latent, found.hidden) == (3, [8])
-    assert (found.evaluate.images, found.evaluate.metrics) == (5, [MetricEntry("b")])
+    assert (found.evaluate.images, found.evaluate.metrics) == (5, [MetricEntry(name="b")])
+
+
+def test_a_default_that_a_row_writes_overrides_the_matrix():
+    (found,) = rows(
+        variants({"name": "vae", "train": {"epochs": 100, "patience": None}}, train={"epochs": 9, "patience": 4})
+    )
+    assert (found.train.epochs, found.train.patience) == (100, None)
+
+
+def test_compile_false_is_the_default():
+    with pytest.raises(VaezooError, match="are the same row"):
+        variants({"name": "vae"}, {"name": "vae", "label": "b", "train": {"compile": False}})
 
 
 def test_rows_share_nothing_that_can_be_changed():

@@ -28,7 +28,8 @@ WRONG = [
     ("[train]\nepochs = true\n", "train.epochs: expected a whole number >= 1, got true"),
     ("[train]\nepochs = [3]\n", "train.epochs: expected a whole number >= 1, got a list"),
     ('[train]\nepochs = "3"\n', "train.epochs: expected a whole number >= 1, got '3'; write it without the quotes"),
-    (f"[train]\nepochs = 1{'0' * 400}\n", "train.epochs: expected a whole finite number >= 1, got 1000"),
+    (f"[train]\nepochs = 1{'0' * 400}\n", "train.epochs: expected a whole number of at most 64 bits, got 1000"),
+    (f"[train]\nlearning_rate = 1{'0' * 400}\n", "train.learning_rate: expected a finite number > 0, got 1000"),
     ("[train]\nlearning_rate = 0.0\n", "train.learning_rate: expected a number > 0, got 0.0"),
     ("[train]\nlearning_rate = true\n", "train.learning_rate: expected a number > 0, got true"),
     ("[train]\nlearning_rate = inf\n", "train.learning_rate: expected a finite number > 0, got inf"),
@@ -51,14 +52,17 @@ WRONG = [
     ("[[model]]\nlatent = 3\n", "model: expected a table, got a list; write [model], in one pair of brackets"),
     ("train = 3\n", "train: expected a table, got 3"),
     ("[evaluate]\nmetrics = [3]\n", "evaluate.metrics[1]: expected a name or a table"),
-    ("[evaluate]\nmetrics = [{ bins = 3 }]\n", "evaluate.metrics[1].name: expected text in quotes"),
+    ("[evaluate]\nmetrics = [{ bins = 3 }]\n", "evaluate.metrics[1].name: is missing; add it"),
     ('[evaluate]\nthroughput = "yes"\n', "evaluate.throughput: expected true or false, got 'yes'"),
     ("seeds = 0\n", "seeds: expected a count of seeds from 1 to 1000 or a list of seeds, got 0"),
+    ("pack = 0\n", 'pack: expected "auto" or a whole number >= 1, got 0'),
+    ('pack = "2"\n', "pack: expected \"auto\" or a whole number >= 1, got '2'; write it without the quotes"),
+    ('seeds = "3"\n', "or a list of seeds, got '3'; write it without the quotes"),
     ("seeds = true\n", "seeds: expected a count of seeds from 1 to 1000 or a list of seeds, got true"),
-    ("seeds = 20260101\n", "or a list of seeds, got 20260101; for the one seed 20260101 write [20260101]"),
-    ("seeds = []\n", "seeds: expected at least one seed, got an empty list"),
+    ("seeds = 20260101\n", "or a list of seeds, got 20260101; write [20260101]"),
+    ("seeds = []\n", "seeds: expected at least one, got an empty list"),
     ("seeds = [1, 2, 1]\n", "seeds: expected distinct seeds, got 1 twice; remove one"),
-    ("seeds = [-1]\n", "seeds: expected a whole number >= 0, got -1"),
+    ("seeds = [-1]\n", "seeds[1]: expected a whole number >= 0, got -1"),
     ("timeout = 0\n", "timeout: expected a number > 0, got 0"),
     ("plugins = [3]\n", "plugins[1]: expected text in quotes, on one line and not empty, got 3"),
     ('plugins = "a.py"\n', "plugins: expected a list, got 'a.py'; write [\"a.py\"]"),
@@ -81,7 +85,10 @@ WRONG = [
         "references[1].dataset: expected one of this matrix's datasets, got 'dd'; did you mean 'd'?",
     ),
     ('[[references]]\nname = "x"\n', "references[1].name is not a key; there are: "),
-    ("[references]\niwll = 3\n", "references: expected [[references]] tables, got one [references] table"),
+    (
+        "[references]\niwll = 3\n",
+        "references: expected [[references]] tables, got a table; write [[references]], in two pairs of brackets",
+    ),
 ]
 WRONG_ROWS = [
     ("prio = 3\n", "variants[1].prio is not a key; did you mean 'prior' or 'posterior'?"),
@@ -99,10 +106,9 @@ WRONG_ROWS = [
     ("sweep.train.epochs = [5, -1]\n", "variants[1].sweep.train.epochs: expected a whole number >= 1, got -1"),
     ("sweep.train.epoch = [5]\n", "variants[1].sweep.train.epoch is not a key; did you mean 'epochs'?"),
     ("sweep.train = [5]\n", "variants[1].sweep.train: expected train.epochs = [...], got train = [...]"),
-    (
-        "sweep.train.epochs.x = [5]\n",
-        "expected train.epochs = [...], got train.epochs.x = [...]; sweep one setting a key",
-    ),
+    ("sweep.train.epochs.x = [5]\n", "variants[1].sweep.train.epochs: expected a whole number >= 1, got a table"),
+    ("sweep.prior.a.b = [5]\n", "expected prior.NAME = [...], got prior.a.b = [...]; sweep one setting a key"),
+    ("sweep.train.learning_rate = [nan]\n", "variants[1].sweep.train.learning_rate: expected a finite number > 0"),
     ("sweep.latent = [5]\n", "variants[1].sweep.latent: 'latent' belongs under model; write model.latent = [...]"),
     ("sweep.seeds = [5]\n", "variants[1].sweep.seeds: 'seeds' belongs at the top"),
     ("sweep.prio = [5]\n", "variants[1].sweep.prio is not a key; did you mean 'prior' or 'posterior'?"),
@@ -120,7 +126,9 @@ WRONG_ROWS = [
 def test_a_wrong_top_or_table(tmp_path, lines, said):
     with pytest.raises(VaezooError, match=r"(?m)^m\.toml: .*" + re.escape(said)) as caught:
         load(write(tmp_path, TOP + lines + ROW))
-    assert all(line.startswith("m.toml: ") for line in str(caught.value).splitlines())
+    lines = str(caught.value).splitlines()
+    assert all(line.startswith("m.toml: ") for line in lines)
+    assert len({line.partition(": expected")[0] for line in lines}) == len(lines)
     assert "pydantic" not in str(caught.value)
 
 
@@ -168,7 +176,7 @@ def test_datasets_and_variants_that_are_not_there(tmp_path):
 
 
 def test_variants_as_one_table(tmp_path):
-    expected = r"variants: expected \[\[variants\]\] tables, got one \[variants\] table; write \[\[variants\]\]"
+    expected = r"variants: expected \[\[variants\]\] tables, got a table; write \[\[variants\]\]"
     with pytest.raises(VaezooError, match=expected):
         load(write(tmp_path, TOP + '[variants]\nname = "vae"\n'))
     with pytest.raises(VaezooError, match=r"line 4, column \d+: \[variants\] and \[\[variants\]\] are mixed"):
@@ -203,14 +211,49 @@ def test_an_inline_table_over_several_lines(tmp_path, source, place, table):
         ("seeds = 1\nseeds = 2", r"line 2, column 10: cannot overwrite a value; a key or a table is given twice"),
         ("[train]\n[train]\n", r"line 2, column \d+: cannot declare .*; a table is given twice"),
         ("model = {}\n[model.prior]\n", r"line 2, column \d+: .*"),
-        ('datasets = ["d"\n', r"line 2, column 1: unclosed array; a closing \] is missing"),
-        ("model = { latent = 3", r"line 1, column 21: unclosed inline table; a closing } or a comma is missing"),
-        ("[train\n", r"line 1, column 7: expected .*"),
+        ("seeds = [1 2]\n", r"line 1, column 12: unclosed array; a comma between two values is missing"),
+        (
+            "model = { latent = 3 hidden = [4] }\n",
+            r"line 1, column 22: unclosed inline table; a comma between two keys",
+        ),
+        ("model = { latent = [3, }\n", r"line 1, column 20: \[ is never closed; a closing \] is missing"),
     ],
 )
 def test_other_errors_of_toml_say_where(tmp_path, source, said):
     with pytest.raises(VaezooError, match=rf"^m\.toml: {said}"):
         load(write(tmp_path, source))
+
+
+@pytest.mark.parametrize(
+    ("lines", "place", "said"),
+    [
+        ("x = [\n", "line 2, column 5", "[ is never closed; a closing ] is missing"),
+        ('x = [\n1, # ]\n"]"\n', "line 2, column 5", "[ is never closed; a closing ] is missing"),
+        ("x = [[1, 2], [3\n]\n", "line 2, column 5", "[ is never closed; a closing ] is missing"),
+        ("model.hidden = [300,\nseeds = 3\n", "line 2, column 16", "[ is never closed; a closing ] is missing"),
+        ("x = { a = 1\n", "line 2, column 5", "{ is never closed; a closing } is missing"),
+        ("x = {\n", "line 2, column 5", "{ is never closed; a closing } is missing"),
+        ("x = [{ a = 1 ]\n", "line 2, column 6", "{ is never closed; a closing } is missing"),
+        ('x = "a # b\n', "line 2, column 5", '" is never closed; a closing " is missing'),
+        ('x = ["a", "b]\n', "line 2, column 11", '" is never closed; a closing " is missing'),
+        ("x = 'a\n", "line 2, column 5", "' is never closed; a closing ' is missing"),
+        ('x = """a\n\n"\n', "line 2, column 5", '""" is never closed; a closing """ is missing'),
+        ("[train\nepochs = 3\n", "line 2, column 1", "[ is never closed; write [train]"),
+        ('[[variants]\nname = "a"\n', "line 2, column 1", "[[ is never closed; write [[variants]]"),
+        ("  [[variants\n", "line 2, column 3", "[[ is never closed; write [[variants]]"),
+    ],
+)
+@pytest.mark.parametrize("rest", ["", ROW, "[train]\nepochs = 3\n" + ROW])
+def test_a_bracket_that_is_never_closed(tmp_path, lines, place, said, rest):
+    with pytest.raises(VaezooError, match=f"^m\\.toml: {re.escape(f'{place}: {said}')}$"):
+        load(write(tmp_path, TOP + lines + rest))
+
+
+@pytest.mark.parametrize("closed", ['x = [\n["a = [", 1], # [\n]\n', "x = '''\n[\ny = {'''\n", 'x = "\\"["\n'])
+def test_a_closed_bracket_is_not_blamed_for_a_later_mistake(tmp_path, closed):
+    row = len((TOP + closed).splitlines()) + 1
+    with pytest.raises(VaezooError, match=rf"^m\.toml: line {row}, column 5: invalid value; text stands in quotes"):
+        load(write(tmp_path, TOP + closed + "z = it's\n" + ROW))
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 15), reason="TOML 1.1 allows it")
@@ -223,13 +266,16 @@ def test_a_file_that_is_not_there(tmp_path):
     path = write(tmp_path, TOP + ROW)
     with pytest.raises(VaezooError, match=r"mm\.toml does not exist; did you mean 'm\.toml'\?"):
         load(path.with_name("mm.toml"))
-    with pytest.raises(VaezooError, match=r"quite-else does not exist; there are: m\.toml"):
-        load(str(tmp_path / "quite-else"))
-    with pytest.raises(VaezooError, match=r"does not exist; there is no \.toml file in "):
+    for name in ("quite-else", "abc.toml", "m.json"):
+        with pytest.raises(VaezooError, match=rf"{name} does not exist; no \.toml file in .* has a similar name$"):
+            load(str(tmp_path / name))
+    with pytest.raises(VaezooError, match=r"does not exist; there is no folder .*nowhere$"):
         load(tmp_path / "nowhere" / "m.toml")
     with pytest.raises(VaezooError, match=r"is a folder; give a matrix file in it: m\.toml$"):
         load(tmp_path)
     path.unlink()
+    with pytest.raises(VaezooError, match=r"m\.toml does not exist; there is no \.toml file in "):
+        load(path)
     with pytest.raises(VaezooError, match=r"is a folder; give a matrix file$"):
         load(tmp_path)
 

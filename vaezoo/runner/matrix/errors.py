@@ -1,67 +1,58 @@
-"""What can be wrong in a matrix file, one line for each: `PATH: what was expected, what came; what to do`.
-
-The checks of single values raise ValueError without a path: the caller knows where the value stands. Needs no pydantic.
-"""
+"""Translates pydantic's errors into lines: `variants[2].train.epochs: expected a whole number >= 1, got -1`."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from vaezoo.core.errors import nearest
 
 Loc = tuple[str | int, ...]
-"""Where a value stands: keys, and places in lists from 0."""
+"""The place of a value: keys, and indices in lists from 0."""
 Problem = tuple[Loc, str]
-Check = Callable[[Any], Any]
 
 SECTIONS = ("model", "train", "evaluate")
+"""The tables that stand at the top for all rows, and in each [[variants]] for that one."""
 ARRAYS = ("variants", "references")
 MISSING = {
     "datasets": 'name at least one above the first [table]: datasets = ["mnist-dynamic"]',
     "variants": "write one [[variants]] table for each row",
-    "name": "every [[variants]] names a registered variant",
+    "variants.name": "every [[variants]] names a registered variant",
 }
-WORD = "lower-case letters, digits, '.', '_' and '-', the first a letter or digit"
-TOKEN = re.compile(r'"""(?:\\.|[^\\])*?"""|\'\'\'.*?\'\'\'|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'|#[^\n]*|[{}]', re.DOTALL)
-POSITION = re.compile(r"^(.*) \(at (?:line (\d+), column (\d+)|end of document)\)$", re.DOTALL)
-ADVICE = {
-    "invalid value": "text stands in quotes, and true and false are written small",
-    "cannot overwrite a value": "a key or a table is given twice",
-    "cannot mutate immutable": "a table is given twice, once as { ... } and once as [table]",
-    "cannot declare": "a table is given twice; a row of the matrix starts with [[variants]], in two pairs of brackets",
-    "unclosed array": "a closing ] is missing",
-    "unclosed inline table": "a closing } or a comma is missing",
-}
+WORDS = {int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
+BOUNDS = {"gt": ">", "ge": ">="}
 
 
 class Problems(ValueError):
-    """Several things wrong below one place: (path from that place, text) for each."""
+    """Several errors below one place: for each its path from that place, and its text."""
 
     def __init__(self, found: list[Problem]) -> None:
-        super().__init__("; ".join(line(loc, text) for loc, text in found))
+        super().__init__(found)
         self.found = found
 
 
 def line(loc: Loc, text: str) -> str:
-    """One error with its path: `variants[2].train.epochs: expected ...`, counted from 1."""
-    path = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
+    """One error with its path: `variants[2].train.epochs: expected ...`. Indices in the path start from 1."""
+    path = _path(loc)
     return f"{path}{' ' if text.startswith('is not a key') else ': '}{text}" if path else text
 
 
-def nearest(name: object, known: Iterable[str]) -> str:
-    """`did you mean 'epochs'?`, or all the names where none is near."""
-    known = list(known)
-    near = get_close_matches(str(name), known, n=3, cutoff=0.6)
-    if near:
-        return f"did you mean {' or '.join(map(repr, near))}?"
-    return f"there are: {', '.join(sorted(known))}" if known else "there are none"
+def _path(loc: Loc) -> str:
+    return "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
 
 
-def got(value: object) -> str:
-    """What came, in the words of TOML."""
+def expected(words: str, value: object, advice: str = "") -> str:
+    """`expected ..., got ...; what to do`."""
+    return f"expected {words}, got {_got(value)}{'; ' if advice else ''}{advice}"
+
+
+def _got(value: object) -> str:
+    """A value in the words of TOML."""
     if value is None or isinstance(value, bool):
         return {None: "nothing", True: "true", False: "false"}[value]
     if isinstance(value, (Mapping, list)):
@@ -70,129 +61,106 @@ def got(value: object) -> str:
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
-def refused(expected: str, value: object, advice: str = "") -> ValueError:
-    """`expected ..., got ...; what to do`."""
-    return ValueError(f"expected {expected}, got {got(value)}{'; ' if advice else ''}{advice}")
+def as_list(value: object) -> str:
+    """`write [3]` for a single value where a list is expected; nothing for a table or a list."""
+    return f"write [{json.dumps(value)}]" if isinstance(value, (str, int, float)) else ""
 
 
-def number(
-    above: float | None = None, minimum: float | None = None, whole: bool = False, optional: bool = False
-) -> Check:
-    """The check of a finite number in its range; text and true are no numbers, and an int is fine as a float."""
-    bound = f" > {above:g}" if above is not None else f" >= {minimum:g}" if minimum is not None else ""
-    expected = f"a {'whole ' if whole else ''}number{bound}"
+def problems(
+    errors: Iterable[Mapping[str, Any]], root: Any, keys: Mapping[str, Iterable[str]], start: Loc = ()
+) -> list[Problem]:
+    """pydantic's errors (`ValidationError.errors()`) in our words; the errors of a union's options become one.
 
-    def check(value: Any) -> Any:
-        """The value as it is kept; an error where it does not fit."""
-        if value is None and optional:
-            return None
-        if isinstance(value, str):
-            plain = re.fullmatch(r"\s*[+-]?[\d_.]+([eE][+-]?\d+)?\s*", value)
-            raise refused(expected, value, "write it without the quotes" if plain else "")
-        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-            raise refused(expected, value)
-        if not _finite(value):
-            raise refused(expected.replace("number", "finite number"), value)
-        if (above is not None and value <= above) or (minimum is not None and value < minimum):
-            raise refused(expected, value)
-        return value
-
-    return check
-
-
-def _finite(value: float) -> bool:
-    """Neither nan nor infinite, nor a whole number beyond TOML's 64 bits."""
-    return abs(value) < 2**63 if isinstance(value, int) else math.isfinite(value)
-
-
-def flag(value: Any) -> bool:
-    """The check of true or false."""
-    if isinstance(value, bool):
-        return value
-    raise refused("true or false", value)
+    root: the model that was validated, and start: its place in the file. keys: the keys of each table, "" for the top,
+    which tell where an unknown key belongs.
+    """
+    found: list[Problem] = []
+    for error in errors:
+        loc, value, cause = error["loc"], error["input"], error.get("ctx", {}).get("error")
+        if isinstance(cause, Problems):
+            found += [((*loc, *inner), text) for inner, text in cause.found]
+        elif cause is not None:
+            found.append((loc, str(cause)))
+        elif error["type"] == "extra_forbidden":
+            found.append((loc, _unknown_key((*start, *loc), keys)))
+        elif error["type"] == "missing":
+            path = ".".join(part for part in loc if isinstance(part, str))
+            found.append((loc, f"is missing; {MISSING.get(path, 'add it')}"))
+        elif error["type"] == "too_short":
+            found.append((loc, expected("at least one", value)))
+        else:
+            loc, annotation = _annotation(root, loc)
+            words = _described(annotation)
+            if error["type"] == "finite_number" or (error["type"] == "float_type" and type(value) is int):  # 10**400
+                words = words.replace("number", "finite number")
+            found.append((loc, expected(words, value, _advice(loc, words, annotation, value))))
+    return list(dict.fromkeys(found))
 
 
-def text(value: Any) -> str:
-    """The check of a text on one line that is not empty."""
-    if isinstance(value, str) and value.strip() and len(value.splitlines()) == 1:
-        return value
-    raise refused("text in quotes, on one line and not empty", value)
+def _annotation(root: Any, loc: Loc) -> tuple[Loc, Any]:
+    """The annotation at a place below a model, and the place itself.
+
+    Where pydantic fails in a union, its place ends with the name of one of the options. The place returned does not.
+    """
+    annotation = root
+    for depth, part in enumerate(loc):
+        kind = _without_limits(annotation)
+        if options := _union_options(kind):
+            if len(options) > 1:
+                return loc[:depth], annotation
+            kind = _without_limits(options[0])
+        if get_origin(kind) is list:
+            annotation = get_args(kind)[0]
+        else:
+            field = kind.model_fields[part]
+            annotation = Annotated[field.annotation, field, *field.metadata]
+    return loc, annotation
 
 
-def word(value: Any) -> str:
-    """The check of a name that is also a folder's."""
-    if isinstance(value, str) and re.fullmatch(r"[a-z0-9][a-z0-9._-]*", value):
-        return value
-    better = re.sub(r"[^a-z0-9._-]+", "-", str(value).lower()).strip("._-") if isinstance(value, str) else ""
-    raise refused(WORD, value, f'write name = "{better or "my-matrix"}" above the first [table]')
+def _without_limits(annotation: Any) -> Any:
+    """An annotation without its limits: int for Annotated[int, Ge(1)]."""
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
-def one_of(*names: str) -> Check:
-    """The check of one name out of a few."""
-
-    def check(value: Any) -> Any:
-        """The value as it is kept; an error where it does not fit."""
-        if value in names and isinstance(value, str):
-            return value
-        near = get_close_matches(value, names, n=1) if isinstance(value, str) else []
-        expected = names[0] if len(names) == 1 else f"one of {', '.join(names)}"
-        raise refused(expected, value, f"did you mean {near[0]!r}?" if near else "")
-
-    return check
+def _union_options(kind: Any) -> list[Any]:
+    """The options of a union, without None; none for any other type."""
+    return [each for each in get_args(kind) if each is not NoneType] if get_origin(kind) in (Union, UnionType) else []
 
 
-def seed_list(value: Any) -> list[int]:
-    """The check of a count (N stands for 0 .. N-1) or a list of distinct seeds."""
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1000:
-        return list(range(value))
-    if not isinstance(value, list):
-        advice = f"for the one seed {value} write [{value}]" if isinstance(value, int) and value > 1000 else ""
-        raise refused("a count of seeds from 1 to 1000 or a list of seeds", value, advice)
-    if not value:
-        raise refused("at least one seed", value)
-    listed = [number(minimum=0, whole=True)(seed) for seed in value]
-    if twice := sorted({seed for seed in listed if listed.count(seed) > 1}):
-        raise ValueError(f"expected distinct seeds, got {', '.join(map(str, twice))} twice; remove one")
-    return listed
+def _described(annotation: Any) -> str:
+    """An annotation in words: its description, or `a whole number >= 1` for Annotated[int, Ge(1)]."""
+    kind, limits = _without_limits(annotation), get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
+    if described := [limit.description for limit in limits if getattr(limit, "description", None)]:
+        return str(described[0])
+    if options := _union_options(kind):
+        return " or ".join(map(_described, options))
+    if get_origin(kind) is Literal:
+        names = get_args(kind)
+        return f"one of {', '.join(names)}" if len(names) > 1 else json.dumps(names[0])
+    bounds = [f" {BOUNDS[key]} {getattr(limit, key):g}" for limit in limits for key in BOUNDS if hasattr(limit, key)]
+    return WORDS.get(get_origin(kind) or kind, getattr(kind, "words", "a table")) + "".join(bounds)
 
 
-def pack_size(value: Any) -> int | str:
-    """The check of "auto" or a whole number of seeds."""
-    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
-        return value
-    raise refused('"auto" or a whole number >= 1', value)
+def _advice(loc: Loc, words: str, annotation: Any, value: Any) -> str:
+    """What to write instead of a value that does not fit, or nothing."""
+    if loc == ("name",):
+        better = re.sub(r"[^a-z0-9._-]+", "-", str(value).lower()).strip("._-") if isinstance(value, str) else ""
+        return f'write name = "{better or "my-matrix"}" above the first [table]'
+    number = isinstance(value, str) and re.fullmatch(r"\s*[+-]?[\d_.]+([eE][+-]?\d+)?\s*", value)
+    if number and ("number" in words or "count" in words):
+        return "write it without the quotes"
+    if isinstance(value, str) and words.startswith("one of "):
+        near = get_close_matches(value, get_args(_without_limits(annotation)), n=1)
+        return f"did you mean {near[0]!r}?" if near else ""
+    if loc[-1] in ARRAYS and isinstance(value, Mapping):
+        return f"write [[{loc[-1]}]], in two pairs of brackets"
+    if loc[-1] in SECTIONS and isinstance(value, list):
+        return f"write [{loc[-1]}], in one pair of brackets"
+    return as_list(value) if "a list" in words and not isinstance(value, bool) else ""
 
 
-def storable(value: Any, loc: Loc = ()) -> list[Problem]:
-    """What in a hyper-parameter or option could not be kept in a JSON record: dates, nan and the infinities."""
-    if isinstance(value, dict):
-        return [problem for key, inner in value.items() for problem in storable(inner, (*loc, key))]
-    if isinstance(value, list):
-        return [problem for place, inner in enumerate(value) for problem in storable(inner, (*loc, place))]
-    if value is None or isinstance(value, str) or (isinstance(value, (int, float)) and _finite(value)):
-        return []
-    return [(loc, str(refused("text, a finite number, true, false, a list or a table", value)))]
-
-
-def choice(value: Any, nameless: bool = True) -> str | dict[str, Any]:
-    """The check of "name" or { name = "...", option = ... }; `nameless` says that the name may be left out."""
-    if not isinstance(value, dict):
-        if isinstance(value, str) and value.strip():
-            return value
-        raise refused('a name or a table { name = "...", option = ... }', value)
-    found = storable(value)
-    if "name" in value or not nameless:
-        try:
-            text(value.get("name"))
-        except ValueError as error:
-            found.append((("name",), str(error)))
-    if found:
-        raise Problems(found)
-    return value
-
-
-def unknown_key(loc: Loc, keys: Mapping[str, Iterable[str]]) -> str:
-    """What to say of an unknown key: where it belongs, or near misses. `keys`: those of each table, "" is the top."""
+def _unknown_key(loc: Loc, keys: Mapping[str, Iterable[str]]) -> str:
+    """Where an unknown key belongs, or the keys of its table that are near."""
     key, tables = str(loc[-1]), [str(part) for part in loc[:-1] if not isinstance(part, int)]
     table = tables[-1] if tables else ""
     if "variants" in tables[:1] and key in keys["variants"]:
@@ -212,66 +180,18 @@ def unknown_key(loc: Loc, keys: Mapping[str, Iterable[str]]) -> str:
     return f"is not a key; {nearest(key, keys[table])}"
 
 
-def problems(errors: Iterable[Mapping[str, Any]], keys: Mapping[str, Iterable[str]]) -> list[Problem]:
-    """What pydantic found (`ValidationError.errors()`), in our words."""
-    found: list[Problem] = []
-    for error in errors:
-        loc, kind, value = error["loc"], error["type"], error["input"]
-        name = loc[-1] if loc else ""
-        cause = error.get("ctx", {}).get("error")
-        if isinstance(cause, Problems):
-            found += [((*loc, *inner), said) for inner, said in cause.found]
-            continue
-        if cause is not None:
-            said = str(cause)
-        elif kind == "extra_forbidden":
-            said = unknown_key(loc, keys)
-        elif kind == "missing":
-            said = f"is missing; {MISSING.get(str(name), 'add it')}"
-        elif kind == "list_type" and name in ARRAYS and isinstance(value, dict):
-            said = f"expected [[{name}]] tables, got one [{name}] table; write [[{name}]], in two pairs of brackets"
-        elif kind == "list_type":
-            simple = isinstance(value, (str, int, float)) and not isinstance(value, bool)
-            said = str(refused("a list", value, f"write [{json.dumps(value)}]" if simple else ""))
-        elif kind == "too_short":
-            said = str(refused("at least one", value))
-        elif kind in ("model_type", "dict_type"):
-            doubled = isinstance(value, list) and name in SECTIONS
-            said = str(refused("a table", value, f"write [{name}], in one pair of brackets" if doubled else ""))
-        else:
-            said = f"{error['msg']}, got {got(value)}"
-        found.append((loc, said))
-    return found
+def not_storable(value: Any, known: Iterable[Loc], loc: Loc = ()) -> list[Problem]:
+    """The values in a table that a JSON record cannot hold: dates, nan, infinities, integers beyond 64 bits.
 
-
-def syntax(source: str, error: ValueError) -> str:
-    """`line 4, column 9: what is wrong`, for what tomllib says of a text that is not TOML."""
-    source = source.replace("\r\n", "\n")
-    match = POSITION.match(str(error))
-    if not match:
-        return f"not TOML: {error}"
-    rows = source.split("\n")
-    row, column = (int(match[2]), int(match[3])) if match[2] else (len(rows), len(rows[-1]) + 1)
-    offset = sum(len(each) + 1 for each in rows[: row - 1]) + column - 1
-    opened: list[int] = []
-    for token in TOKEN.finditer(source, 0, offset):
-        if token[0] == "{":
-            opened.append(token.start())
-        elif token[0] == "}" and opened:
-            opened.pop()
-    rest = source[offset:].lstrip(" \t")
-    what = match[1][:1].lower() + match[1][1:]
-    if opened and rest.startswith(("\n", "#")):
-        header = re.findall(r"^[ \t]*\[+([^\[\]\n]+)\]+", source[: opened[0]], re.MULTILINE)
-        key = re.search(r"([\w.-]+)\s*=\s*$", source[: opened[0]])
-        table = ".".join([*header[-1:], key[1]]) if key else ""
-        hint = f"write a sub-table [{table}] with one key on each line" if table else "join its lines"
-        what = f"an inline table {{ ... }} stands on one line; {hint}"
-    elif opened and rest.startswith("}") and source[:offset].rstrip().endswith(","):
-        what = "an inline table does not end with a comma; remove it"
-    elif re.match(r"\s*\[\[variants\]\]", rows[row - 1]) and re.search(r"^\s*\[variants\]", source, re.MULTILINE):
-        what = "[variants] and [[variants]] are mixed; start each row of the matrix with [[variants]]"
-    else:
-        advice = [hint for start, hint in ADVICE.items() if what.startswith(start)]
-        what = "; ".join([what, *advice])
-    return f"line {row}, column {column}: {what}"
+    known: places that have an error already. Values there are left out.
+    """
+    if any(_path(loc) == _path(other) for other in known):
+        return []
+    if isinstance(value, (dict, list)):
+        inside = value.items() if isinstance(value, dict) else enumerate(value)
+        return [problem for key, inner in inside for problem in not_storable(inner, known, (*loc, key))]
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return [(loc, expected("a whole number of at most 64 bits", value))]
+    if value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return []
+    return [(loc, expected("text, a finite number, true, false, a list or a table", value))]

@@ -1,56 +1,53 @@
-"""The matrix file: TOML -> checked tables -> rows.
-
-All that is wrong in a file is said at once, each with its path.
-"""
+"""Reads a matrix file: TOML, its tables, and what holds between tables. All errors are reported together."""
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from datetime import date, time
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from vaezoo.core.errors import VaezooError
-from vaezoo.runner.matrix.errors import Problem, Problems, line, nearest, storable, syntax
-from vaezoo.runner.matrix.rows import Row, labelled, rows
-from vaezoo.runner.matrix.schema import (
-    DatasetEntry,
-    Evaluate,
-    Matrix,
-    MetricEntry,
-    Model,
-    Reference,
-    Train,
-    VariantRow,
-    checked,
-)
+from vaezoo.core.errors import VaezooError, nearest
+from vaezoo.runner.matrix.errors import Problem, Problems, line
+from vaezoo.runner.matrix.rows import MatrixRow, labelled, rows
+from vaezoo.runner.matrix.schema import DatasetEntry, Matrix, ReferenceTable, checked
 
-__all__ = [
-    "DatasetEntry",
-    "Evaluate",
-    "Matrix",
-    "MetricEntry",
-    "Model",
-    "Reference",
-    "Row",
-    "Train",
-    "VariantRow",
-    "load",
-    "parse_setting",
-    "rows",
-]
+__all__ = ["DatasetEntry", "Matrix", "MatrixRow", "load", "parse_setting", "rows"]
+
+TOKEN = re.compile(
+    r'"""(?:\\.|[^\\])*?"""|\'\'\'.*?\'\'\'|"""|\'\'\'|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\''  # text, or its open quotes
+    r"|#[^\n]*"
+    r"|(?m:^)[ \t]*(?P<header>\[\[[A-Za-z_][^][\n\"']*\]\]|\[[A-Za-z_][^][\n\"']*\])(?=[ \t]*(?:[#\n]|\Z))"
+    r"|(?m:^)[ \t]*(?P<key>[\w.-]+)[ \t]*="
+    r"|[][{}\"']",
+    re.DOTALL,
+)
+"""What tells which brackets of a TOML text are open: strings, comments, lines that begin a table or a key, brackets."""
+CLOSING = {"[": "]", "{": "}"}
+POSITION = re.compile(r"^(.*) \(at (?:line (\d+), column (\d+)|end of document)\)$", re.DOTALL)
+ADVICE = {
+    "invalid value": "text stands in quotes, and true and false are written small",
+    "cannot overwrite a value": "a key or a table is given twice",
+    "cannot mutate immutable": "a table is given twice, once as { ... } and once as [table]",
+    "cannot declare": "a table is given twice; a row of the matrix starts with [[variants]], in two pairs of brackets",
+    "unclosed array": "a comma between two values is missing, or a closing ]",
+    "unclosed inline table": "a comma between two keys is missing, or a closing }",
+}
 
 
 def load(source: str | Path | Mapping[str, Any], plugins: Sequence[Path] = ()) -> Matrix:
-    """The matrix of a TOML file or of a dict of the same shape; `plugins` are files beyond its own.
+    """The matrix of a TOML file or of a dict of the same shape. plugins: files beyond its own.
 
     A reference's dataset becomes the label of the entry that it names: `digits` is `digits, labels=true` where there is
     no other. A plugin's path is relative to the matrix file; in a dict and in `plugins`, to the working folder. Raises
-    VaezooError with one line for each thing wrong, which begins with the file's name and the path of the key.
+    VaezooError with one line for each error, which begins with the file's name and the path of the key.
     """
     if isinstance(source, Mapping):
-        data, folder, prefix, stem = _plain(source), Path.cwd(), "", "matrix"
+        data, folder, prefix, stem = _as_toml(source), Path.cwd(), "", "matrix"
     else:
         path = Path(source).expanduser()
         data, folder, prefix, stem = _read(path), path.resolve().parent, f"{path.name}: ", path.stem
@@ -61,7 +58,7 @@ def load(source: str | Path | Mapping[str, Any], plugins: Sequence[Path] = ()) -
         raise VaezooError("\n".join(prefix + line(*problem) for problem in error.found)) from None
     files = [folder / each.expanduser() for each in matrix.plugins] + [Path.cwd() / each for each in plugins]
     matrix = matrix.model_copy(update={"plugins": list(dict.fromkeys(each.resolve() for each in files))})
-    references, found = _referred(matrix)
+    references, found = _with_dataset_labels(matrix)
     if references:
         matrix = matrix.model_copy(update={"references": references})
     labels = [entry.label for entry in matrix.datasets]
@@ -75,7 +72,7 @@ def load(source: str | Path | Mapping[str, Any], plugins: Sequence[Path] = ()) -
 
 
 def parse_setting(text: str) -> tuple[list[str], Any]:
-    """A command line's `train.epochs=5` as (["train", "epochs"], 5): the value is TOML, and a bare word is text.
+    """A command line's `train.epochs=5` as (["train", "epochs"], 5). The value is TOML; a bare word or a date is text.
 
     Raises VaezooError where there is no `=`, or a key or value that cannot be read.
     """
@@ -94,16 +91,16 @@ def parse_setting(text: str) -> tuple[list[str], Any]:
     value = parsed.pop("value")
     if parsed:
         raise VaezooError(f"expected one KEY=VALUE on one line, got {text!r}")
-    return key.split("."), written if storable(value) and not isinstance(value, (dict, list, float)) else value
+    return key.split("."), written if isinstance(value, (date, time)) else value
 
 
-def _referred(matrix: Matrix) -> tuple[list[Reference], list[Problem]]:
-    """The references with their datasets' labels for bare names, which is what tables look for; and what is wrong."""
+def _with_dataset_labels(matrix: Matrix) -> tuple[list[ReferenceTable], list[Problem]]:
+    """The references, each with its dataset's label in place of a bare name, and what is wrong with them."""
     labels: dict[str, list[str]] = {}
     for entry in matrix.datasets:
         labels.setdefault(entry.name, []).append(entry.label)
     labels |= {entry.label: [entry.label] for entry in matrix.datasets}
-    references: list[Reference] = []
+    references: list[ReferenceTable] = []
     found: list[Problem] = []
     for place, reference in enumerate(matrix.references):
         name = reference.dataset
@@ -111,26 +108,33 @@ def _referred(matrix: Matrix) -> tuple[list[Reference], list[Problem]]:
         if len(fit) == 1:
             reference = reference.model_copy(update={"dataset": fit[0]})
         elif fit:
-            said = f"expected one of {' or '.join(map(repr, fit))}, got {name!r}, which is the name of each; write one"
-            found.append((("references", place, "dataset"), said))
+            text = f"expected one of {' or '.join(map(repr, fit))}, got {name!r}, which is the name of each; write one"
+            found.append((("references", place, "dataset"), text))
         else:
-            said = f"expected one of this matrix's datasets, got {name!r}; {nearest(name, labels)}"
-            found.append((("references", place, "dataset"), said))
+            text = f"expected one of this matrix's datasets, got {name!r}; {nearest(name, labels)}"
+            found.append((("references", place, "dataset"), text))
         references.append(reference)
     return references, found
 
 
+def _as_toml(value: Any) -> Any:
+    """A copy with dicts for mappings, lists for tuples and text for paths, as TOML gives them."""
+    if isinstance(value, Mapping):
+        return {str(key): _as_toml(inner) for key, inner in value.items()}
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return [_as_toml(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
 def _read(path: Path) -> dict[str, Any]:
-    """The TOML file as a dict; VaezooError for one that is not there, not text or not TOML."""
-    folder = path if path.is_dir() else path.parent
-    beside = sorted(each.name for each in folder.glob("*.toml")) if folder.is_dir() else []
+    """The TOML file as a dict; VaezooError for a file that does not exist, or is not text or not TOML."""
     if path.is_dir():
+        inside = sorted(each.name for each in path.glob("*.toml"))
         raise VaezooError(
-            f"{path} is a folder; give a matrix file" + (f" in it: {', '.join(beside)}" if beside else "")
+            f"{path} is a folder; give a matrix file" + (f" in it: {', '.join(inside)}" if inside else "")
         )
     if not path.exists():
-        hint = nearest(path.name, beside) if beside else f"there is no .toml file in {folder.resolve()}"
-        raise VaezooError(f"{path} does not exist; {hint}")
+        raise VaezooError(f"{path} does not exist; {_similar(path)}")
     try:
         raw = path.read_bytes()
         source = raw.decode("utf-8-sig")
@@ -140,12 +144,87 @@ def _read(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         row = raw[: error.start].count(b"\n") + 1
         raise VaezooError(f"{path.name}: line {row} is not UTF-8 text; save the file as UTF-8") from None
-    except ValueError as error:  # tomllib's own, and that of a number with too many digits
-        raise VaezooError(f"{path.name}: {syntax(source, error)}") from None
+    except ValueError as error:  # of tomllib, or of a number with too many digits
+        raise VaezooError(f"{path.name}: {_syntax(source, error)}") from None
 
 
-def _plain(value: Any) -> Any:
-    """A copy with dicts for mappings and lists for tuples, as tomllib would have made it."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+def _similar(path: Path) -> str:
+    """The matrix files beside a missing file that have a similar name, or that there are none."""
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent.resolve()}"
+    beside = {each.stem: each.name for each in path.parent.glob("*.toml")}
+    if near := get_close_matches(path.name.removesuffix(".toml"), beside, n=3, cutoff=0.6):
+        return f"did you mean {' or '.join(repr(beside[stem]) for stem in near)}?"
+    folder = path.parent.resolve()
+    return f"no .toml file in {folder} has a similar name" if beside else f"there is no .toml file in {folder}"
+
+
+def _syntax(source: str, error: ValueError) -> str:
+    """`line 4, column 9: what is wrong`, from tomllib's error about a text that is not TOML."""
+    source = source.replace("\r\n", "\n")
+    match = POSITION.match(str(error))
+    if not match:
+        return f"not TOML: {str(error).partition(':')[0]}"
+    lines = source.split("\n")
+    row, column = (int(match[2]), int(match[3])) if match[2] else (len(lines), len(lines[-1]) + 1)
+    offset = sum(len(each) + 1 for each in lines[: row - 1]) + column - 1
+    never_closed = _open_brackets(source)
+    if never_closed and never_closed[-1] <= offset:
+        return _never_closed(source, never_closed)
+    what = match[1][:1].lower() + match[1][1:]
+    braces = [place for place in _open_brackets(source[:offset]) if source[place] == "{"]
+    rest = source[offset:].lstrip(" \t")
+    if braces and rest.startswith(("\n", "#")):
+        what = f"an inline table {{ ... }} stands on one line; {_as_sub_table(source[: braces[0]])}"
+    elif braces and rest.startswith("}") and source[:offset].rstrip().endswith(","):
+        what = "an inline table does not end with a comma; remove it"
+    elif re.match(r"\s*\[\[variants\]\]", lines[row - 1]) and re.search(r"^\s*\[variants\]", source, re.MULTILINE):
+        what = "[variants] and [[variants]] are mixed; start each row of the matrix with [[variants]]"
+    else:
+        what = "; ".join([what, *(advice for start, advice in ADVICE.items() if what.startswith(start))])
+    return f"line {row}, column {column}: {what}"
+
+
+def _open_brackets(source: str) -> list[int]:
+    """Where the brackets and quotation marks stand that are not closed, the innermost last.
+
+    A line that begins a table, or in a list a key, ends the scan: a bracket that is still open there is never closed.
+    """
+    opened: list[int] = []
+    for token in TOKEN.finditer(source):
+        if token["header"] or token["key"]:
+            if opened and (token["header"] or source[opened[-1]] == "["):
+                break
+        elif token[0] in CLOSING:
+            opened.append(token.start())
+        elif token[0] in CLOSING.values() and opened:
+            if token[0] != CLOSING[source[opened[-1]]]:
+                break
+            opened.pop()
+        elif token[0] in ('"', "'", '"""', "'''"):
+            return [*opened, token.start()]
+    return opened
+
+
+def _never_closed(source: str, opened: list[int]) -> str:
+    """The line, column and remedy of the innermost bracket that is never closed."""
+    place = opened[-1]
+    start = source.rfind("\n", 0, place) + 1
+    header = re.match(r"[ \t]*(\[\[?)([\w.-]+)", source[start:])
+    if header and len(opened) <= len(header[1]):
+        place = start + header.start(1)
+        what, advice = header[1], f"write {header[1]}{header[2]}{']' * len(header[1])}"
+    else:
+        what = next(mark for mark in ('"""', "'''", *"\"'[{") if source.startswith(mark, place))
+        advice = f"a closing {CLOSING.get(what, what)} is missing"
+    row, column = source.count("\n", 0, place) + 1, place - (source.rfind("\n", 0, place) + 1) + 1
+    return f"line {row}, column {column}: {what} is never closed; {advice}"
+
+
+def _as_sub_table(before: str) -> str:
+    """How to write an inline table that takes several lines. before: the text up to its bracket."""
+    header = re.findall(r"^[ \t]*\[+([^\[\]\n]+)\]+", before, re.MULTILINE)
+    key = re.search(r"([\w.-]+)\s*=\s*$", before)
+    if not key:
+        return "join its lines"
+    return f"write a sub-table [{'.'.join([*header[-1:], key[1]])}] with one key on each line"

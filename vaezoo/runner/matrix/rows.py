@@ -3,53 +3,62 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from itertools import chain, product
+from itertools import product
 from typing import Any
 
 from vaezoo.core.errors import VaezooError
 from vaezoo.registry import PARTS
 from vaezoo.runner.matrix.errors import SECTIONS
-from vaezoo.runner.matrix.schema import TABLES, Evaluate, Matrix, Train, VariantRow, as_table, shown, swept
+from vaezoo.runner.matrix.schema import (
+    TABLES,
+    EvaluateTable,
+    Matrix,
+    VariantTable,
+    as_table,
+    shown,
+    swept,
+)
+from vaezoo.training.options import TrainingOptions
 
-Slot = tuple[str | None, dict[str, Any]]
+PartOverride = tuple[str | None, dict[str, Any]]
+"""A part's name and hyper-parameters. Without a name they are those of the part that the variant declares."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One row of the matrix, resolved. A slot is (name, hyper-parameters); name None: what the variant declares.
+class MatrixRow:
+    """One row of the matrix: a variant with all of its settings.
 
-    Slots that nobody overrides are not in `slots`. `place` is where the row was written: `variants[2]`.
+    slots: the parts that the file overrides. place: where in the file the row is written, `variants[2]`.
     """
 
     label: str
     variant: str
-    slots: dict[str, tuple[str | None, dict[str, Any]]]
+    slots: dict[str, PartOverride]
     latent: int
     hidden: list[int]
     allow_pseudo_likelihood: bool
-    train: Train
-    evaluate: Evaluate
+    train: TrainingOptions
+    evaluate: EvaluateTable
     place: str
 
     def settings(self) -> dict[str, Any]:
-        """All but variant and label by dotted key, defaults included: `prior.components`, `model.latent`, ..."""
+        """Every setting by dotted key, defaults included: `prior.components`, `model.latent`, `train.epochs`, ..."""
         flat: dict[str, Any] = {}
         for part, (name, hyper) in self.slots.items():
             flat |= {part: name} if name is not None else {}
             flat |= {f"{part}.{key}": value for key, value in hyper.items()}
         flat |= {f"model.{key}": getattr(self, key) for key in ("latent", "hidden", "allow_pseudo_likelihood")}
-        for table in ("train", "evaluate"):
-            flat |= {f"{table}.{key}": value for key, value in getattr(self, table).model_dump(mode="json").items()}
-        return flat
+        flat |= {f"train.{key}": value for key, value in self.train.to_json().items()}
+        return flat | {f"evaluate.{key}": value for key, value in self.evaluate.model_dump(mode="json").items()}
 
 
-def rows(matrix: Matrix) -> list[Row]:
-    """The rows in the file's order, labels unique; a sweep is the product in the order written, its last key fastest.
+def rows(matrix: Matrix) -> list[MatrixRow]:
+    """The rows in the file's order, with unique labels. A sweep is the product of its settings, its last key fastest.
 
-    Raises VaezooError where two rows are the same or have one label; `load` has looked at that already.
+    Raises VaezooError where two rows are the same or have the same label; `load` does so, too.
     """
     found, lines = labelled(matrix)
     if lines:
@@ -57,84 +66,85 @@ def rows(matrix: Matrix) -> list[Row]:
     return found
 
 
-def _merged(slot: Slot, *overrides: Any) -> Slot:
-    """A slot's value after overrides; another name drops the hyper-parameters of the one before."""
-    name, hyper = slot
+def _merged(slot: PartOverride, *overrides: Mapping[str, Any]) -> PartOverride:
+    """A part after overrides. A new name drops the hyper-parameters of the one before."""
+    name, options = slot
     for override in overrides:
-        table = as_table(override)
-        new = table.pop("name", None)
+        further = dict(override)
+        new = further.pop("name", None)
         if new is not None and new != name:
-            name, hyper = new, {}
-        hyper = hyper | table
-    return name, deepcopy(hyper)
+            name, options = new, {}
+        options = options | further
+    return name, deepcopy(options)
 
 
-def _expanded(matrix: Matrix, place: int, variant: VariantRow) -> Iterator[Row]:
-    """The rows of one [[variants]] table, labelled with nothing yet. What the sweep leaves alone is checked once."""
-    leaves = swept(variant.sweep)[0]
+def _expanded(matrix: Matrix, place: int, variant: VariantTable) -> Iterator[MatrixRow]:
+    """The rows of one [[variants]] table. Their label is still the same: the written one, or the variant's name."""
+    sweep = swept(variant.sweep)
     written = {name: {**getattr(matrix, name).written(), **getattr(variant, name).written()} for name in SECTIONS}
-    fixed = {name: TABLES[name].model_validate(written[name]) for name in {*SECTIONS} - {path[0] for path, _ in leaves}}
-    slots = {
-        part: _merged((None, {}), getattr(matrix.model, part), getattr(variant.model, part), getattr(variant, part))
-        for part in PARTS
-    }
-    for values in product(*(values for _, values in leaves)):
+    slots = {}
+    for part in PARTS:
+        entries = (getattr(matrix.model, part), getattr(variant.model, part), getattr(variant, part))
+        slots[part] = _merged((None, {}), *(dict(entry) for entry in entries if entry is not None))
+    for values in product(*sweep.values()):
         chosen: dict[str, dict[str, Any]] = {}
-        for (path, _), value in sorted(zip(leaves, values, strict=True), key=lambda leaf: len(leaf[0][0])):
+        for path, value in sorted(zip(sweep, values, strict=True), key=lambda setting: len(setting[0])):
             chosen.setdefault(path[0], {}).update({path[1]: value} if path[1:] else as_table(value))
-        moving = {
-            name: TABLES[name].model_validate({**written[name], **chosen[name]}) for name in SECTIONS if name in chosen
-        }
-        tables = {**fixed, **moving}
-        merged = {part: _merged(slots[part], chosen.get(part)) for part in PARTS if part in chosen or any(slots[part])}
-        yield Row(
-            label="",
+        tables = {name: TABLES[name].model_validate({**written[name], **chosen.get(name, {})}) for name in SECTIONS}
+        merged = {part: _merged(slot, chosen.get(part, {})) for part, slot in slots.items()}
+        yield MatrixRow(
+            label=variant.label or variant.name,
             variant=variant.name,
-            slots={part: value for part, value in merged.items() if any(value)},
+            slots={part: slot for part, slot in merged.items() if any(slot)},
             latent=tables["model"].latent,
             hidden=list(tables["model"].hidden),
             allow_pseudo_likelihood=tables["model"].allow_pseudo_likelihood,
-            train=tables["train"],
+            train=TrainingOptions(**dict(tables["train"])),
             evaluate=tables["evaluate"],
             place=f"variants[{place + 1}]",
         )
 
 
-def labelled(matrix: Matrix) -> tuple[list[Row], list[str]]:
-    """The rows with their labels, and a line for each two that are the same or have one label."""
-    entries = [list(_expanded(matrix, place, variant)) for place, variant in enumerate(matrix.variants)]
-    groups: dict[tuple[str, Any], tuple[str, list[tuple[int, int]]]] = {}
-    for place, (variant, entry) in enumerate(zip(matrix.variants, entries, strict=True)):
-        key, stem = (("name", variant.name), variant.name) if variant.label is None else (("row", place), variant.label)
-        groups.setdefault(key, (stem, []))[1].extend((place, index) for index in range(len(entry)))
-    told = [[row.settings() for row in entry] for entry in entries]
-    for stem, members in groups.values():
-        settings = [told[place][index] for place, index in members]
-        labels = _labels(stem, settings, exact=False)
+def labelled(matrix: Matrix) -> tuple[list[MatrixRow], list[str]]:
+    """The rows with their labels, and a line for each pair that is the same or has the same label.
+
+    A label is the variant's name or the label written in the file, and the settings that differ: between all rows of
+    the variant without a written label, or between the rows of one [[variants]] table with a written label.
+    """
+    found: list[MatrixRow] = []
+    groups: dict[str | int, list[int]] = {}
+    for place, variant in enumerate(matrix.variants):
+        for row in _expanded(matrix, place, variant):
+            groups.setdefault(variant.name if variant.label is None else place, []).append(len(found))
+            found.append(row)
+    settings = [row.settings() for row in found]
+    for members in groups.values():
+        stem, own = found[members[0]].label, [settings[index] for index in members]
+        labels = _labels(stem, own, exact=False)
         if len(set(labels)) < len(labels):
-            labels = _labels(stem, settings, exact=True)
-        for (place, index), label in zip(members, labels, strict=True):
-            entries[place][index] = replace(entries[place][index], label=label)
-    found = [row for entry in entries for row in entry]
-    same: dict[Any, Row] = {}
-    named: dict[str, Row] = {}
-    lines = []
-    for row, own in zip(found, chain(*told), strict=True):
-        first = same.setdefault((row.variant, _frozen(own)), row)
-        if first is not row:
-            what = f"{first.place} and {row.place} are the same row, {row.variant!r} with equal settings"
-            inside = first.place == row.place
-            lines.append(
-                f"{what}; {'a value stands twice in its sweep' if inside else 'remove one or change a setting'}"
-            )
+            labels = _labels(stem, own, exact=True)
+        for index, label in zip(members, labels, strict=True):
+            found[index] = replace(found[index], label=label)
+    return found, _twins(found, settings)
+
+
+def _twins(found: list[MatrixRow], settings: list[dict[str, Any]]) -> list[str]:
+    """A line for each row that is the same as an earlier one or has the same label."""
+    same: dict[Any, MatrixRow] = {}
+    named: dict[str, MatrixRow] = {}
+    lines: dict[str, None] = {}
+    for row, own in zip(found, settings, strict=True):
+        if (first := same.setdefault((row.variant, _frozen(own)), row)) is not row:
+            what = "a value stands twice in its sweep" if first.place == row.place else "remove one or change a setting"
+            lines[f"{first.place} and {row.place} are the same row, {row.variant!r} with equal settings; {what}"] = None
         elif (first := named.setdefault(row.label, row)) is not row:
             what = f"{first.place} and {row.place} have the same label {row.label!r}"
-            lines.append(f"{what}; give one of them another label")
-    return found, list(dict.fromkeys(lines))
+            lines[f"{what}; give one of them another label"] = None
+    return list(lines)
 
 
 def _labels(stem: str, settings: list[dict[str, Any]], exact: bool) -> list[str]:
-    """The stem and the settings that differ; `exact` writes values as JSON and also says what is set to nothing."""
+    """The stem and the settings that differ. exact: values are written as JSON, and None is written, too."""
     order = (*PARTS, *SECTIONS)
     keys = sorted({key: 0 for each in settings for key in each}, key=lambda key: order.index(key.split(".")[0]))
     keys = [key for key in keys if len({_frozen(each.get(key, order)) for each in settings}) > 1]
@@ -148,7 +158,7 @@ def _labels(stem: str, settings: list[dict[str, Any]], exact: bool) -> list[str]
 
 
 def _frozen(value: Any) -> Any:
-    """A value as something hashable, in which 1 equals 1.0 but not true."""
+    """A hashable copy of a value, in which 1 equals 1.0 but not true."""
     if value is None or type(value) in (int, float, str):
         return value
     if isinstance(value, dict):

@@ -1,83 +1,119 @@
-"""The tables of a matrix file, checked. The only file that imports pydantic.
+"""The tables of a matrix file. The only file that imports pydantic.
 
-Names of variants, parts and datasets and their hyper-parameters are for the planner to check.
+A value of another type than its annotation is an error; nothing is converted. The planner checks the names of variants,
+parts, datasets and metrics, and their options.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
+from functools import reduce
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
 
+from annotated_types import Ge, Gt
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    Strict,
     ValidationError,
+    create_model,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
 from vaezoo.registry import PARTS
-from vaezoo.runner.matrix.errors import (
-    SECTIONS,
-    Problem,
-    Problems,
-    choice,
-    flag,
-    number,
-    one_of,
-    pack_size,
-    problems,
-    refused,
-    seed_list,
-    storable,
-    text,
-    unknown_key,
-    word,
-)
+from vaezoo.runner.matrix.errors import SECTIONS, Loc, Problem, Problems, as_list, expected, not_storable, problems
+from vaezoo.training.options import TrainingOptions
+
+Count = Annotated[int, Ge(1)]
+Positive = Annotated[float, Gt(0)]
+LINE = "text in quotes, on one line and not empty"
+OneLine = Annotated[str, Field(pattern=r"^[^\p{Cc}\u2028\u2029]*[^\p{Cc}\s][^\p{Cc}\u2028\u2029]*$", description=LINE)]
 
 
-@dataclass(frozen=True)
-class DatasetEntry:
-    """A dataset's name and options, from "name" or { name = "...", option = ... }."""
+class MatrixTable(BaseModel):
+    """A table with its keys and their types. A value never changes after it was read."""
 
-    name: str
-    options: dict[str, Any] = field(default_factory=dict)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    def written(self) -> dict[str, Any]:
+        """The keys that the file sets, in plain values, without the defaults."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+AnyTable = TypeVar("AnyTable", bound=MatrixTable)
+
+
+def with_fields(further: Mapping[str, Any]) -> Callable[[type[AnyTable]], type[AnyTable]]:
+    """A decorator that adds fields to a table: (annotation, default) by name."""
+    return lambda table: create_model(
+        table.__name__, __base__=table, __module__=table.__module__, __doc__=table.__doc__, **dict(further)
+    )
+
+
+class Entry(MatrixTable, extra="allow"):
+    """A registered name and its options, from "name" or { name = "...", option = ... }."""
+
+    words: ClassVar[str] = 'a name or a table { name = "...", option = ... }'
+    """What an error says that it expected."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _table(cls, value: Any) -> Any:
+        return as_table(value) if isinstance(value, str) else value
+
+    @model_serializer(mode="wrap")
+    def _plain(self, dump: SerializerFunctionWrapHandler) -> Any:
+        table = dump(self)
+        return table["name"] if list(table) == ["name"] else table
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Every key but the name."""
+        return dict(self.model_extra or {})
+
+
+class PartEntry(Entry):
+    """A part of a model. Without a name, its options are hyper-parameters of the part that the variant declares."""
+
+    name: OneLine | None = None
+
+
+class MetricEntry(Entry):
+    """A metric."""
+
+    name: OneLine
+
+
+class DatasetEntry(Entry):
+    """A dataset."""
+
+    name: OneLine
 
     @property
     def label(self) -> str:
         """The name, with the options where there are any: `mnist-dynamic, labels=true`."""
         return ", ".join([self.name, *(f"{key}={shown(value)}" for key, value in self.options.items())])
 
-    @property
-    def plain(self) -> str | dict[str, Any]:
-        """As it is written in the file."""
-        return {"name": self.name, **self.options} if self.options else self.name
 
-
-@dataclass(frozen=True)
-class MetricEntry(DatasetEntry):
-    """A metric's name and options, from "name" or { name = "...", option = ... }."""
-
-
-def _entry(kind: type[DatasetEntry], value: Any) -> DatasetEntry:
-    if isinstance(value, kind):
-        return value
-    table = as_table(choice(value, nameless=False))
-    return kind(table.pop("name"), table)
+PART_FIELDS = dict.fromkeys(PARTS, (PartEntry | None, None))
 
 
 def as_table(value: Any) -> dict[str, Any]:
-    return {"name": value} if isinstance(value, str) else dict(value or {})
+    """The table { name = "..." } for a name, and a copy of a table."""
+    return {"name": value} if isinstance(value, str) else dict(value)
 
 
 def shown(value: Any, exact: bool = False) -> str:
-    """A value in a label: numbers by %g and text bare, or all of it as JSON."""
+    """A value in a label: numbers by %g and text bare, or everything as JSON."""
     if exact or value is None or isinstance(value, bool):
         return json.dumps(value, sort_keys=True, ensure_ascii=False)
     if isinstance(value, list):
@@ -87,213 +123,197 @@ def shown(value: Any, exact: bool = False) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-_Precision = Literal["float32", "tf32", "bfloat16"]
-_Count = Annotated[int, BeforeValidator(number(minimum=1, whole=True))]
-_CountOrNone = Annotated[int | None, BeforeValidator(number(minimum=1, whole=True, optional=True))]
-_Positive = Annotated[float, BeforeValidator(number(above=0))]
-_PositiveOrNone = Annotated[float | None, BeforeValidator(number(above=0, optional=True))]
-_NumberOrNone = Annotated[float | None, BeforeValidator(number(optional=True))]
-_Flag = Annotated[bool, BeforeValidator(flag)]
-_Text = Annotated[str, BeforeValidator(text)]
-_TextOrNone = Annotated[str | None, BeforeValidator(lambda value: None if value is None else text(value))]
-_Part = Annotated[str | dict[str, Any] | None, BeforeValidator(lambda value: None if value is None else choice(value))]
-_as_written = PlainSerializer(lambda entry: entry.plain)
-_Dataset = Annotated[DatasetEntry, BeforeValidator(lambda value: _entry(DatasetEntry, value)), _as_written]
-_Metric = Annotated[MetricEntry, BeforeValidator(lambda value: _entry(MetricEntry, value)), _as_written]
-_Plugin = Annotated[Path, BeforeValidator(lambda value: value if isinstance(value, Path) else Path(text(value)))]
+@with_fields(PART_FIELDS)
+class ModelTable(MatrixTable):
+    """[model]: the sizes, and a field for each part of a model."""
+
+    latent: Count = 20
+    hidden: list[Count] = [400]
+    allow_pseudo_likelihood: bool = False
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def written(self) -> dict[str, Any]:
-        """What was set in the file, without the defaults."""
-        return self.model_dump(mode="json", exclude_unset=True)
+_TRAINING = get_type_hints(TrainingOptions, include_extras=True)
 
 
-class Parts(_Table):
-    """The six slots of a variant: None, "name", { name = "...", hyper = ... }, or a table of hyper-parameters alone."""
-
-    encoder: _Part = None
-    posterior: _Part = None
-    prior: _Part = None
-    decoder: _Part = None
-    likelihood: _Part = None
-    objective: _Part = None
+@with_fields({each.name: (_TRAINING[each.name], each.default) for each in fields(TrainingOptions)})
+class TrainTable(MatrixTable):
+    """[train]: the options of TrainingOptions, with its types, ranges and defaults."""
 
 
-class Model(Parts):
-    """[model]: the sizes, and any slot."""
+class EvaluateTable(MatrixTable):
+    """[evaluate]. images: how many of the test set, None for all. metrics: beyond those of every cell."""
 
-    latent: _Count = 20
-    hidden: list[_Count] = [400]
-    allow_pseudo_likelihood: _Flag = False
-
-
-class Train(_Table):
-    """[train]. kl_warmup and patience are in epochs; validation_images None: all of them."""
-
-    epochs: _Count = 100
-    batch_size: _Count = 128
-    learning_rate: _Positive = 1e-3
-    schedule: Annotated[
-        Literal["constant", "cosine", "stages"], BeforeValidator(one_of("constant", "cosine", "stages"))
-    ] = "constant"
-    kl_warmup: Annotated[float, BeforeValidator(number(minimum=0))] = 0.0
-    gradient_clip: _PositiveOrNone = None
-    patience: _CountOrNone = None
-    validation_images: _CountOrNone = None
-    compile: Annotated[bool | None, BeforeValidator(lambda value: flag(value) or None)] = None
-    precision: Annotated[_Precision, BeforeValidator(one_of(*get_args(_Precision)))] = "float32"
+    importance_samples: Count = 1000
+    images: Count | None = None
+    metrics: list[MetricEntry] = []
+    throughput: bool = True
 
 
-class Evaluate(_Table):
-    """[evaluate]. images: how many of the test set, None: all of them."""
-
-    importance_samples: _Count = 1000
-    images: _CountOrNone = None
-    metrics: list[_Metric] = []
-    throughput: _Flag = True
+TABLES: dict[str, Any] = dict(zip(SECTIONS, (ModelTable, TrainTable, EvaluateTable), strict=True))
 
 
-TABLES: dict[str, Any] = {"model": Model, "train": Train, "evaluate": Evaluate}
+@with_fields(PART_FIELDS)
+class SettingsTable(MatrixTable):
+    """What a row can change, and a sweep can vary. Only the keys that are set override the matrix's own tables."""
+
+    model: ModelTable = ModelTable()
+    train: TrainTable = TrainTable()
+    evaluate: EvaluateTable = EvaluateTable()
 
 
-class VariantRow(Parts):
-    """[[variants]]: a variant and what it changes. In model, train and evaluate only the fields that were set count."""
+class VariantTable(SettingsTable):
+    """[[variants]]: a variant, what it changes, and lists of settings whose product gives the rows."""
 
-    name: _Text
-    label: _TextOrNone = None
-    model: Model = Model()
-    train: Train = Train()
-    evaluate: Evaluate = Evaluate()
+    name: OneLine
+    label: OneLine | None = None
     sweep: dict[str, Any] = {}
 
     @field_validator("sweep")
     @classmethod
     def _sweep(cls, sweep: dict[str, Any]) -> dict[str, Any]:
-        if found := swept(sweep)[1]:
-            raise Problems(found)
+        swept(sweep)
         return sweep
 
     @model_validator(mode="after")
-    def _once(self) -> VariantRow:
+    def _each_part_once(self) -> VariantTable:
         twice = [part for part in PARTS if getattr(self, part) is not None and getattr(self.model, part) is not None]
         if twice:
             raise Problems([((part,), f"expected once, got a second one in model.{part}; keep one") for part in twice])
         return self
 
 
-class Reference(_Table):
-    """[[references]]: numbers from elsewhere, shown beside ours and never ranked; nats an image, bits apart."""
+class ReferenceTable(MatrixTable):
+    """[[references]]: numbers from elsewhere, in nats an image but for bits_per_dim. Tables show them beside ours and
+    never rank them.
+    """
 
-    label: _Text
-    dataset: _Text
-    iwll: _NumberOrNone = None
-    elbo: _NumberOrNone = None
-    kl: _NumberOrNone = None
-    reconstruction: _NumberOrNone = None
-    bits_per_dim: _NumberOrNone = None
-    source: _TextOrNone = None
-    importance_samples: _CountOrNone = None
+    label: OneLine
+    dataset: OneLine
+    iwll: float | None = None
+    elbo: float | None = None
+    kl: float | None = None
+    reconstruction: float | None = None
+    bits_per_dim: float | None = None
+    source: OneLine | None = None
+    importance_samples: Count | None = None
 
     @model_validator(mode="after")
-    def _a_number(self) -> Reference:
-        numbers = ("iwll", "elbo", "kl", "reconstruction", "bits_per_dim")
+    def _has_a_number(self) -> ReferenceTable:
+        numbers = [name for name, field in type(self).model_fields.items() if field.annotation == float | None]
         if all(getattr(self, name) is None for name in numbers):
             raise ValueError(f"expected at least one number, got none; add one of {', '.join(numbers)}")
         return self
 
 
-class Matrix(_Table):
-    """A whole matrix file. `load` makes it; seeds are listed, plugins are absolute, timeout is in seconds a cell; pack:
-    how many seeds of a row train together.
+def _counted(value: Any) -> Any:
+    """0 .. N-1 for a count N of seeds; any other value as it is."""
+    return list(range(value)) if type(value) is int and 1 <= value <= 1000 else value
+
+
+def _distinct(seeds: list[int]) -> list[int]:
+    """The seeds, where none stands twice."""
+    if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+        raise ValueError(f"expected distinct seeds, got {', '.join(map(str, twice))} twice; remove one")
+    return seeds
+
+
+FOLDER_NAME = "lower-case letters, digits, '.', '_' and '-', the first a letter or digit"
+
+
+class Matrix(MatrixTable):
+    """A whole matrix file, as `vaezoo.runner.matrix.file.load` reads it.
+
+    plugins: absolute paths. timeout: seconds a cell may take, None for no limit. pack: how many seeds of a row train
+    together.
     """
 
-    name: Annotated[str, BeforeValidator(word)]
-    datasets: list[_Dataset] = Field(min_length=1)
-    seeds: Annotated[list[int], BeforeValidator(seed_list)] = [0]
-    plugins: list[_Plugin] = []
-    timeout: _PositiveOrNone = None
-    pack: Annotated[int | Literal["auto"], BeforeValidator(pack_size)] = "auto"
-    model: Model = Model()
-    train: Train = Train()
-    evaluate: Evaluate = Evaluate()
-    variants: list[VariantRow] = Field(min_length=1)
-    references: list[Reference] = []
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description=FOLDER_NAME)]
+    datasets: list[DatasetEntry] = Field(min_length=1)
+    seeds: Annotated[
+        list[Annotated[int, Ge(0)]],
+        BeforeValidator(_counted),
+        AfterValidator(_distinct),
+        Field(min_length=1, description="a count of seeds from 1 to 1000 or a list of seeds"),
+    ] = [0]
+    plugins: list[Annotated[Path, Strict(False), Field(description=LINE)]] = []
+    timeout: Positive | None = None
+    pack: Literal["auto"] | Count = "auto"
+    model: ModelTable = ModelTable()
+    train: TrainTable = TrainTable()
+    evaluate: EvaluateTable = EvaluateTable()
+    variants: list[VariantTable] = Field(min_length=1, description="[[variants]] tables")
+    references: list[ReferenceTable] = Field([], description="[[references]] tables")
 
     def dump(self) -> dict[str, Any]:
         """A plain dict that JSON can hold; `load` of it gives an equal matrix."""
         return self.written()
 
 
-_KEYS: dict[str, tuple[str, ...]] = {
-    "": tuple(Matrix.model_fields),
-    **{name: tuple(table.model_fields) for name, table in TABLES.items()},
-    "variants": tuple(VariantRow.model_fields),
-    "references": tuple(Reference.model_fields),
-    "sweep": (*PARTS, *SECTIONS),
+_KEYS = {
+    name: tuple(table.model_fields)
+    for name, table in {
+        "": Matrix,
+        **TABLES,
+        "variants": VariantTable,
+        "sweep": SettingsTable,
+        "references": ReferenceTable,
+    }.items()
 }
 
 
 def checked(data: Mapping[str, Any]) -> Matrix:
-    """The matrix of what stands in a file. Raises Problems with all that is wrong in single tables."""
+    """The matrix of a file's tables. Raises Problems with every error that is inside one table."""
+    found: list[Problem] = []
     try:
-        return Matrix.model_validate(data)
+        matrix = Matrix.model_validate(data)
     except ValidationError as error:
-        raise Problems(_problems(error)) from None
+        found = _problems(error, Matrix)
+    found += not_storable(data, [loc for loc, _ in found])
+    if found:
+        raise Problems(found)
+    return matrix
 
 
-def _problems(error: ValidationError) -> list[Problem]:
-    return problems([dict(each) for each in error.errors(include_url=False)], _KEYS)
+def _problems(error: ValidationError, table: type[MatrixTable], start: Loc = ()) -> list[Problem]:
+    return problems([dict(each) for each in error.errors(include_url=False)], table, _KEYS, start)
 
 
-def swept(sweep: dict[str, Any]) -> tuple[list[tuple[tuple[str, ...], list[Any]]], list[Problem]]:
-    """The leaves of a sweep in the order written, (path, values), and what is wrong with them."""
-    leaves: list[tuple[tuple[str, ...], list[Any]]] = []
+def swept(sweep: Mapping[str, Any]) -> dict[tuple[str, ...], list[Any]]:
+    """The values of each setting of a sweep in the order written, by ("train", "epochs"), ("prior",) or ("prior", "a").
+
+    Raises Problems with every error in the sweep.
+    """
+    settings: dict[tuple[str, ...], list[Any]] = {}
     found: list[Problem] = []
+    for path, values in _leaves(sweep):
+        short = path[1:] if path[0] == "model" and path[1:2] and path[1] in PARTS else path
+        head, start = short[0], path[: -len(short)]
+        if not isinstance(values, list) or not values:
+            found.append((path, expected("a list of one or more values", values, as_list(values))))
+        elif short in settings:
+            found.append((path, "expected each setting once, got this one twice; remove one"))
+        elif (head in SECTIONS and len(short) == 1) or (head in PARTS and len(short) > 2):
+            example = {"model": "latent", "train": "epochs", "evaluate": "importance_samples"}.get(head, "NAME")
+            text = f"expected {head}.{example} = [...], got {'.'.join(path)} = [...]; sweep one setting a key"
+            found.append((path, text))
+        else:
+            settings[short] = values
+            for value in values:
+                try:
+                    SettingsTable.model_validate(reduce(lambda inner, key: {key: inner}, reversed(short), value))
+                except ValidationError as error:
+                    errors = _problems(error, SettingsTable, ("variants", "sweep"))
+                    found += [((*start, *loc), text) for loc, text in errors]
+    if found:
+        raise Problems(found)
+    return settings
 
-    def walk(prefix: tuple[str, ...], table: dict[str, Any]) -> None:
-        """Collect the leaves below a prefix."""
-        for key, value in table.items():
-            path = prefix + tuple(str(key).split("."))
-            if path[0] not in _KEYS["sweep"]:
-                found.append((path, unknown_key(("variants", "sweep", path[0]), _KEYS)))
-            elif isinstance(value, dict):
-                walk(path, value)
-            elif not isinstance(value, list) or not value:
-                simple = isinstance(value, (str, int, float))
-                advice = f"write [{json.dumps(value)}]" if simple else ""
-                found.append((path, str(refused("a list of one or more values", value, advice))))
-            else:
-                found.extend(_unfit(path, value))
-                short = path[1:] if path[0] == "model" and path[1:2] and path[1] in PARTS else path
-                if short in dict(leaves):
-                    found.append((path, "expected each setting once, got this one twice; remove one"))
-                leaves.append((short, value))
 
-    walk((), sweep)
-    return leaves, found
-
-
-def _unfit(path: tuple[str, ...], values: list[Any]) -> list[Problem]:
-    """What is wrong with the values at one leaf of a sweep."""
-    head, *rest = path
-    if head == "model" and rest and rest[0] in PARTS:
-        return [(("model", *loc), said) for loc, said in _unfit(path[1:], values)]
-    if len(rest) != (1 if head in SECTIONS else min(len(rest), 1)):
-        example = {"model": "latent", "train": "epochs", "evaluate": "importance_samples"}.get(head, "NAME")
-        return [(path, f"expected {head}.{example} = [...], got {'.'.join(path)} = [...]; sweep one setting a key")]
-    if head in SECTIONS and rest[0] not in _KEYS[head]:
-        return [(path, unknown_key(("variants", "sweep", *path), _KEYS))]
-    if rest and head not in SECTIONS and rest != ["name"]:
-        return storable(values, path)
-    found: list[Problem] = []
-    for value in values:
-        table, key = (TABLES[head], rest[0]) if head in SECTIONS else (Parts, head)
-        try:
-            table.model_validate({key: {"name": value} if rest == ["name"] else value})
-        except ValidationError as error:
-            start = (head,) if head in SECTIONS else ()
-            found += [((*start, *loc), said) for loc, said in _problems(error)]
-    return found
+def _leaves(table: Mapping[str, Any], start: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The values of a table and of the tables inside it, each with its path. A dotted key is a path."""
+    for key, value in table.items():
+        path = (*start, *key.split("."))
+        if isinstance(value, dict):
+            yield from _leaves(value, path)
+        else:
+            yield path, value

@@ -14,7 +14,7 @@ from vaezoo.core.options import checked_options
 from vaezoo.core.precision import unsupported_precision
 from vaezoo.datasets import load_dataset
 from vaezoo.registry import register, registry
-from vaezoo.runner.matrix.file import DatasetEntry, Matrix, Row, rows
+from vaezoo.runner.matrix.file import DatasetEntry, Matrix, MatrixRow, rows
 from vaezoo.runner.plan.fingerprint import fingerprint
 from vaezoo.runner.plan.keys import key_of, with_seeds
 from vaezoo.runner.store import PROTOCOL
@@ -144,17 +144,17 @@ class _Planning:
         self.rehearse = Rehearsals()
         self.shared: dict[str, _Shared] = {}
 
-    def cells(self, row: Row, seeds: list[int]) -> list[Cell]:
+    def cells(self, row: MatrixRow, seeds: list[int]) -> list[Cell]:
         """A cell for each seed."""
         asked = repr(
             (row.variant, row.slots, row.latent, row.hidden, row.allow_pseudo_likelihood, row.evaluate.metrics)
         )
         if asked not in self.shared:
             self.shared[asked] = self._resolved(row)
-        shared, train, evaluate = self.shared[asked], row.train.model_dump(), row.evaluate
+        shared, train, evaluate = self.shared[asked], row.train.to_json(), row.evaluate
         specification = {
             **shared.specification,
-            "train": {name: value for name, value in train.items() if value is not None},
+            "train": {name: value for name, value in train.items() if value is not None and value is not False},
             "evaluate": {"importance_samples": evaluate.importance_samples, "images": evaluate.images},
         }
         available = len(self.dataset.test)
@@ -175,7 +175,7 @@ class _Planning:
             for seed, key, full in with_seeds(specification, seeds)
         ]
 
-    def _resolved(self, row: Row) -> _Shared:
+    def _resolved(self, row: MatrixRow) -> _Shared:
         slots, skip = self._rehearsed(row)
         metrics, spec = _metrics(row), self.dataset.spec
         specification = {
@@ -200,7 +200,7 @@ class _Planning:
         }
         return _Shared(skip, specification, comparability, _settings(row, slots))
 
-    def _rehearsed(self, row: Row) -> tuple[Slots, str | None]:
+    def _rehearsed(self, row: MatrixRow) -> tuple[Slots, str | None]:
         slots: Slots = {}
         try:
             slots = resolve(row.variant, self.dataset.spec, row.slots)
@@ -217,7 +217,7 @@ def _is_pseudo(slots: Slots, measure: str) -> bool:
     return measure not in registry("likelihood")[slots["likelihood"][0]].target.measures
 
 
-def _metrics(row: Row) -> list[list[Any]]:
+def _metrics(row: MatrixRow) -> list[list[Any]]:
     asked: list[tuple[str, Mapping[str, Any]]] = [(name, {}) for name in MEASURES]
     asked += [(entry.name, entry.options) for entry in row.evaluate.metrics]
     return [[name, checked_options(registry("metric")[name], values)] for name, values in asked]
@@ -233,7 +233,7 @@ def _fingerprint(slot: str, name: str) -> str:
     return fingerprint(registry(slot)[name])
 
 
-def _settings(row: Row, slots: Slots) -> dict[str, Any]:
+def _settings(row: MatrixRow, slots: Slots) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for slot, (name, values) in slots.items():
         flat[slot] = name
