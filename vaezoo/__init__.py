@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vaezoo.api import load_model, run
     from vaezoo.builder import build
     from vaezoo.core import bounds, noise
+    from vaezoo.core.columns import Column
     from vaezoo.core.contracts import Decoder, Encoder, Likelihood, Objective, Posterior, Prior
     from vaezoo.core.data import Dataset, DataSpec
     from vaezoo.core.draws import Batch, Draws
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _PLACES = {
+    "core.columns": ("Column",),
     "core.contracts": ("Encoder", "Posterior", "Prior", "Decoder", "Likelihood", "Objective"),
     "core.data": ("DataSpec", "Dataset"),
     "core.draws": ("Batch", "Draws"),
@@ -42,6 +44,7 @@ _MODULES = {"bounds": "vaezoo.core.bounds", "nets": "vaezoo.nets", "noise": "vae
 
 __all__ = [
     "Batch",
+    "Column",
     "DataSpec",
     "Dataset",
     "Decoder",
