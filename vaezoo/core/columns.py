@@ -70,11 +70,14 @@ class Column:
         """The heading with an arrow that says which direction is better: `iwll (nats) ↑`."""
         return (self.heading or self.name) + _ARROWS[self.better]
 
+    @property
+    def is_one(self) -> bool:
+        """Whether it is one column, and not a family with a `*` in its name."""
+        return "*" not in self.name
+
     def member(self, name: str) -> "Column | None":
-        """This column where it has the name; the column of that name where a `*` covers it; else None."""
-        start, star, end = self.name.partition("*")
-        if not star:
-            return self if name == self.name else None
+        """The column of this name where it is of this family, else None."""
+        start, _, end = self.name.partition("*")
         middle = name[len(start) : len(name) - len(end)]
         if not middle or name != start + middle + end:
             return None
@@ -135,7 +138,7 @@ def table_columns(declared: Iterable[Column] = (), found: Iterable[str] = ()) ->
     remaining = dict.fromkeys(name for name in found if name not in always | exact)
     further: list[Column] = []
     for column in declared:
-        if "*" not in column.name:
+        if column.is_one:
             further.append(column)
             continue
         members = [member for name in remaining if (member := column.member(name))]
