@@ -14,7 +14,7 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import entry_points
@@ -214,7 +214,7 @@ class Register:
         return self._decorator("dataset", name, paper)
 
     def metric(
-        self, name: str, *, paper: str | None = None, columns: Iterable[Column] = ()
+        self, name: str, *, paper: str | None = None, columns: Sequence[Column] = ()
     ) -> Callable[[Target], Target]:
         """Register a function (model, images, context, *, options) -> {column: number}.
 

@@ -68,9 +68,12 @@ def test_a_pseudo_likelihood_is_marked_wherever_it_appears(mixed):
     assert set(frame.status) == {"ok"}
     gray = frame[frame.dataset == "digits"].set_index("label")
     assert gray.pseudo_likelihood.to_dict() == {"plain": False, "beta": False, "coins": True, "more samples": False}
-    assert not frame[frame.dataset == "digits-binary"].pseudo_likelihood.any()  # a Bernoulli is the likelihood of binary pixels
+    assert not frame[
+        frame.dataset == "digits-binary"
+    ].pseudo_likelihood.any()  # a Bernoulli is the likelihood of binary pixels
 
     table = tables(frame)[0]
+    assert {"kl, largest dimension (nats)", "mutual information (nats)"} <= set(table.sheet.headings)
     row = by_label(table)["coins"]
     assert PSEUDO in table.remarks[row]
     assert row not in table.ranking.ranked

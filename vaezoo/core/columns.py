@@ -5,7 +5,7 @@ The columns that every cell or its timing has are declared here, so that results
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
@@ -148,22 +148,21 @@ def table_columns(declared: Iterable[Column] = (), found: Iterable[str] = ()) ->
     return [*QUALITY, *further, *map(Column, remaining), *TIMED, *COSTS]
 
 
-def checked_columns(metric: str, columns: Iterable[Column]) -> tuple[Column, ...]:
+def checked_columns(metric: str, columns: Sequence[Column]) -> tuple[Column, ...]:
     """The columns that a metric declares. VaezooError where they are not Columns with a name of their own each."""
-    found = tuple(columns) if isinstance(columns, Iterable) and not isinstance(columns, str) else (columns,)
-    for column in found:
-        if not isinstance(column, Column):
-            raise VaezooError(
-                f"metric {metric!r}: columns must be a tuple of vaezoo.Column, got {column!r}; "
-                f"write columns=(vaezoo.Column({str(column)!r}),)"
-            )
-    names = [column.name for column in found]
+    wrong = [c for c in columns if not isinstance(c, Column)] if isinstance(columns, list | tuple) else [columns]
+    if wrong:
+        raise VaezooError(
+            f"metric {metric!r}: columns must be a tuple of vaezoo.Column, got {wrong[0]!r}; "
+            'write columns=(vaezoo.Column("NAME"),)'
+        )
+    names = [column.name for column in columns]
     for name in names:
         if names.count(name) > 1:
             raise VaezooError(f"metric {metric!r} declares the column {name!r} twice; remove one of them")
         if name in {column.name for column in (*TIMED, *COSTS)}:
             raise VaezooError(f"metric {metric!r} declares the column {name!r}, which every cell has; rename it")
-    return found
+    return tuple(columns)
 
 
 def declared_columns(metrics: Mapping[str, Iterable[Column]]) -> list[Column]:
