@@ -163,6 +163,14 @@ def test_unequal_settings_are_marked():
     assert table.frame()["model.latent"].tolist() == [10, 40, 10]
 
 
+def test_the_setting_of_most_rows_is_the_common_one():
+    frame = framed(
+        *(cells(f"v{n}", [-86.0], **{"train.epochs": epochs}) for n, epochs in enumerate([400, 100, 200, 200]))
+    )
+    (table,) = tables(frame)
+    assert table.notes == ["[a] train.epochs = 400 (most rows 200)", "[b] train.epochs = 100 (most rows 200)"]
+
+
 def test_settings_without_their_attribute_or_value():
     frame = framed(cells("a", [-86.0]), cells("b", [-86.0]), cells("c", [-87.0], **{"train.warm_up": [1, 2]}))
     (table,) = tables(frame)
