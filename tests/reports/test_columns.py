@@ -110,8 +110,9 @@ def test_columns_are_in_order_and_families_have_their_members():
     found = table_columns([other, family, QUALITY[0]], ["new", "kl_2_nats", "kl__nats", "iwll", "kl_1_nats"])
     further = found[len(QUALITY) : -len(TIMED) - len(COSTS)]
     assert found == [*QUALITY, *further, *TIMED, *COSTS]
-    members = [Column("kl_2_nats", "kl of 2"), Column("kl__nats", "kl of _")]
-    assert further == [other, members[0], Column("kl_1_nats", "kl of 1"), Column("new"), Column("kl__nats")]
+    members = [Column("kl_2_nats", "kl of 2"), Column("kl_1_nats", "kl of 1")]
+    assert further == [other, *members, Column("new"), Column("kl__nats")]
+    assert (other.member("z"), other.member("zz")) == (other, None)
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,9 @@ class Column:
         return "*" not in self.name
 
     def member(self, name: str) -> "Column | None":
-        """The column of this name where it is of this family, else None."""
+        """The column of this name where it is this column or one of this family, else None."""
+        if self.is_one:
+            return self if name == self.name else None
         start, _, end = self.name.partition("*")
         middle = name[len(start) : len(name) - len(end)]
         if not middle or name != start + middle + end:

@@ -13,7 +13,7 @@ from vaezoo.registry import register
 def active_units(
     model: LatentModel, images: Tensor, context: Evaluation, *, threshold: float = 0.01, samples: int = 64
 ) -> dict[str, float | None]:
-    """Number of latent dimensions j with Var_x(E_q[z_j]) > threshold, the variance being over the images.
+    """active_units: the number of latent dimensions j with Var_x(E_q[z_j]) > threshold; the variance is over images.
 
     E_q[z_j] is the mean of a Gaussian posterior, else that of `samples` draws.
     """

@@ -69,10 +69,10 @@ def collapse(
     shared = aggregate(model, chosen, context, 1)
     if shared is None:
         context.notes["collapse_mutual_information"] = NOT_SCORED
-    silent = gain < threshold or bool((variances <= IDLE).all())
+    unused = gain < threshold or bool((variances <= IDLE).all())
     return {
         "idle_dimensions": float(idle.double().mean()),
         "reconstruction_gain": gain,
         "collapse_mutual_information": shared.information if shared else None,
-        "collapsed": int(silent or (shared is not None and shared.information < threshold)),
+        "collapsed": int(unused or (shared is not None and shared.information < threshold)),
     }
