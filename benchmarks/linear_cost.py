@@ -23,10 +23,11 @@ import torch
 import vaezoo
 from vaezoo.api import plan_of
 from vaezoo.builder import Ingredients, construct, resolve
+from vaezoo.core.columns import QUALITY
 from vaezoo.evaluation.estimate import log_likelihood
 from vaezoo.reports.tables import write_tables
 from vaezoo.runner.machine.device import cores, describe
-from vaezoo.runner.store import RESULTS, Store, read_results
+from vaezoo.runner.store import Store, read_results
 from vaezoo.training.loop import train
 from vaezoo.training.options import TrainingOptions
 
@@ -94,7 +95,7 @@ def tabulating(folder: Path) -> Callable[[int], Callable[[], object]]:
 def record(cell, place: int) -> dict:
     """As long as that of a cell of EPOCHS_IN_A_RECORD epochs."""
     history = {name: [-100.123456789] * EPOCHS_IN_A_RECORD for name in ("objective", "validation_iwll", "seconds")}
-    results = dict.fromkeys((*RESULTS, "train_seconds"), -100 + place * 7919 % 1000 / 1000)
+    results = dict.fromkeys((*(column.name for column in QUALITY), "train_seconds"), -100 + place * 7919 % 1000 / 1000)
     return {
         "status": "ok",
         "device": "cpu",

@@ -88,7 +88,9 @@ def main() -> None:
             ratios.append(found[pair[0]] / found[pair[1]])
             speeds.append(found[pair[0]])
         low, median, high = statistics.quantiles(ratios, n=4)
-        print(f"{work}: {median:.3f} ({low:.3f} .. {high:.3f}) of the other's speed, {statistics.median(speeds):,.0f}/s")
+        print(
+            f"{work}: {median:.3f} ({low:.3f} .. {high:.3f}) of the other's speed, {statistics.median(speeds):,.0f}/s"
+        )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""pytest-benchmark over the main variants: the training step, the importance-weighted estimate, sampling; and of a
-layer's product.
+"""pytest-benchmark over the main variants: the training step, the importance-weighted estimate, sampling; also over a
+layer's product and the tables of 10,000 cells.
 
     tox -e bench
 
 The code timed is the code that `vaezoo run` uses; the timer waits for the device.
 """
 
+import numpy
+import pandas
 import pytest
 import torch
 from torch.nn import functional
@@ -13,9 +15,11 @@ from torch.nn import functional
 import vaezoo
 from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.core import noise
+from vaezoo.core.columns import table_columns
 from vaezoo.evaluation.blocks import now
 from vaezoo.evaluation.estimate import evaluating, log_likelihood
 from vaezoo.nets.linear import linear
+from vaezoo.reports.tables import tables
 from vaezoo.training.loop import epoch_order, make_step
 from vaezoo.training.options import TrainingOptions
 
@@ -76,3 +80,20 @@ def test_product(product, rows, benchmark):
     x, weight, bias = (torch.randn(*shape, device=DEVICE) for shape in ((rows, 400), (784, 400), (784,)))
     with torch.inference_mode():
         assert benchmark(product, x, weight, bias).shape == (rows, 784)
+
+
+@pytest.mark.parametrize("labels", [2_000, 10_000])
+def test_tables_of_10_000_cells(labels, benchmark):
+    """Five seeds a row or one: the tables as Markdown, CSV and LaTeX."""
+    places, draws = numpy.arange(10_000), numpy.random.default_rng(0)
+    frame = pandas.DataFrame({"label": [f"v{n % labels}" for n in places], "seed": places // labels})
+    frame = frame.assign(dataset="d", status="ok", importance_samples=50 + places % 2)
+    frame["train.learning_rate"] = places % 2000
+    for column in table_columns():
+        frame[column.name] = draws.normal(size=len(places))
+
+    def written():
+        (table,) = tables(frame)
+        return len(table.markdown()) + len(table.csv()) + len(table.latex())
+
+    assert benchmark.pedantic(written, rounds=3, warmup_rounds=1) > len(places)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # what type checkers see of the names that `__getattr__` look
     from vaezoo.api import load_model, run
     from vaezoo.builder import build
     from vaezoo.core import bounds, noise
+    from vaezoo.core.columns import Column
     from vaezoo.core.contracts import (
         Decoder,
         Encoder,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:  # what type checkers see of the names that `__getattr__` look
 __version__ = "0.1.0"
 
 _MODULES = {
+    "core.columns": ("Column",),
     "core.contracts": (
         "Encoder",
         "Posterior",
@@ -62,6 +64,7 @@ _SUBMODULES = {"bounds": "vaezoo.core.bounds", "nets": "vaezoo.nets", "noise": "
 
 __all__ = [
     "Batch",
+    "Column",
     "DataSpec",
     "Dataset",
     "Decoder",

@@ -14,13 +14,14 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
+from vaezoo.core.columns import Column, checked_columns
 from vaezoo.core.errors import VaezooError, unknown
 
 FOLDERS = {
@@ -64,7 +65,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Plugin:
-    """A registered plugin: its target (a class, a function or a Variant), and where it was written."""
+    """A registered plugin: its target (a class, a function or a Variant), where it was written, and a metric's columns."""
 
     slot: str
     name: str
@@ -73,6 +74,7 @@ class Plugin:
     module: str
     file: str
     line: int
+    columns: tuple[Column, ...] = ()
 
     @property
     def place(self) -> str:
@@ -167,14 +169,18 @@ class Register:
         self._loaded: set[str] = set()
         self._entered: list[list[Plugin]] = []  # the plugins that each running import has registered
 
-    def _add(self, slot: str, name: str, target: Any, paper: str | None, depth: int = 2) -> None:
+    def _add(
+        self, slot: str, name: str, target: Any, paper: str | None, depth: int = 2, columns: tuple[Column, ...] = ()
+    ) -> None:
         frame = sys._getframe(depth)
         place = (frame.f_globals.get("__name__", "__main__"), frame.f_code.co_filename, frame.f_lineno)
-        self.registries[slot].add(Plugin(slot, name, target, paper, *place))
+        self.registries[slot].add(Plugin(slot, name, target, paper, *place, columns))
 
-    def _decorator(self, slot: str, name: str, paper: str | None) -> Callable[[Target], Target]:
+    def _decorator(
+        self, slot: str, name: str, paper: str | None, columns: tuple[Column, ...] = ()
+    ) -> Callable[[Target], Target]:
         def enter(target: Target) -> Target:
-            self._add(slot, name, target, paper)
+            self._add(slot, name, target, paper, columns=columns)
             return target
 
         return enter
@@ -207,9 +213,14 @@ class Register:
         """Register a function (root, seed, *, options) -> vaezoo.Dataset."""
         return self._decorator("dataset", name, paper)
 
-    def metric(self, name: str, *, paper: str | None = None) -> Callable[[Target], Target]:
-        """Register a function (model, images, context, *, options) -> {column: number}."""
-        return self._decorator("metric", name, paper)
+    def metric(
+        self, name: str, *, paper: str | None = None, columns: Sequence[Column] = ()
+    ) -> Callable[[Target], Target]:
+        """Register a function (model, images, context, *, options) -> {column: number}.
+
+        columns: how tables show these numbers; a number that no Column declares has its name as heading.
+        """
+        return self._decorator("metric", name, paper, checked_columns(name, columns))
 
     def variant(self, variant: Variant) -> Variant:
         """Register a Variant; returns it."""

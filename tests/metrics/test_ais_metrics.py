@@ -1,4 +1,4 @@
-"""`ais` and `ais-gap` as metrics: their columns, and which side of the truth they lie on."""
+"""The metrics `ais` and `ais-gap`: their columns, and whether they lie below or above the true log p(x)."""
 
 import math
 

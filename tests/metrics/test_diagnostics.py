@@ -1,4 +1,4 @@
-"""The diagnostic metrics are repeatable; KL, information and collapse against closed forms and identities."""
+"""Metrics are repeatable and declare their columns; KL, information and collapse equal closed forms and identities."""
 
 import math
 
@@ -24,7 +24,7 @@ def mean_kl(known):
 
 
 class NotGaussian:
-    """A posterior that gives its samples and their densities alone, as an IAF."""
+    """A posterior that scores only its own samples, as an IAF."""
 
     gaussian = None
 
@@ -39,26 +39,17 @@ class NotGaussian:
 
 
 def opaque(model):
+    """The model with a posterior that is NotGaussian."""
     forward = model.posterior_net.forward
     model.posterior_net.forward = lambda features: NotGaussian(forward(features))
     return model
 
 
-METRICS = (
-    "kl-per-dimension",
-    "active-unit-vector",
-    "aggregate-kl",
-    "collapse",
-    "amortisation-gap",
-    "generalisation-gap",
-    "ais",
-    "ais-gap",
-)
-
-
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", registry("metric"))
 def test_a_metric_is_repeatable_and_leaves_the_model_alone(name):
-    """The same numbers whatever torch's own generator does, finite, in the documented columns; no gradient is left."""
+    """The numbers do not depend on torch's generator; they are finite and their columns declared and documented. The
+    model keeps its mode and has no gradients.
+    """
     model, dataset = digits_model()
     model.train()
     small = {"count": 6, "steps": 3, "temperatures": 3, "chains": 2}
@@ -69,10 +60,11 @@ def test_a_metric_is_repeatable_and_leaves_the_model_alone(name):
         contexts.append(evaluation(dataset, 12, 20))
         found.append(registry("metric")[name].target(model, dataset.test.x[:12], contexts[-1], **options))
     assert found[0] == found[1]
-    documented = registry("metric")[name].target.__doc__
+    documented, declared = registry("metric")[name].target.__doc__, registry("metric")[name].columns
     for column, value in found[0].items():
         assert value is None or math.isfinite(value)
         assert value is not None or column in contexts[0].notes
+        assert any(each.member(column) for each in declared), column
         stem = column.removesuffix("_standard_error").removesuffix("_iwll").removesuffix("_elbo")
         assert stem.split("_over_")[0] in documented, column
     assert contexts[0].vectors.keys() == contexts[1].vectors.keys()
@@ -112,15 +104,15 @@ def test_kl_without_a_closed_form_is_that_of_the_group():
 
 def test_a_prior_as_posterior_has_no_kl():
     known = linear_model(3, images=20)
-    silence(known.model)
+    make_constant(known.model)
     context = evaluation(known.dataset)
     found = metric("kl-per-dimension", known.model, known.dataset, context)
     assert float(context.vectors["kl_per_group"]) == 0
     assert (found["kl_largest_dimension"], found["kl_dimensions_for_90_percent"]) == (0, 0)
 
 
-def silence(model):
-    """Make q the prior, whatever x is."""
+def make_constant(model):
+    """Make q the prior for every x."""
     with torch.no_grad():
         for parameter in model.posterior_net.parameters():
             parameter.zero_()
@@ -159,7 +151,7 @@ def test_aggregate_kl_and_mutual_information_make_the_mean_kl():
 
 
 def test_mutual_information_is_that_of_the_channel():
-    """With the exact posterior, data and codes are jointly Gaussian: I(x;z) = -1/2 sum_j log v_j, and q(z) = p(z)."""
+    """With the exact posterior x and z are jointly Gaussian: I(x;z) = -1/2 sum_j log v_j, and q(z) = p(z)."""
     known = linear_model(1, images=2000, noise=1.5)
     found = metric("aggregate-kl", known.model, known.dataset, samples=5)
     assert found["mutual_information"] == pytest.approx(-0.5 * float(known.variance.log()), abs=0.06)
@@ -167,7 +159,7 @@ def test_mutual_information_is_that_of_the_channel():
 
 
 def test_information_is_at_most_log_n_and_reaches_it():
-    """Posteriors so narrow that each z tells its image: I = log N."""
+    """Where the posteriors are so narrow that each z identifies its image, I = log N."""
     known = linear_model(4, images=30, scale=1e-6)
     found = metric("aggregate-kl", known.model, known.dataset)
     assert found["mutual_information"] <= math.log(30) + 1e-9
@@ -176,15 +168,15 @@ def test_information_is_at_most_log_n_and_reaches_it():
     assert few["mutual_information_limit"] == pytest.approx(math.log(5))
 
 
-def test_information_of_a_silent_encoder_is_none():
+def test_information_of_a_constant_encoder_is_zero():
     known = linear_model(3, images=50)
-    silence(known.model)
+    make_constant(known.model)
     found = metric("aggregate-kl", known.model, known.dataset)
     assert found["mutual_information"] == pytest.approx(0, abs=1e-9)
     assert found["aggregate_kl"] == pytest.approx(0, abs=1e-9)
 
 
-def test_information_does_not_hang_on_the_block(monkeypatch):
+def test_information_does_not_depend_on_the_block_size(monkeypatch):
     known = linear_model(2, images=60)
     whole = metric("aggregate-kl", known.model, known.dataset, samples=3)
     monkeypatch.setattr("vaezoo.metrics.aggregate_kl.BLOCK", 60 * 2 * 7)
@@ -204,21 +196,21 @@ def test_a_posterior_that_cannot_score_has_no_aggregate():
     assert context.notes["amortisation_gap"] == "the posterior is not a diagonal Gaussian"
 
 
-def test_collapse_of_silent_and_untrained_encoders_is_flagged():
+def test_collapse_of_constant_and_untrained_encoders_is_flagged():
     known = linear_model(3, images=200)
     healthy = metric("collapse", known.model, known.dataset)
     assert (healthy["collapsed"], healthy["idle_dimensions"]) == (0, 0)
     assert healthy["reconstruction_gain"] > 1
-    silence(known.model)
-    silent = metric("collapse", known.model, known.dataset)
-    assert (silent["collapsed"], silent["idle_dimensions"]) == (1, 1)
-    assert silent["collapse_mutual_information"] == pytest.approx(0, abs=1e-9)
+    make_constant(known.model)
+    constant = metric("collapse", known.model, known.dataset)
+    assert (constant["collapsed"], constant["idle_dimensions"]) == (1, 1)
+    assert constant["collapse_mutual_information"] == pytest.approx(0, abs=1e-9)
     model, dataset = digits_model()
     assert metric("collapse", model, dataset)["collapsed"] == 1
 
 
-def test_collapse_of_a_deaf_decoder_is_flagged():
-    """The code tells the image, and nothing is made of it."""
+def test_collapse_of_a_decoder_that_ignores_z_is_flagged():
+    """z identifies the image, and the decoder ignores z."""
     known = linear_model(3, images=200)
     with torch.no_grad():
         known.model.decoder.net[0].weight.zero_()

@@ -1,4 +1,4 @@
-"""The amortisation and generalisation gaps against closed forms on the linear Gaussian model."""
+"""The amortisation and generalisation gaps equal closed forms on the linear Gaussian model."""
 
 import math
 

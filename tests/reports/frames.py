@@ -1,4 +1,4 @@
-"""Frames of cells put together for a table, and what its Markdown shows."""
+"""Results frames made by hand, and the cells and bold numbers of a table's Markdown."""
 
 import re
 
@@ -17,7 +17,7 @@ MEASURED = {
     "device": "cpu",
     "precision": "float32",
 }
-COSTS = {
+SPEEDS_AND_COSTS = {
     "train_images_per_second": 26600.0,
     "iwll_samples_per_second": 1.23e6,
     "peak_memory_bytes": 812 * 2**20,
@@ -26,12 +26,12 @@ COSTS = {
 
 
 def cells(label, iwll, *, dataset="mnist-dynamic", failed=(), **others):
-    """The frame's rows of one variant: a cell for each value of `iwll`, then one for each (status, reason)."""
+    """The rows of one variant: a cell for each value of `iwll`, then one for each (status, reason) of `failed`."""
     rows = []
     for seed, value in enumerate([*iwll, *failed]):
         row = {"label": label, "variant": label, "dataset": dataset, "seed": seed, "status": "ok", "reason": None}
         if seed < len(iwll):
-            row |= {"iwll": value, "elbo": value - 4, "kl": 25.0, **COSTS, **MEASURED, **others}
+            row |= {"iwll": value, "elbo": value - 4, "kl": 25.0, **SPEEDS_AND_COSTS, **MEASURED, **others}
         else:
             row |= {"status": value[0], "reason": value[1]}
             row |= {name: setting for name, setting in others.items() if "." in name}
@@ -46,14 +46,14 @@ def framed(*parts, **attrs):
 
 
 def shown(table):
-    """The Markdown table's cells: label -> heading -> text."""
+    """The cells of the Markdown table: label -> heading -> text."""
     lines = [line for line in table.markdown().splitlines() if line.startswith("|")]
     split = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
     return {row[0]: dict(zip(split[0], row, strict=True)) for row in split[2:]}
 
 
 def bold(table):
-    """What is in bold: (label, heading)."""
+    """(label, heading) of each bold number in the Markdown table."""
     cells = shown(table)
     return {(label, heading) for label, row in cells.items() for heading, text in row.items() if text.startswith("**")}
 

@@ -1,4 +1,4 @@
-"""What cannot be compared is not ranked, and the table says why: with cells that were run, and frames put together."""
+"""Rows that cannot be compared are not ranked, and the table says why: on a run, and on frames made by hand."""
 
 import io
 import re
@@ -7,8 +7,8 @@ import pandas
 import pytest
 from rich.console import Console
 
+from vaezoo.core.columns import MUST_AGREE
 from vaezoo.core.errors import VaezooError
-from vaezoo.reports.ranking import COMPARED, ESTIMATED
 from vaezoo.reports.tables import tables
 from vaezoo.runner.store import Store, read_results
 
@@ -18,7 +18,7 @@ QUALITY = {"iwll", "elbo", "bits_per_dim"}
 
 @pytest.fixture(scope="session")
 def mixed(tmp_path_factory, shell, matrix_file):
-    """Four rows on gray and on binary digits: two alike, one that scores gray pixels as coins, one with another K."""
+    """Four rows on gray and on binary digits: two alike, one with a Bernoulli on gray pixels, one with another K."""
     here = tmp_path_factory.mktemp("mixed")
     rows = [
         {"name": "vae", "label": "plain"},
@@ -38,11 +38,16 @@ def by_label(table):
 
 
 def ranked(table):
-    return {row.label for row in table.rows if row.ranked}
+    return {row.label for row in table.ranking.ranked}
 
 
 def best(table, column):
-    return {row.label for row in table.rows if column in row.bold}
+    return {row.label for row, name in table.ranking.bold if name == column}
+
+
+def best_in(table, row):
+    """The columns of quality in which a row is best."""
+    return {name for each, name in table.ranking.bold if each is row} & QUALITY
 
 
 def printed(table, width=250):
@@ -52,7 +57,7 @@ def printed(table, width=250):
 
 
 def letter(table, remark):
-    """The mark that stands for a remark."""
+    """The mark of a remark."""
     (note,) = (note for note in table.notes if note.endswith(remark))
     return note.split()[0]
 
@@ -63,16 +68,18 @@ def test_a_pseudo_likelihood_is_marked_wherever_it_appears(mixed):
     assert set(frame.status) == {"ok"}
     gray = frame[frame.dataset == "digits"].set_index("label")
     assert gray.pseudo_likelihood.to_dict() == {"plain": False, "beta": False, "coins": True, "more samples": False}
-    assert not frame[frame.dataset == "digits-binary"].pseudo_likelihood.any()  # coins are what binary pixels are
+    assert not frame[
+        frame.dataset == "digits-binary"
+    ].pseudo_likelihood.any()  # a Bernoulli is the likelihood of binary pixels
 
     table = tables(frame)[0]
+    assert {"kl, largest dimension (nats)", "mutual information (nats)"} <= set(table.sheet.headings)
     row = by_label(table)["coins"]
-    assert PSEUDO in row.remarks
-    assert not row.ranked
-    assert not row.bold & QUALITY
+    assert PSEUDO in table.remarks[row]
+    assert row not in table.ranking.ranked
+    assert not best_in(table, row)
     mark = letter(table, PSEUDO)
-    assert mark in row.marks
-    assert all(mark not in other.marks for other in table.rows if other is not row)
+    assert [other for other in table.rows if mark in table.marks(other)] == [row]
 
     written = {ending: (folder / "tables" / f"digits.{ending}").read_text() for ending in ("md", "tex", "csv")}
     for text in (written["md"], written["tex"], printed(table), printed(table, 60), said):
@@ -95,7 +102,7 @@ def test_a_pseudo_likelihood_is_marked_wherever_it_appears(mixed):
 
 
 def test_every_part_of_a_narrow_terminal_says_which_row_is_a_pseudo_likelihood(mixed):
-    """Where the columns go on in further tables below, the marks go with them."""
+    """Where the columns continue in further tables below, each of these has the marks."""
     table = tables(read_results(mixed[0]))[0]
     mark = letter(table, PSEUDO)
     lines = [line for line in printed(table, 60).splitlines() if "coins" in line]
@@ -106,7 +113,7 @@ def test_every_part_of_a_narrow_terminal_says_which_row_is_a_pseudo_likelihood(m
 def test_another_number_of_samples_is_not_ranked_by_iwll(mixed):
     table = tables(read_results(mixed[0]))[1]
     row = by_label(table)["more samples"]
-    assert "iwll not ranked: importance_samples is 9, the ranked rows have 5" in row.remarks
+    assert "iwll not ranked: importance_samples is 9, the ranked rows have 5" in table.remarks[row]
     assert ranked(table) == {"plain", "beta", "coins"}
     assert best(table, "iwll") <= {"plain", "beta", "coins"}
     assert best(table, "iwll")
@@ -119,7 +126,7 @@ def test_every_record_says_what_was_measured(mixed):
     for cell in store.plan()["cells"]:
         record = store.record("cells", cell["stem"])
         facts = record["comparability"]
-        assert {*COMPARED, *ESTIMATED, "pseudo_likelihood"} <= set(facts)
+        assert {*MUST_AGREE["estimate"], "pseudo_likelihood"} <= set(facts)
         assert len(record["vectors"]["kl_per_dimension"][0]) == 2
         assert record["notes"] == {}
         assert record["warnings"] == []
@@ -130,7 +137,7 @@ def test_every_record_says_what_was_measured(mixed):
 
 
 def joined(frame):
-    """All rows as of one dataset: what a reader makes who takes two sets of images for one."""
+    """All rows under the name of one data set, as of a reader who takes two sets of images for one."""
     frame = frame.assign(label=frame.label + " on " + frame.dataset)
     return frame.assign(dataset="digits")
 
@@ -139,16 +146,16 @@ def test_two_sets_of_images_under_one_name_are_not_ranked_together(mixed):
     (table,) = tables(joined(read_results(mixed[0])))
     rows = by_label(table)
     assert len({label.split(" on ")[1] for label in ranked(table)}) == 1
-    chosen = next(label for label in rows if rows[label].ranked).split(" on ")[1]
+    chosen = next(iter(ranked(table))).split(" on ")[1]
     other = "digits" if chosen == "digits-binary" else "digits-binary"
     for label in ("plain", "beta"):
         row = rows[f"{label} on {other}"]
-        assert not row.bold & QUALITY
-        (why,) = (remark for remark in row.remarks if "checksum" in remark)
+        assert not best_in(table, row)
+        (why,) = (remark for remark in table.remarks[row] if "checksum" in remark)
         assert why.startswith("not ranked: checksum is ")
         assert "binarisation is " in why
         assert "measure is " in why
-    assert PSEUDO in rows["coins on digits"].remarks
+    assert PSEUDO in table.remarks[rows["coins on digits"]]
 
 
 def test_concatenated_frames_keep_their_datasets_apart(mixed):
@@ -203,15 +210,15 @@ def test_static_and_dynamic_mnist_are_two_tables():
 
 
 def check_one_table(facts):
-    """With both under one name the static rows, nats better, are not ranked, and each says why."""
+    """With both under one name the static rows, though nats better, are not ranked, and each says why."""
     (table,) = tables(mnist_frame(facts).assign(dataset="mnist"))
     assert best(table, "iwll") == best(table, "elbo") == {"c mnist-dynamic"}
     for row in table.rows:
         if row.label.endswith(" mnist"):
-            (why,) = row.remarks
+            (why,) = table.remarks[row]
             assert why.startswith("not ranked: checksum is ")
             assert "binarisation is " in why
-            assert row.marks == ["[a]"]
+            assert table.marks(row) == ["[a]"]
     text = " ".join(printed(table).split())
     assert "[a] not ranked: checksum is " in text
     assert "the ranked rows have dynamic" in text
@@ -231,7 +238,7 @@ def test_the_plan_tells_static_and_dynamic_mnist_apart():
     facts = {cell.dataset: cell.comparability for cell in plan.cells}
     assert facts["mnist"]["checksum"] != facts["mnist-dynamic"]["checksum"]
     assert facts["mnist"]["binarisation"] != facts["mnist-dynamic"]["binarisation"]
-    check_one_table({name: {key: facts[name][key] for key in (*COMPARED, *ESTIMATED)} for name in MNIST})
+    check_one_table({name: {key: facts[name][key] for key in MUST_AGREE["estimate"]} for name in MNIST})
 
 
 def test_seeds_of_which_one_is_a_pseudo_likelihood_are_not_ranked():
@@ -240,4 +247,4 @@ def test_seeds_of_which_one_is_a_pseudo_likelihood_are_not_ranked():
     rows += mnist_rows("mnist", "a", -86.0, MNIST["mnist"]) + mnist_rows("mnist", "b", -87.0, MNIST["mnist"])
     (table,) = tables(pandas.DataFrame(rows))
     assert best(table, "iwll") == {"a"}
-    assert PSEUDO in by_label(table)["odd"].remarks
+    assert PSEUDO in table.remarks[by_label(table)["odd"]]

@@ -1,4 +1,4 @@
-"""What is best in a table is bold; what failed, was measured otherwise or elsewhere is not, and a note says so."""
+"""The best numbers are bold; rows that failed or were measured otherwise or elsewhere are not, and a note says so."""
 
 import math
 
@@ -17,13 +17,13 @@ def test_best_is_bold_and_nothing_else():
     best = {("high", IWLL), ("high", ELBO), ("low", "bits/dim ↓"), ("low", TRAIN)}
     assert bold(table) == best
     assert table.latex().count(r"\textbf{") == 4
-    assert all(row.ranked for row in table.rows)
+    assert table.ranking.ranked == set(table.rows)
 
 
 def test_nothing_is_bold_alone_or_where_all_are_equal():
     (table,) = tables(framed(cells("vae", [-86.0, -86.1])))
     assert not bold(table)
-    assert not table.rows[0].ranked
+    assert not table.ranking.ranked
     (table,) = tables(framed(cells("a", [-86.0]), cells("b", [-86.0])))
     assert not bold(table)
 
@@ -52,7 +52,7 @@ def test_unlike_measurements_are_not_ranked(name, value, words):
     assert {pair for pair in bold(table) if pair[1] in (IWLL, ELBO)} == {("a", IWLL), ("a", ELBO)}
     assert shown(table)["odd"]["marks"] == "[a]"
     assert f"- [a] not ranked: {words}\n" in table.markdown()
-    assert [row.ranked for row in table.rows] == [False, True, True]
+    assert [row in table.ranking.ranked for row in table.rows] == [False, True, True]
 
 
 @pytest.mark.parametrize(("name", "value"), [("importance_samples", 50), ("estimator", "ais")])
@@ -161,6 +161,14 @@ def test_unequal_settings_are_marked():
     assert shown(table)["b"]["marks"] == "[a]"
     assert ("b", IWLL) in bold(table)
     assert table.frame()["model.latent"].tolist() == [10, 40, 10]
+
+
+def test_the_setting_of_most_rows_is_the_common_one():
+    frame = framed(
+        *(cells(f"v{n}", [-86.0], **{"train.epochs": epochs}) for n, epochs in enumerate([400, 100, 200, 200]))
+    )
+    (table,) = tables(frame)
+    assert table.notes == ["[a] train.epochs = 400 (most rows 200)", "[b] train.epochs = 100 (most rows 200)"]
 
 
 def test_settings_without_their_attribute_or_value():

@@ -130,7 +130,7 @@ def best_lines(frame: pd.DataFrame) -> list[str]:
     lines = []
     for table in tables(frame):
         for row in table.rows:
-            if "iwll" in row.bold:
+            if (row, "iwll") in table.ranking.bold:
                 best = row.cells["iwll"]
                 span = f" ({best.low:.2f} to {best.high:.2f})" if best.count > 1 else ""
                 lines.append(f"best on {table.dataset}: {row.label}, iwll {best.mean:.2f} nats{span}")

@@ -1,28 +1,19 @@
-"""How much each latent dimension varies with the image: the whole vector, and how many pass several thresholds."""
+"""How much each latent dimension varies with the image: the whole vector, and how many exceed several thresholds."""
 
-import torch
 from torch import Tensor
 
-from vaezoo.core import noise
+from vaezoo.core.columns import Column
 from vaezoo.core.model import LatentModel
-from vaezoo.evaluation.estimate import evaluating
 from vaezoo.evaluation.evaluation import Evaluation
-from vaezoo.metrics._batches import batches
-from vaezoo.metrics.active_units import _means
+from vaezoo.metrics._posterior import mean_variances
 from vaezoo.registry import register
 
 
-def mean_variances(model: LatentModel, images: Tensor, context: Evaluation, samples: int) -> Tensor:
-    """Var_x(E_q[z_j]) of every dimension of all groups, from the numbers that `active-units` counts. [Z], float64"""
-    means = []
-    with evaluating(model):
-        for batch in batches(model, images, context):
-            with noise.stream(noise.derive(context.seed, "active-units"), index=batch.index, dtype=model.dtype):
-                means.append(_means(model.posterior(batch), samples))
-    return torch.cat(means).double().var(0).cpu()
-
-
-@register.metric("active-unit-vector", paper="Burda et al. (2016), arXiv:1509.00519")
+@register.metric(
+    "active-unit-vector",
+    paper="Burda et al. (2016), arXiv:1509.00519",
+    columns=(Column("active_units_over_*", "active units over *", "count"),),
+)
 def active_unit_vector(
     model: LatentModel,
     images: Tensor,
@@ -32,7 +23,7 @@ def active_unit_vector(
     samples: int = 64,
 ) -> dict[str, float | None]:
     """active_units_over_t: how many dimensions j have Var_x(E_q[z_j]) > t, for each threshold t; at 0.01 it equals
-    `active-units`. A count that hangs on the threshold is no property of the model.
+    `active-units`. A count that changes much with the threshold says little about the model.
 
     context.vectors holds `mean_variances` [Z], largest first, and `mean_variances_order` [Z], which dimension each is.
     E_q[z_j] is the mean of a Gaussian posterior, else that of `samples` draws.

@@ -1,4 +1,4 @@
-"""The aggregate posterior q(z) = (1/N) sum_n q(z|x_n): how far it is from the prior, and what z says of the image."""
+"""The aggregate posterior q(z) = (1/N) sum_n q(z|x_n): its KL from the prior, and the information in z about x."""
 
 import math
 from dataclasses import dataclass
@@ -7,20 +7,26 @@ import torch
 from torch import Tensor
 
 from vaezoo.core import noise
+from vaezoo.core.columns import Column
 from vaezoo.core.model import LatentModel
 from vaezoo.evaluation.estimate import evaluating
 from vaezoo.evaluation.evaluation import Evaluation
-from vaezoo.metrics._batches import batches
+from vaezoo.metrics._posterior import batches
 from vaezoo.registry import register
 
 BLOCK = 2**22
-"""Numbers in one block of points against images."""
-REASON = "the posterior cannot score given points (its log_prob(z) is None)"
+"""How many numbers one block of points x images x dimensions holds."""
+COLUMNS = (
+    Column("aggregate_kl", "aggregate kl (nats)", "nats"),
+    Column("mutual_information", "mutual information (nats)", "nats"),
+    Column("mutual_information_limit", "mutual information limit (nats)", "nats"),
+)
+NOT_SCORED = "the posterior cannot score given points (its log_prob(z) is None)"
 
 
 @dataclass(frozen=True)
 class Aggregate:
-    """In nats: divergence KL(q(z) || p(z)), information I_q(x;z), and the most that it could be, log N."""
+    """In nats: divergence KL(q(z) || p(z)), information I_q(x;z), and limit log N, the largest value it can take."""
 
     divergence: float
     information: float
@@ -28,7 +34,10 @@ class Aggregate:
 
 
 def aggregate(model: LatentModel, images: Tensor, context: Evaluation, samples: int) -> Aggregate | None:
-    """Both terms of the mean KL from the same `samples` draws of each image; None where q(z|x) cannot be scored."""
+    """Both terms of the mean KL from the same `samples` draws of each image.
+
+    None where the posterior cannot score given points; NOT_SCORED is the note that says so.
+    """
     posteriors, points, own, prior = [], [], [], []
     with evaluating(model):
         for batch in batches(model, images, context):
@@ -45,7 +54,7 @@ def aggregate(model: LatentModel, images: Tensor, context: Evaluation, samples: 
         size = max(1, BLOCK // (min(count, 1000) * width))
         mixture = []
         for z in points:
-            for part in zip(*(group.split(size) for group in z), strict=True):
+            for part in zip(*(torch.split(group, size) for group in z), strict=True):
                 scores = []
                 for q, many in posteriors:
                     value = q.log_prob(tuple(group[:, None].expand(-1, many, -1) for group in part))
@@ -58,23 +67,23 @@ def aggregate(model: LatentModel, images: Tensor, context: Evaluation, samples: 
     )
 
 
-@register.metric("aggregate-kl", paper="Hoffman and Johnson (2016), ELBO surgery")
+@register.metric("aggregate-kl", paper="Hoffman and Johnson (2016), ELBO surgery", columns=COLUMNS)
 def aggregate_kl(
     model: LatentModel, images: Tensor, context: Evaluation, *, count: int = 2000, samples: int = 1
 ) -> dict[str, float | None]:
     """aggregate_kl = KL(q(z) || p(z)) and mutual_information = I_q(x;z), in nats, of the first `count` test images.
 
-    q(z) is the mixture of these images' posteriors, log q(z) = logsumexp_n log q(z|x_n) - log N, scored at `samples`
-    draws of each image, its own posterior among the N. E_x KL(q(z|x) || p) = mutual_information + aggregate_kl, exactly
-    where the left side is the mean of log q(z|x) - log p(z) over the same draws. 0 <= I <= log N, given as
-    mutual_information_limit: near it, I is a property of N and more images are needed.
+    q(z) is the mixture of these images' posteriors, log q(z) = logsumexp_n log q(z|x_n) - log N. It is scored at
+    `samples` draws of each image; the image's own posterior is one of the N. E_x KL(q(z|x) || p) = mutual_information +
+    aggregate_kl holds exactly where the left side is the mean of log q(z|x) - log p(z) over the same draws.
+    0 <= I <= log N, which is mutual_information_limit: an I near this limit depends on N and needs more images.
 
-    Without q.log_prob there are no numbers. Hoffman and Johnson (2016), ELBO surgery, NIPS workshop on approximate
-    inference.
+    A posterior without log_prob gives no numbers. Hoffman and Johnson (2016), ELBO surgery, NIPS workshop on
+    approximate inference.
     """
     found = aggregate(model, images[:count], context, samples)
-    columns = ("aggregate_kl", "mutual_information", "mutual_information_limit")
+    names = [column.name for column in COLUMNS]
     if found is None:
-        context.notes |= dict.fromkeys(columns, REASON)
-        return dict.fromkeys(columns)
-    return dict(zip(columns, (found.divergence, found.information, found.limit), strict=True))
+        context.notes |= dict.fromkeys(names, NOT_SCORED)
+        return dict.fromkeys(names)
+    return dict(zip(names, (found.divergence, found.information, found.limit), strict=True))

@@ -5,13 +5,22 @@ import math
 import torch
 from torch import Tensor
 
+from vaezoo.core.columns import Column
 from vaezoo.core.model import LatentModel
 from vaezoo.evaluation.ais import Annealing, ais
 from vaezoo.evaluation.evaluation import Evaluation
 from vaezoo.registry import register
 
 
-@register.metric("ais", paper="Neal (2001), arXiv:physics/9803008; Wu et al. (2017), arXiv:1611.04273")
+@register.metric(
+    "ais",
+    paper="Neal (2001), arXiv:physics/9803008; Wu et al. (2017), arXiv:1611.04273",
+    columns=(
+        Column("ais", "ais (nats)", "nats", better=1),
+        Column("ais_standard_error", "ais standard error (nats)"),
+        Column("ais_iwll", "iwll of the ais images (nats)", "nats", better=1),
+    ),
+)
 def annealed(
     model: LatentModel,
     images: Tensor,
@@ -22,17 +31,21 @@ def annealed(
     temperatures: int = 200,
     leapfrogs: int = 8,
 ) -> dict[str, float | None]:
-    """ais: mean over the first `count` test images of AIS's estimate of log p(x), a lower bound in expectation, in nats
-    an image; ais_standard_error: of that mean over images; ais_iwll: the iwll of the same images, to compare with.
+    """ais: the AIS estimate of log p(x) in nats, a lower bound in expectation, as a mean over the first `count` test
+    images; ais_standard_error: the standard error of that mean over images; ais_iwll: the mean iwll of the same images,
+    to compare with it, where iwll was measured before.
     """
     settings = Annealing(chains, temperatures, leapfrogs, context.seed)
     chosen = images[:count]
     value = torch.cat(
-        [ais(model, chosen[rows], settings, context.index[rows]) for rows in torch.arange(len(chosen)).split(100)]
+        [
+            ais(model, chosen[rows], settings, context.index[rows])
+            for rows in torch.split(torch.arange(len(chosen)), 100)
+        ]
     )
     context.per_image["ais"] = value
-    spread = float(value.std() / math.sqrt(len(value))) if len(value) > 1 else None
-    found: dict[str, float | None] = {"ais": float(value.mean()), "ais_standard_error": spread}
+    error = float(value.std() / math.sqrt(len(value))) if len(value) > 1 else None
+    found: dict[str, float | None] = {"ais": float(value.mean()), "ais_standard_error": error}
     if "iwll" in context.per_image:
         found["ais_iwll"] = float(context.per_image["iwll"][: len(value)].mean())
     return found

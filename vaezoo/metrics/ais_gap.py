@@ -1,9 +1,10 @@
-"""How far the importance-weighted estimate can be off, on images simulated from the model."""
+"""Bounds on the error of the importance-weighted estimate, on images simulated from the model."""
 
 import math
 
 from torch import Tensor
 
+from vaezoo.core.columns import Column
 from vaezoo.core.model import LatentModel
 from vaezoo.evaluation.ais import Annealing, bdmc
 from vaezoo.evaluation.estimate import log_likelihood
@@ -11,7 +12,15 @@ from vaezoo.evaluation.evaluation import Evaluation
 from vaezoo.registry import register
 
 
-@register.metric("ais-gap", paper="Grosse et al. (2015), arXiv:1511.02543")
+@register.metric(
+    "ais-gap",
+    paper="Grosse et al. (2015), arXiv:1511.02543",
+    columns=(
+        Column("ais_gap", "ais gap (nats)", "nats"),
+        Column("iwll_gap", "iwll gap (nats)", "nats"),
+        Column("iwll_gap_standard_error", "iwll gap standard error (nats)"),
+    ),
+)
 def ais_gap(
     model: LatentModel,
     images: Tensor,
@@ -24,9 +33,9 @@ def ais_gap(
 ) -> dict[str, float | None]:
     """Bidirectional Monte Carlo on `count` images simulated from the model, in nats an image.
 
-    ais_gap: mean upper minus mean lower bound, which holds the truth between them. iwll_gap: mean upper bound minus
-    mean iwll of the same images, how far iwll can be off on this model's own images; iwll_gap_standard_error: of that
-    mean over images.
+    ais_gap: mean upper bound minus mean lower bound; the true log p(x) lies between them. iwll_gap: mean upper bound
+    minus mean iwll of the same images, the most that iwll falls short on this model's own images;
+    iwll_gap_standard_error: the standard error of that mean over images.
     """
     found = bdmc(model, count, Annealing(chains, temperatures, leapfrogs, context.seed))
     estimate = log_likelihood(model, found.x, context.importance_samples, context.seed).estimate

@@ -1,22 +1,31 @@
-"""Whether the latents are used at all."""
+"""Whether the model uses its latents at all."""
 
 import torch
 from torch import Tensor
 
 from vaezoo.core import noise
+from vaezoo.core.columns import Column
 from vaezoo.core.model import LatentModel
 from vaezoo.evaluation.estimate import evaluating
 from vaezoo.evaluation.evaluation import Evaluation
-from vaezoo.metrics._batches import batches
-from vaezoo.metrics.active_unit_vector import mean_variances
-from vaezoo.metrics.aggregate_kl import REASON, aggregate
+from vaezoo.metrics._posterior import batches, mean_variances
+from vaezoo.metrics.aggregate_kl import NOT_SCORED, aggregate
 from vaezoo.registry import register
 
 IDLE = 0.01
-"""A dimension of smaller KL (nats), or smaller variance of its mean, is not used."""
+"""A dimension with a smaller KL (in nats), or a smaller variance of its mean, is idle."""
 
 
-@register.metric("collapse", paper="Bowman et al. (2016), arXiv:1511.06349; Lucas et al. (2019), arXiv:1911.02469")
+@register.metric(
+    "collapse",
+    paper="Bowman et al. (2016), arXiv:1511.06349; Lucas et al. (2019), arXiv:1911.02469",
+    columns=(
+        Column("idle_dimensions", "idle dimensions (share)"),
+        Column("reconstruction_gain", "reconstruction gain (nats)", "nats"),
+        Column("collapse_mutual_information", "mutual information, collapse (nats)", "nats"),
+        Column("collapsed", "collapsed (0 or 1)", "count"),
+    ),
+)
 def collapse(
     model: LatentModel,
     images: Tensor,
@@ -26,14 +35,14 @@ def collapse(
     samples: int = 8,
     threshold: float = 0.1,
 ) -> dict[str, float | None]:
-    """Posterior collapse on the first `count` test images, in nats an image where it is nats.
+    """Posterior collapse on the first `count` test images.
 
-    idle_dimensions: share of dimensions with KL_j < 0.01 (of Var_x(E_q[z_j]) < 0.01 without a closed-form KL).
-    reconstruction_gain: mean log p(x|z) with z ~ q(z|x) minus with z ~ p(z), over `samples` draws each; 0 where the
-    decoder, or q, ignores its input. collapse_mutual_information: I_q(x;z), see `aggregate-kl`. collapsed: 1 where z
-    says nothing of x or nothing is made of it, that is where the gain or the mutual information is under `threshold`
-    nats or no dimension is active (Var_x(E_q[z_j]) > 0.01), else 0. A q that is the prior has idle_dimensions 1, mutual
-    information 0 and gain 0 in the mean.
+    idle_dimensions: the share of dimensions with KL_j < 0.01 nats (Var_x(E_q[z_j]) < 0.01 without a closed-form KL).
+    reconstruction_gain: the mean of log p(x|z) over z ~ q(z|x) minus its mean over z ~ p(z), `samples` draws each, in
+    nats an image; 0 where the decoder, or q, ignores its input. collapse_mutual_information: I_q(x;z) in nats, see
+    `aggregate-kl`. collapsed: 1 where z carries no information about x or the decoder ignores it, which is where the
+    gain or the mutual information is below `threshold` nats or no dimension is active (Var_x(E_q[z_j]) > 0.01), else 0.
+    A q that equals the prior has idle_dimensions 1, mutual information 0 and, in the mean, gain 0.
     """
     chosen = images[:count]
     variances = mean_variances(model, chosen, context, 64)
@@ -50,7 +59,7 @@ def collapse(
             with noise.stream(seed, device=model.device, dtype=model.dtype):
                 z = model.prior_sample(samples * len(batch.x))
                 outside.append(
-                    model.log_likelihood(batch, tuple(group.unflatten(0, (samples, -1)) for group in z))
+                    model.log_likelihood(batch, tuple(torch.unflatten(group, 0, (samples, -1)) for group in z))
                     .double()
                     .mean(0)
                 )
@@ -59,11 +68,11 @@ def collapse(
     gain = float((torch.cat(inside) - torch.cat(outside)).mean())
     shared = aggregate(model, chosen, context, 1)
     if shared is None:
-        context.notes["collapse_mutual_information"] = REASON
-    silent = gain < threshold or bool((variances <= IDLE).all())
+        context.notes["collapse_mutual_information"] = NOT_SCORED
+    unused = gain < threshold or bool((variances <= IDLE).all())
     return {
         "idle_dimensions": float(idle.double().mean()),
         "reconstruction_gain": gain,
         "collapse_mutual_information": shared.information if shared else None,
-        "collapsed": int(silent or (shared is not None and shared.information < threshold)),
+        "collapsed": int(unused or (shared is not None and shared.information < threshold)),
     }

@@ -1,4 +1,4 @@
-"""How much better the training images are scored than the test images."""
+"""How much higher the model scores its training images than the test images."""
 
 import math
 
@@ -6,22 +6,34 @@ import torch
 from torch import Tensor
 
 from vaezoo.core import noise
+from vaezoo.core.columns import Column
 from vaezoo.core.model import LatentModel
 from vaezoo.evaluation.estimate import log_likelihood
 from vaezoo.evaluation.evaluation import Evaluation
 from vaezoo.registry import register
 
 
-@register.metric("generalisation-gap", paper="Wu et al. (2017), arXiv:1611.04273")
+@register.metric(
+    "generalisation-gap",
+    paper="Wu et al. (2017), arXiv:1611.04273",
+    columns=tuple(
+        column
+        for name in ("iwll", "elbo")
+        for column in (
+            Column(f"generalisation_gap_{name}", f"generalisation gap, {name} (nats)", "nats"),
+            Column(f"generalisation_gap_{name}_standard_error", f"generalisation gap standard error, {name} (nats)"),
+        )
+    ),
+)
 def generalisation_gap(
     model: LatentModel, images: Tensor, context: Evaluation, *, count: int = 1000
 ) -> dict[str, float | None]:
-    """elbo and iwll of the first training images minus those of equally many test images, in nats an image.
+    """iwll and elbo of the first training images minus those of equally many test images, in nats an image.
 
-    generalisation_gap_iwll and generalisation_gap_elbo: at most `count` images of each split, the same K; about 0 where
-    the splits are alike and nothing was learned by heart, above 0 with over-fitting. Their standard errors are over the
-    images of both splits, sqrt(s_train^2 / N + s_test^2 / N). Training images that are binarised anew for each batch
-    are so once here.
+    generalisation_gap_iwll and generalisation_gap_elbo: over at most `count` images of each split, with the same K;
+    about 0 where the splits are alike and the model memorised nothing, above 0 with over-fitting. Their standard errors
+    are over the images of both splits, sqrt(s_train^2 / N + s_test^2 / N). Training images that are binarised anew for
+    each batch are binarised once here.
     """
     count = min(count, len(images), len(context.dataset.train))
     index = torch.arange(count)

@@ -1,28 +1,36 @@
-"""Where in the latents the divergence lies: of each group and of each dimension."""
+"""The KL of each latent group and of each latent dimension."""
 
 import torch
 from torch import Tensor
 
 from vaezoo.core import noise
+from vaezoo.core.columns import Column
 from vaezoo.core.model import LatentModel
 from vaezoo.evaluation.estimate import evaluating
 from vaezoo.evaluation.evaluation import Evaluation
-from vaezoo.metrics._batches import batches
+from vaezoo.metrics._posterior import batches
 from vaezoo.registry import register
 
+GROUP = Column("kl_group_*", "kl of group * (nats)", "nats")
+DIMENSIONS = (
+    Column("kl_largest_dimension", "kl, largest dimension (nats)", "nats"),
+    Column("kl_median_dimension", "kl, median dimension (nats)", "nats"),
+    Column("kl_dimensions_for_90_percent", "dimensions for 90 % of kl", "count"),
+)
 
-@register.metric("kl-per-dimension", paper="Sønderby et al. (2016), arXiv:1602.02282")
+
+@register.metric("kl-per-dimension", paper="Sønderby et al. (2016), arXiv:1602.02282", columns=(GROUP, *DIMENSIONS))
 def kl_per_dimension(
     model: LatentModel, images: Tensor, context: Evaluation, *, samples: int = 64
 ) -> dict[str, float | None]:
-    """KL_j = mean over images of KL(q(z_j|x) || p(z_j)), of each group and dimension, in nats an image.
+    """KL_j = the mean over images of KL(q(z_j|x) || p(z_j)) of each group and dimension, in nats.
 
     kl_largest_dimension and kl_median_dimension: over all dimensions; kl_dimensions_for_90_percent: how many of the
-    largest make 90 % of the sum; kl_group_1, ..: of each group of a hierarchy, top first. The groups add up to the
-    whole KL in the mean, and a group's dimensions to the group. context.vectors holds `kl_per_group` [L],
+    largest make up 90 % of the sum; kl_group_1, ..: the KL of each group of a hierarchy, top first. The groups sum to
+    the whole KL in the mean, and a group's dimensions to the group's KL. context.vectors holds `kl_per_group` [L],
     `kl_per_dimension` [L, Z], largest first, and `kl_per_dimension_order` [L, Z], which dimension each of these is.
 
-    Without a closed form a group's KL is the mean of log q - log p over `samples` draws, and dimensions have none.
+    Without a closed form a group's KL is the mean of log q - log p over `samples` draws, and dimensions have no number.
     """
     groups: list[Tensor] = []
     dimensions: list[Tensor] = []
@@ -43,15 +51,15 @@ def kl_per_dimension(
     if len(per_group) > 1:
         found = {f"kl_group_{number}": float(value) for number, value in enumerate(per_group, start=1)}
     if not dimensions:
-        columns = ("kl_largest_dimension", "kl_median_dimension", "kl_dimensions_for_90_percent")
-        context.notes |= dict.fromkeys(columns, "the prior has no closed-form KL from this posterior")
-        return found | dict.fromkeys(columns)
+        names = [column.name for column in DIMENSIONS]
+        context.notes |= dict.fromkeys(names, "the prior has no closed-form KL from this posterior")
+        return found | dict.fromkeys(names)
     largest, order = (torch.stack(dimensions).sum(0).cpu() / len(images)).sort(1, descending=True)
     context.vectors |= {"kl_per_dimension": largest, "kl_per_dimension_order": order}
     every = largest.flatten().sort(descending=True).values
-    short = every.cumsum(0) < 0.9 * every.sum()
+    below = every.cumsum(0) < 0.9 * every.sum()
     return found | {
         "kl_largest_dimension": float(every[0]),
         "kl_median_dimension": float(every.quantile(0.5)),
-        "kl_dimensions_for_90_percent": int(short.sum()) + 1 if float(every.sum()) > 0 else 0,
+        "kl_dimensions_for_90_percent": int(below.sum()) + 1 if float(every.sum()) > 0 else 0,
     }

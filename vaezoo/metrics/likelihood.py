@@ -1,9 +1,10 @@
-"""Log-likelihood, ELBO and its two terms, from one pass of the one estimator."""
+"""Log-likelihood, ELBO and its two terms, from one pass of the estimator."""
 
 import math
 
 from torch import Tensor
 
+from vaezoo.core.columns import standard
 from vaezoo.core.data import DataSpec
 from vaezoo.core.model import LatentModel
 from vaezoo.evaluation.estimate import log_likelihood
@@ -14,21 +15,27 @@ from vaezoo.registry import register
 def bits_per_dimension(nats: float, spec: DataSpec) -> float | None:
     """-nats / (D ln 2) of a log-likelihood in nats an image; None where the images are neither binary nor discrete.
 
-    Continuous images dequantised from `levels` levels get log2(levels) put back: a bound on their discrete likelihood
-    (Theis et al. 2016, arXiv:1511.01844).
+    For continuous images dequantised from `levels` levels, log2(levels) is added: the result is a bound on the bits of
+    the discrete images (Theis et al. 2016, arXiv:1511.01844).
     """
     if spec.measure not in ("binary", "discrete") and spec.levels is None:
         return None
-    put_back = math.log2(spec.levels) if spec.measure == "continuous" and spec.levels else 0.0
-    return -nats / (spec.dimensions * math.log(2)) + put_back
+    quantisation = math.log2(spec.levels) if spec.measure == "continuous" and spec.levels else 0.0
+    return -nats / (spec.dimensions * math.log(2)) + quantisation
 
 
-@register.metric("likelihood", paper="Burda et al. (2016), arXiv:1509.00519")
+@register.metric(
+    "likelihood",
+    paper="Burda et al. (2016), arXiv:1509.00519",
+    columns=standard(
+        "iwll", "iwll_standard_error", "effective_samples", "elbo", "kl", "reconstruction", "bits_per_dim"
+    ),
+)
 def likelihood(model: LatentModel, images: Tensor, context: Evaluation) -> dict[str, float | None]:
     """iwll, elbo, reconstruction and kl in nats an image, and bits_per_dim, with iwll's Monte-Carlo standard error.
 
-    reconstruction = elbo + kl. iwll_standard_error is that of the mean over images; effective_samples is the mean over
-    images.
+    reconstruction = elbo + kl. iwll_standard_error is the Monte-Carlo standard error of the mean iwll over images;
+    effective_samples is the mean over images.
     """
     estimate = log_likelihood(model, images, context.importance_samples, context.seed, index=context.index)
     context.per_image |= {

@@ -1,6 +1,5 @@
-"""How a table looks: numbers as text, and a sheet as Markdown, LaTeX or a terminal's table."""
+"""A sheet of texts as Markdown, LaTeX or a terminal's table."""
 
-import math
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -9,12 +8,10 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
-from vaezoo.reports.statistics import Summary
-
 
 @dataclass(frozen=True)
 class Line:
-    """One row of a sheet: a text for each heading, and the places of those in bold."""
+    """One row of a sheet: a text for each heading, and the positions of the bold ones."""
 
     texts: tuple[str, ...]
     bold: frozenset[int] = frozenset()
@@ -22,7 +19,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table for people, in plain text: `lines` above the rule, `references` below, `lead` before, `notes` after."""
+    """A table as texts: the paragraphs of `lead`, then `lines`, a rule, `references`, and the `notes` below."""
 
     title: str
     lead: list[str]
@@ -32,70 +29,7 @@ class Sheet:
     notes: list[str]
 
 
-def number(summary: Summary, style: str = "plain", unit: float = 1.0) -> str:
-    """A cell's text: `-86.32 ± 0.14` (interval), `-86.40 .. -86.10` (range), the bare value, or nothing.
-
-    Digits follow the half-width: two of them are significant (of a range's one), with at least two decimals for nats
-    and three for bits. Where all seeds agree the value stands alone.
-    Speeds have three digits and an SI letter: `26.6k`.
-    """
-    if summary.count == 0:
-        return ""
-    mean, low, high = (value / unit for value in (summary.mean, summary.low, summary.high))
-    if not math.isfinite(mean):
-        return f"{mean}"
-    half, letter = (high - low) / 2, ""
-    half = half if half > 1e-9 * abs(mean) else 0.0  # less is the rounding of equal numbers
-    if style == "speed":
-        mean, low, high, half, letter = _si(mean, low, high, half)
-    places = _places(mean, half, style, digits=1 if summary.kind == "range" else 2)
-    if places and style in ("count", "plain") and summary.kind == "range" and low.is_integer() and high.is_integer():
-        places = 0
-    form = ".4g" if places is None else f"z,.{places}f"
-    if half and summary.kind == "interval":
-        around = f"{half:{'.2g' if places is None else form}}"
-        return f"{mean:{form}}{letter} ± {around}{letter}" if around.strip("0.") else f"{mean:{form}}{letter}"
-    if half and f"{low:{form}}" != f"{high:{form}}":
-        return f"{low:{form}}{letter} .. {high:{form}}{letter}"
-    return f"{mean:{form}}{letter}"
-
-
-def _si(mean: float, low: float, high: float, half: float) -> tuple[float, float, float, float, str]:
-    """A speed and its ends in units, thousands, millions or billions, as the mean has it at three digits."""
-    size = abs(float(f"{mean:.2e}"))
-    scale, letter = next(((s, c) for s, c in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if size >= s), (1.0, ""))
-    return mean / scale, low / scale, high / scale, half / scale, letter
-
-
-def _places(mean: float, half: float, style: str, digits: int) -> int | None:
-    """How many decimals give the half-width so many digits; None where only an exponent can be read."""
-    size = abs(mean)
-    if style == "nats":
-        least = 2
-    elif style == "bits":
-        least = 3
-    elif style == "speed":
-        least = max(0, 2 - _magnitude(float(f"{size:.2e}")))
-        return min(least, 4)  # the third digit is finer than any clock
-    elif mean.is_integer() and not half:
-        return 0
-    elif style == "count":
-        least = 1 if size < 100 and not half else 0
-    else:
-        least = max(0, 3 - _magnitude(float(f"{size:.3e}"))) if not half else 0
-    if half:
-        least = max(least, digits - 1 - _magnitude(float(f"{half:.1e}")))
-    if style in ("nats", "bits"):
-        return min(least, 6) if size < 1e9 else None
-    return least if least <= 6 and size < 1e12 else None
-
-
-def _magnitude(value: float) -> int:
-    """The power of ten of the first digit; 0 of 0."""
-    return math.floor(math.log10(value)) if value else 0
-
-
-_MARKDOWN = re.compile(r"([|*<`~\\]|(?<![^\W_])_|_(?![^\W_]))")  # an underscore inside a word is no emphasis
+_MARKDOWN = re.compile(r"([|*<`~\\]|(?<![^\W_])_|_(?![^\W_]))")  # an underscore inside a word is not emphasis
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -124,21 +58,21 @@ _LATEX_MINUS = re.compile(r"(?<![\w-])-(?=\d|inf)")
 
 
 def escape_markdown(text: str) -> str:
-    r"""Text that a Markdown table shows as it is: `a|b` becomes `a\|b`."""
+    r"""Text in which Markdown finds no markup: `a|b` becomes `a\|b`."""
     return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
 
 
 def escape_latex(text: str) -> str:
-    r"""Text that LaTeX sets as it is: `a_b & 5%` becomes `a\_b \& 5\%`.
+    r"""Text in which LaTeX finds no command: `a_b & 5%` becomes `a\_b \& 5\%`.
 
-    Brackets and stars stand in braces, as they would be taken for arguments of the `\\` before them.
+    Brackets and stars stand in braces, because LaTeX reads them as arguments of the `\\` before them.
     """
     escaped = _LATEX_SPECIAL.sub(lambda found: _LATEX[found.group()], " ".join(text.split()))
     return _LATEX_MINUS.sub("$-$", escaped)
 
 
 def markdown(sheet: Sheet) -> str:
-    """The sheet as a Markdown page. A line says where references begin, as Markdown has no rule inside a table."""
+    """The sheet as a Markdown page. A line of text precedes the references: Markdown has no rule inside a table."""
 
     def cells(line: Line) -> list[str]:
         texts = map(escape_markdown, line.texts)
@@ -156,7 +90,7 @@ def markdown(sheet: Sheet) -> str:
 
 
 def _piped(headings: list[str], body: list[list[str]], sides: list[Literal["left", "right"]]) -> str:
-    """A pipe table, its columns in line."""
+    """A pipe table with aligned columns."""
     widths = [max([len(heading) + 2, *map(len, column)]) for heading, *column in zip(headings, *body, strict=True)]
     form = (
         "| " + " | ".join(f"{{:{'<' if s == 'left' else '>'}{w}}}" for s, w in zip(sides, widths, strict=True)) + " |"
@@ -166,7 +100,7 @@ def _piped(headings: list[str], body: list[list[str]], sides: list[Literal["left
 
 
 def latex(sheet: Sheet) -> str:
-    r"""The sheet as a tabular for `\input`; needs booktabs. Title and lead are comments, the notes stand below it."""
+    r"""The sheet as a tabular for `\input`; needs booktabs. Title and lead are comments; the notes stand below."""
 
     def row(line: Line) -> str:
         texts = map(escape_latex, line.texts)
@@ -188,8 +122,8 @@ def latex(sheet: Sheet) -> str:
 class Terminal:
     """The sheet for a rich console: `console.print(Terminal(sheet))`.
 
-    Where the console is too narrow the columns go on in further tables below, each with the labels and the marks; no
-    number is cut. Labels are never read as rich's own markup.
+    On a narrow console the columns continue in further tables below, each with the labels and the marks; no number is
+    cut. rich does not read labels as markup.
     """
 
     sheet: Sheet
@@ -214,8 +148,8 @@ class Terminal:
         yield from map(Text, (*sheet.notes, *sheet.lead))
 
     def _part(self, places: list[int], widths: list[int], room: int) -> TerminalTable:
-        """The table of these columns: as wide as they like where there is room, else each with its own width, since
-        rich would take the widest ones' from their neighbours.
+        """The table of these columns. Where they do not fit, each column's width is fixed: rich would shrink short
+        columns in favour of long ones.
         """
         table = TerminalTable()
         sides, headings = _aligned(self.sheet), Line(tuple(self.sheet.headings))
@@ -235,20 +169,20 @@ class Terminal:
 
 
 def _aligned(sheet: Sheet) -> list[Literal["left", "right"]]:
-    """The side of each column: words to the left, numbers to the right."""
+    """The alignment of each column: words to the left, numbers to the right."""
     return ["left" if heading in ("label", "seeds", "marks") else "right" for heading in sheet.headings]
 
 
 def file_name(dataset: str, taken: set[str]) -> str:
-    """A name for the dataset's files that any file system takes, and that is not among the `taken` ones; it joins them.
+    """A file name for a data set that any file system allows and that is not in `taken`; it is added to `taken`.
 
     >>> file_name("linear-gaussian(dimensions=8)", set())
     'linear-gaussian-dimensions-8'
     """
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", dataset).strip("-.")[:100] or "dataset"
-    name, count = plain, 1
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", dataset).strip("-.")[:100] or "dataset"
+    name, count = safe, 1
     while name.casefold() in taken:
         count += 1
-        name = f"{plain}-{count}"
+        name = f"{safe}-{count}"
     taken.add(name.casefold())
     return name

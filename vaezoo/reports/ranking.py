@@ -1,158 +1,180 @@
-"""Which rows' numbers may be ranked together, and what is to be said of a row that is unlike the others.
+"""Which rows of a table may be compared, and which of them is best.
 
-Two rows share a ranking only if what was measured is the same: COMPARED for the ELBO, with ESTIMATED also for the
-importance-weighted log-likelihood, the device for speeds. Rows of several precisions share one only where the table
-shows how far each is from float32.
+Two rows share a ranking only if they were measured alike: MUST_AGREE says in what, for each kind of column. Rows of
+several precisions share one only where the table shows how far each is from float32.
 """
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from vaezoo.reports.statistics import Column, Row, absent, plain
+from vaezoo.core.columns import MUST_AGREE, Column
+from vaezoo.reports.rows import TableRow, facts_text
 
-COMPARED = ("checksum", "binarisation", "measure", "split", "images", "conditional")
-ESTIMATED = ("estimator", "importance_samples")
-_Key = tuple[Any, ...] | None
+Remarks = Mapping[TableRow, Sequence[str]]
+"""What a reader must know of each row, a sentence each."""
+_Facts = tuple[Any, ...] | None
 
 
-def rank(rows: Sequence[Row], columns: Sequence[Column]) -> Row | None:
-    """Sets what is `bold` and `ranked` among one dataset's rows, and remarks why a row is not ranked with the others.
+@dataclass(frozen=True)
+class Ranking:
+    """The comparison of one data set's rows.
 
-    The largest set of rows that agree is ranked (of equal ones the first); bold is the best mean, where two rows or
-    more compete. A pseudo-likelihood, a row whose seeds disagree and a row with fewer ok seeds than another do not
-    compete. Returns a row of the ranked set, or None.
+    ranked: the rows whose log-likelihood (or ELBO, where no log-likelihoods compete) competes with another row's.
+    bold: (row, column name) of each best number. remarks: why a row is not ranked with the others. unlike: the facts in
+    which a row differs from the ranked ones. chosen: the row that the others are compared with, or None where no row
+    can be ranked.
     """
-    bounds = [column for column in columns if column.ranking in ("iwll", "elbo")]
-    scored = [row for row in rows if row.has(*(column.name for column in bounds))]
+
+    ranked: frozenset[TableRow]
+    bold: frozenset[tuple[TableRow, str]]
+    remarks: Remarks
+    unlike: Mapping[TableRow, frozenset[str]]
+    chosen: TableRow | None
+
+
+@dataclass(frozen=True)
+class _Difference:
+    """A fact in which a row is unlike the ranked ones, and that in words."""
+
+    fact: str
+    words: str
+
+
+@dataclass(frozen=True)
+class _Contest:
+    """The rows that compete in some columns, and what this says of them: (row, column) pairs in bold, and remarks."""
+
+    competitors: list[TableRow]
+    bold: set[tuple[TableRow, str]]
+    remarks: defaultdict[TableRow, list[str]]
+
+
+def rank(rows: Sequence[TableRow], columns: Sequence[Column]) -> Ranking:
+    """Compares one data set's rows.
+
+    The largest set of rows that were measured alike is ranked; of equally large ones, the first. Bold is the best mean,
+    where two rows or more compete. A pseudo-likelihood, a row whose seeds were measured unlike each other and a row
+    with fewer ok seeds than another do not compete.
+    """
+    estimates, bounds, speeds = (
+        [column for column in columns if column.ranked_by == kind] for kind in ("estimate", "data", "device")
+    )
+    remarks: defaultdict[TableRow, list[str]] = defaultdict(list)
+    scored = [row for row in rows if _has(row, estimates + bounds)]
     for row in scored:
         if row.pseudo_likelihood:
-            row.remark("pseudo-likelihood (a density of other values than these images): not ranked")
+            remarks[row].append("pseudo-likelihood (a density of other values than these images): not ranked")
     scored = [row for row in scored if not row.pseudo_likelihood]
-    compared = COMPARED + ("precision",) * any(_unshown(row) for row in scored)
-    fine, coarse = ({row: _key(row, names) for row in scored} for names in (compared + ESTIMATED, compared))
-    chosen = _largest(scored, fine, coarse)
-    iwll, elbo = (
-        [row for row in scored if row.has(*(c.name for c in columns if c.ranking == kind))] for kind in ("iwll", "elbo")
-    )
-    iwll = [row for row in iwll if chosen and fine[row] == fine[chosen]]
-    elbo = [row for row in elbo if chosen and coarse[row] == coarse[chosen]]
-    alike = set(elbo)
+    precision = ("precision",) * any(_differs_unseen(row) for row in scored)
+    same_estimate, same_data = MUST_AGREE["estimate"] + precision, MUST_AGREE["data"] + precision
+    by_estimate = {row: _facts(row, same_estimate) for row in scored}
+    by_data = {row: _facts(row, same_data) for row in scored}
+    chosen = _chosen(scored, estimates, by_estimate, by_data)
+    in_estimates = [r for r in scored if chosen and by_estimate[r] == by_estimate[chosen] and _has(r, estimates)]
+    in_bounds = [r for r in scored if chosen and by_data[r] == by_data[chosen] and _has(r, bounds)]
+    comparable = set(in_bounds)
+    unlike: dict[TableRow, frozenset[str]] = {}
     for row in scored:
-        names = compared + ESTIMATED if row.has("iwll", "bits_per_dim") else compared
-        if unlike := _differences(row, chosen, names, iwll or elbo):
-            row.remark(f"{'iwll ' if row in alike else ''}not ranked: {unlike}")
+        names = same_estimate if _has(row, estimates) else same_data
+        if found := _differences(row, chosen, names, several=len(in_estimates or in_bounds) > 1):
+            unlike[row] = frozenset(difference.fact for difference in found)
+            remarks[row].append(f"{'iwll ' if row in comparable else ''}not ranked: {_in_words(found)}")
     full = max((row.counts["ok"] for row in rows), default=0)
     for row in rows:
         if 0 < row.counts["ok"] < full:
-            row.remark(f"not ranked: {row.counts['ok']} ok seeds where others have {full}")
-    iwll = _best(iwll, [column for column in bounds if column.ranking == "iwll"], full)
-    elbo = _best(elbo, [column for column in bounds if column.ranking == "elbo"], full)
-    for row in iwll or elbo:
-        row.ranked = True
-    _rank_speeds(rows, [column for column in columns if column.ranking == "speed"], full)
-    return chosen
+            remarks[row].append(f"not ranked: {row.counts['ok']} ok seeds where others have {full}")
+    contests = [_contest(in_estimates, estimates, full), _contest(in_bounds, bounds, full)]
+    ranked = next((c.competitors for c in contests if len(c.competitors) > 1), [])
+    contests.append(_speed_contest(rows, speeds, full))
+    for contest in contests:
+        for row, found_remarks in contest.remarks.items():
+            remarks[row] += found_remarks
+    bold = frozenset(pair for contest in contests for pair in contest.bold)
+    return Ranking(frozenset(ranked), bold, dict(remarks), unlike, chosen)
 
 
-def _unshown(row: Row) -> bool:
-    """Whether a row is of a coarser precision than float32, and how far that takes it from float32 is not known."""
+def _has(row: TableRow, columns: Iterable[Column]) -> bool:
+    return row.has(*(column.name for column in columns))
+
+
+def _differs_unseen(row: TableRow) -> bool:
+    """Whether a row has a coarser precision than float32, and no number says how far that takes it from float32."""
     coarser = any(name not in (None, "float32") for name in row.facts.get("precision", ()))
     return coarser and not row.has("iwll_minus_float32")
 
 
-def _rank_speeds(rows: Sequence[Row], columns: Sequence[Column], full: int) -> None:
-    """Ranks speeds among the rows of the device that most rows ran on."""
-    timed = [row for row in rows if row.has(*(column.name for column in columns))]
-    keys = {row: _key(row, ("device",)) for row in timed}
-    sizes = Counter(keys.values())
-    chosen = max((row for row in timed if keys[row]), key=lambda row: sizes[keys[row]], default=None)
-    alike = [row for row in timed if chosen and keys[row] == keys[chosen]]
-    for row in timed:
-        if unlike := _differences(row, chosen, ("device",), alike):
-            row.remark(f"speeds not ranked: {unlike}")
-    _best(alike, columns, full)
-
-
-def _largest(scored: Sequence[Row], fine: Mapping[Row, _Key], coarse: Mapping[Row, _Key]) -> Row | None:
-    """The first row of the largest set that agrees in all; of equal sets, of the one with most comparable ELBOs."""
-    keys = {row: fine[row] if row.has("iwll", "bits_per_dim") else None for row in scored}
-    all_alike, elbos_alike = Counter(keys.values()), Counter(coarse.values())
-    all_alike[None] = 0
-    able = (row for row in scored if coarse[row])
-    return max(able, key=lambda row: (all_alike[keys[row]], elbos_alike[coarse[row]]), default=None)
-
-
-def _key(row: Row, names: Sequence[str]) -> _Key:
-    """What the row was measured with, or None where its seeds disagree."""
+def _facts(row: TableRow, names: Sequence[str]) -> _Facts:
+    """How the row was measured, or None where its seeds differ."""
     facts = [row.facts.get(name, (None,)) for name in names]
     return None if any(len(values) > 1 for values in facts) else tuple(facts)
 
 
-def _differences(row: Row, chosen: Row | None, names: Sequence[str], ranked: Sequence[Row]) -> str:
-    """In words, how the row was measured unlike the chosen one; empty where it was not."""
-    others = "the ranked rows have" if len(ranked) > 1 or not chosen else f"{chosen.label} has"
-    words = []
+def _chosen(
+    scored: Sequence[TableRow],
+    estimates: Sequence[Column],
+    by_estimate: Mapping[TableRow, _Facts],
+    by_data: Mapping[TableRow, _Facts],
+) -> TableRow | None:
+    """The first row of the largest set that agrees in all; of equal sets, of the one with most comparable ELBOs."""
+    facts = {row: by_estimate[row] if _has(row, estimates) else None for row in scored}
+    estimated, bounded = Counter(facts.values()), Counter(by_data.values())
+    estimated[None] = 0
+    able = (row for row in scored if by_data[row])
+    return max(able, key=lambda row: (estimated[facts[row]], bounded[by_data[row]]), default=None)
+
+
+def _differences(row: TableRow, chosen: TableRow | None, names: Sequence[str], *, several: bool) -> list[_Difference]:
+    """The facts in which the row differs from the chosen one or its seeds differ from each other.
+
+    several: whether the chosen row stands for more rows than itself.
+    """
+    others = "the ranked rows have" if several or not chosen else f"{chosen.label} has"
+    found = []
     for name in names:
         values = row.facts.get(name, (None,))
         if len(values) > 1:
-            words.append(f"{name} is {' and '.join(map(plain, values))} over its seeds")
+            found.append(_Difference(name, f"{name} is {facts_text(values)} over its seeds"))
         elif chosen and values != (wanted := chosen.facts.get(name, (None,))):
-            words.append(f"{name} is {plain(values[0])}, {others} {' and '.join(map(plain, wanted))}")
-    return "; ".join(words)
+            found.append(_Difference(name, f"{name} is {facts_text(values)}, {others} {facts_text(wanted)}"))
+    return found
 
 
-def _best(rows: Sequence[Row], columns: Sequence[Column], full: int) -> list[Row]:
-    """Makes the best of each column bold among rows with `full` seeds, and returns those; none if fewer than two."""
-    able = [row for row in rows if row.counts["ok"] == full]
+def _in_words(differences: Iterable[_Difference]) -> str:
+    return "; ".join(difference.words for difference in differences)
+
+
+def _contest(rows: Sequence[TableRow], columns: Sequence[Column], full: int) -> _Contest:
+    """The best of each column among the rows with `full` ok seeds. Equal rows have no best."""
+    competitors = [row for row in rows if row.counts["ok"] == full]
+    bold: set[tuple[TableRow, str]] = set()
+    remarks: defaultdict[TableRow, list[str]] = defaultdict(list)
     for column in columns:
-        fit = []
-        for row in able:
+        able = []
+        for row in competitors:
             count = row.cells[column.name].count
-            if column.ranking != "speed" and 0 < count < full:
-                row.remark(f"{column.name} not ranked: {count} of {full} seeds have it")
+            if column.ranked_by != "device" and 0 < count < full:
+                remarks[row].append(f"{column.name} not ranked: {count} of {full} seeds have it")
             elif count and math.isfinite(row.cells[column.name].mean):
-                fit.append(row)
-        best = max((column.better * row.cells[column.name].mean for row in fit), default=0.0)
-        leaders = [row for row in fit if column.better * row.cells[column.name].mean == best]
-        if len(leaders) < len(fit):  # where all are equal none is best
-            for row in leaders:
-                row.bold.add(column.name)
-    return able if len(able) > 1 else []
+                able.append(row)
+        best = max((column.better * row.cells[column.name].mean for row in able), default=0.0)
+        leaders = [row for row in able if column.better * row.cells[column.name].mean == best]
+        if len(leaders) < len(able):
+            bold |= {(row, column.name) for row in leaders}
+    return _Contest(competitors, bold, remarks)
 
 
-def remark_settings(rows: Sequence[Row]) -> None:
-    """Remarks what a row was trained or evaluated with, where most rows have another value."""
-    names = [name for name in (rows[0].settings if rows else ()) if name.startswith(("train.", "evaluate."))]
-    if not any(name.endswith(".precision") for name in names):
-        names.append("precision")
-    for name in names:
-        given = [" and ".join(map(plain, row.facts.get(name, ()))) or plain(row.settings.get(name)) for row in rows]
-        if name == "precision":
-            given = [text if row.counts["ok"] else "" for text, row in zip(given, rows, strict=True)]
-        counts = Counter(text for text in given if text)
-        if len(counts) < 2 or name == "evaluate.images":  # `remark_subset` tells
-            continue
-        common = counts.most_common(1)[0][0]
-        others = "others" if len(counts) == 2 else "most rows"
-        for row, text in zip(rows, given, strict=True):
-            told = name == "evaluate.importance_samples" and any(
-                "importance_samples is" in remark for remark in row.remarks
-            )
-            if text not in ("", common) and not told:
-                row.remark(f"{name} = {text} ({others} {common})")
-
-
-def remark_subset(rows: Sequence[Row], attrs: Mapping[Any, Any]) -> list[str]:
-    """Says which rows used only the first images of the test set: in one note where all did, else row by row."""
-    told = {}
-    for row in rows:
-        limit = row.settings.get("evaluate.images", attrs.get("evaluate.images"))
-        if row.counts["ok"] and not absent(limit):
-            images = row.facts.get("images", (limit,))
-            told[row] = f"on the first {' or '.join(f'{int(n):,}' for n in images if n is not None)} test images"
-    if len(set(told.values())) == 1 and len(told) == sum(row.counts["ok"] > 0 for row in rows):
-        return [next(iter(told.values()))]
-    for row, text in told.items():
-        row.remark(text)
-    return []
+def _speed_contest(rows: Sequence[TableRow], columns: Sequence[Column], full: int) -> _Contest:
+    """The fastest rows on the device that most rows ran on."""
+    timed = [row for row in rows if _has(row, columns)]
+    devices = {row: _facts(row, MUST_AGREE["device"]) for row in timed}
+    sizes = Counter(devices.values())
+    chosen = max((row for row in timed if devices[row]), key=lambda row: sizes[devices[row]], default=None)
+    alike = [row for row in timed if chosen and devices[row] == devices[chosen]]
+    contest = _contest(alike, columns, full)
+    for row in timed:
+        if found := _differences(row, chosen, MUST_AGREE["device"], several=len(alike) > 1):
+            contest.remarks[row].append(f"speeds not ranked: {_in_words(found)}")
+    return contest

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from vaezoo.core.columns import COSTS, QUALITY, SAME_DATA, SAME_ESTIMATE, TIMED, Column, table_columns
 from vaezoo.core.errors import VaezooError
 
 if TYPE_CHECKING:
@@ -27,11 +28,8 @@ again.
 FINAL = ("ok", "diverged")
 """Statuses that stand: the rest is run again on resume."""
 
-RESULTS = ("elbo", "iwll", "kl", "reconstruction", "active_units", "bits_per_dim")
-SPEEDS = ("train_images_per_second", "iwll_samples_per_second", "sample_images_per_second", "peak_memory_bytes")
-COSTS = ("parameters", "train_seconds", "iwll_standard_error", "effective_samples")
-COMPARED = ("importance_samples", "measure", "binarisation", "checksum", "split", "images", "estimator", "conditional")
 PROVENANCE = ("pseudo_likelihood", "device", "precision", "seconds")
+"""Further columns of the results frame, from a record or else from its plan."""
 
 
 def write_atomically(path: Path, content: bytes, *, lasting: bool = True) -> None:
@@ -154,11 +152,12 @@ class Store:
 
 
 def read_results(path: str | Path) -> "pd.DataFrame":
-    """The results of a folder that `vaezoo run` wrote: one row a cell, in the order of the matrix, failures among them.
+    """The results of a folder that `vaezoo run` wrote: one row a cell in the order of the matrix, failures included.
 
-    Log-likelihoods are in nats an image, higher is better. frame.attrs holds the matrix's name, the settings that
-    differ between rows, the further metrics, and the references; the column warnings what vaezoo warned of, a
-    line each. Raises VaezooError where the folder holds no results.
+    Log-likelihoods are in nats an image, higher is better. The column warnings holds vaezoo's warnings, a line each.
+    frame.attrs holds the matrix's name, the settings that differ between rows, the references, and `columns`: the
+    measured columns in the order of a table, each as `vaezoo.Column.to_json` gives it. Raises VaezooError where the
+    folder holds no results.
     """
     import pandas as pd
 
@@ -167,37 +166,38 @@ def read_results(path: str | Path) -> "pd.DataFrame":
     timed = dict.fromkeys(cell["timing"] for cell in plan["cells"] if cell["timing"])
     timings = {stem: store.record("timings", stem) or {} for stem in timed}
     speeds = {stem: _speeds(timing) for stem, timing in timings.items()}
-    known = {*RESULTS, *COSTS, *SPEEDS}
-    metrics: dict[str, None] = {}
+    declared = [Column.from_json(column) for column in plan.get("columns", [])]  # 0.1.0 stored none
+    standard = [column.name for column in (*QUALITY, *TIMED, *COSTS)]
+    further = dict.fromkeys(column.name for column in declared if column.name not in standard and column.is_one)
     rows = []
     for cell in plan["cells"]:
         record = store.record("cells", cell["stem"]) or {}  # one at a time: they may be large
-        results, data = record.get("results", {}), cell["comparability"] | record.get("comparability", {})
-        further = {name: value for name, value in results.items() if name not in known}
-        metrics |= dict.fromkeys(further)
+        results, facts = record.get("results", {}), cell["comparability"] | record.get("comparability", {})
+        further |= dict.fromkeys(name for name in results if name not in standard)
         row = {name: cell[name] for name in ("label", "variant", "dataset", "seed")}
         row["status"] = "skipped" if cell["skip"] else record.get("status", "missing")
         row["reason"] = cell["skip"] or record.get("reason")
         measured = results | speeds.get(cell["timing"], {})
-        row |= {name: measured.get(name) for name in (*RESULTS, *SPEEDS, *COSTS)}
-        row |= {name: data.get(name) for name in COMPARED}
+        row |= {name: measured.get(name) for name in standard}
+        row |= {name: facts.get(name) for name in (*SAME_DATA, *SAME_ESTIMATE)}
         row |= {name: record.get(name, cell["comparability"].get(name)) for name in PROVENANCE}
         warned = [*record.get("warnings", []), *timings.get(cell["timing"], {}).get("warnings", [])]
         row["warnings"] = "\n".join(warned) or None
-        rows.append(row | further | cell["settings"])
+        rows.append(row | {name: results.get(name) for name in further} | cell["settings"])
     frame = pd.DataFrame(rows)
-    for name in (*RESULTS, *SPEEDS, *COSTS, *metrics):
+    for name in (*standard, *further):
         if name in frame:
             frame[name] = pd.to_numeric(frame[name])
     frame.attrs |= {
         "name": plan["name"],
         "settings": plan["settings"],
-        "metrics": list(metrics),
+        "columns": [column.to_json() for column in table_columns(declared, further)],
         "references": plan["references"],
     }
     return frame
 
 
-def _speeds(record: Mapping[str, Any]) -> dict[str, Any]:
-    results = record.get("results", {})
-    return {name: results[name] for name in SPEEDS if name in results}
+def _speeds(timing: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of TIMED that a timing's record has."""
+    results = timing.get("results", {})
+    return {column.name: results[column.name] for column in TIMED if column.name in results}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vaezoo.builder import Ingredients, Rehearsals, Slots, resolve
+from vaezoo.core.columns import Column, declared_columns
 from vaezoo.core.data import Dataset
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.options import checked_options
@@ -93,6 +94,7 @@ class Plan:
             "name": self.name,
             "settings": settings,
             "references": self.references,
+            "columns": [column.to_json() for column in _declared(self.cells)],
             "matrix": self.matrix.dump(),
             "cells": cells,
         }
@@ -221,6 +223,12 @@ def _metrics(row: MatrixRow) -> list[list[Any]]:
     asked: list[tuple[str, Mapping[str, Any]]] = [(name, {}) for name in MEASURES]
     asked += [(entry.name, entry.options) for entry in row.evaluate.metrics]
     return [[name, checked_options(registry("metric")[name], values)] for name, values in asked]
+
+
+def _declared(cells: list[Cell]) -> list[Column]:
+    """The columns that the cells' metrics declare. VaezooError where two metrics declare the same one."""
+    names = dict.fromkeys(name for cell in cells for name, _ in cell.specification["metrics"])
+    return declared_columns({name: registry("metric")[name].columns for name in names})
 
 
 def _code(slots: Slots, metrics: list[str]) -> dict[str, str]:

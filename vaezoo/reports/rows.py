@@ -1,0 +1,200 @@
+"""The rows of a table: the cells of one variant on one data set, summarised over its seeds."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas
+
+from vaezoo.core.columns import SAME_DATA, SAME_ESTIMATE, TIMED, Column
+from vaezoo.core.errors import VaezooError
+from vaezoo.reports.statistics import NOTHING, Summary, summarise
+
+FACTS = (*SAME_DATA, *SAME_ESTIMATE, "device", "precision")
+"""The columns of a results frame that say how a cell was measured."""
+_NUMBERS = re.compile(r"\d[\d.,]*")
+
+
+@dataclass(frozen=True, eq=False)
+class TableRow:
+    """One variant on one data set over its seeds, or a number from elsewhere (`reference`).
+
+    cells: column name -> Summary. facts: how its ok seeds were measured, each fact once (several where seeds differ).
+    counts: how many seeds have each status. reasons: why seeds failed. messages: the warnings of its seeds, and each
+    failure in one line. source: where a reference is from.
+    """
+
+    label: str
+    cells: Mapping[str, Summary]
+    variant: str = ""
+    facts: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    pseudo_likelihood: bool = False
+    reference: bool = False
+    source: str = ""
+    reasons: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
+
+    @property
+    def seeds(self) -> str:
+        """How many seeds gave numbers: `3`, or `2 of 3 (1 diverged)`."""
+        bad = ", ".join(f"{count} {status}" for status, count in self.counts.items() if status != "ok")
+        return f"{self.counts['ok']} of {self.counts.total()} ({bad})" if bad else f"{self.counts['ok'] or ''}"
+
+    @property
+    def status(self) -> str:
+        """The status of all seeds, how many have which, or `reference`."""
+        if self.reference:
+            return "reference"
+        counts = self.counts
+        return "".join(counts) if len(counts) < 2 else ", ".join(f"{n} {status}" for status, n in counts.items())
+
+    def has(self, *columns: str) -> bool:
+        """Whether there is a number in any of these columns."""
+        cells = self.cells
+        return any(column in cells and cells[column].count for column in columns)
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a cell of a frame is empty: None, NaN, NA or NaT."""
+    return bool(pandas.api.types.is_scalar(value) and pandas.isna(value))
+
+
+def setting_text(value: Any) -> str:
+    """A setting or a fact as text: `1000` for 1000.0, `0123456789ab` for a checksum, `not given` for a missing one."""
+    if is_missing(value):
+        return "not given"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    text = str(value)
+    return text[:12] if re.fullmatch("[0-9a-f]{40,}", text) else text
+
+
+def facts_text(values: Iterable[Any]) -> str:
+    """Several settings or facts as text: `50 and 1000`."""
+    return " and ".join(map(setting_text, values))
+
+
+def dataset_rows(frame: pandas.DataFrame, columns: Sequence[Column]) -> Iterator[tuple[str, list[TableRow]]]:
+    """(data set, its rows) of a results frame, both in the order of the frame.
+
+    Raises VaezooError where the frame lacks `label`, `dataset` or `status`, or has a cell twice: a seed that counts
+    twice would make an interval too narrow.
+    """
+    lacking = [name for name in ("label", "dataset", "status") if name not in frame]
+    if lacking:
+        raise VaezooError(
+            f"a results frame has one row a cell with label, dataset and status; it lacks {', '.join(lacking)}"
+        )
+    if "seed" in frame and (twice := frame.duplicated(["label", "dataset", "seed"])).any():
+        label, dataset, seed = frame.loc[twice, ["label", "dataset", "seed"]].iloc[0]
+        raise VaezooError(
+            f"the cell {label!r} on {dataset!r} with seed {seed} is there twice; give each row of results its own label"
+        )
+    cells = _Cells(frame, columns)
+    places: dict[str, dict[str, list[int]]] = {}
+    for place, (dataset, label) in enumerate(zip(cells.values["dataset"], cells.values["label"], strict=True)):
+        places.setdefault(str(dataset), {}).setdefault(str(label), []).append(place)
+    for dataset, labels in places.items():
+        yield dataset, [cells.row(label, at) for label, at in labels.items()]
+
+
+def reference_row(given: Mapping[str, Any], columns: Sequence[Column]) -> TableRow:
+    """A number from elsewhere as a row."""
+    samples = given.get("importance_samples")
+    cells = {c.name: summarise([] if is_missing(given.get(c.name)) else [float(given[c.name])]) for c in columns}
+    source = [str(given["source"])] if given.get("source") else []
+    source += [] if is_missing(samples) else [f"K = {samples:,}"]
+    facts = {"importance_samples": (samples,)}
+    return TableRow(str(given["label"]), cells, facts=facts, reference=True, source=", ".join(source))
+
+
+class _Cells:
+    """The columns of a results frame as lists, from which rows are made."""
+
+    def __init__(self, frame: pandas.DataFrame, columns: Sequence[Column]) -> None:
+        self.numbers = {c.name: _floats(frame[c.name]) if c.name in frame else [] for c in columns}
+        self.values = {str(name): frame[name].tolist() for name in frame.columns if name not in self.numbers}
+        for name in set(FACTS) & set(self.values):
+            gone = frame[name].isna()
+            self.values[name] = [None if g else fact for fact, g in zip(self.values[name], gone, strict=True)]
+        names = frame.attrs.get("settings", [name for name in self.values if "." in name])
+        self.settings = [name for name in dict.fromkeys([*names, "evaluate.images"]) if name in self.values]
+
+    def row(self, label: str, at: list[int]) -> TableRow:
+        """The row of the cells at these places of the frame."""
+        values = self.values
+        ok = [place for place in at if values["status"][place] == "ok"]
+        failures = self._failures(at)
+        pseudo = [values["pseudo_likelihood"][place] for place in ok] if "pseudo_likelihood" in values else []
+        return TableRow(
+            label,
+            {
+                name: summarise([column[place] for place in ok]) if column else NOTHING
+                for name, column in self.numbers.items()
+            },
+            str(values["variant"][at[0]]) if "variant" in values else "",
+            facts=self._facts(ok),
+            counts=Counter(str(values["status"][place]) for place in at),
+            settings={name: values[name][at[0]] for name in self.settings},
+            pseudo_likelihood=any(_is_true(value) for value in pseudo),
+            reasons=tuple(reason for _, reason in failures),
+            messages=tuple(dict.fromkeys([*self._warnings(ok), *_failure_lines(failures, len(at))])),
+        )
+
+    def _facts(self, ok: list[int]) -> dict[str, tuple[Any, ...]]:
+        """How the ok cells were measured. The device is that of the cells with speeds where there are such cells."""
+        speeds = [self.numbers[c.name] for c in TIMED if c.ranked_by and self.numbers.get(c.name)]
+        timed = [place for place in ok if any(not math.isnan(column[place]) for column in speeds)]
+        facts = {}
+        for name in FACTS:
+            if name in self.values and ok:
+                column = self.values[name]
+                facts[name] = tuple(dict.fromkeys([column[p] for p in (timed or ok if name == "device" else ok)]))
+        return facts
+
+    def _failures(self, at: list[int]) -> dict[tuple[str, str], list[str]]:
+        """(status, reason) of the cells that failed -> their seeds."""
+        failures: dict[tuple[str, str], list[str]] = {}
+        for place in at:
+            status = str(self.values["status"][place])
+            reason = self.values["reason"][place] if "reason" in self.values else None
+            if status != "ok" and not is_missing(reason) and str(reason).strip():
+                seed = setting_text(self.values["seed"][place]) if "seed" in self.values else ""
+                failures.setdefault((status, " ".join(str(reason).split())), []).append(seed)
+        return failures
+
+    def _warnings(self, ok: list[int]) -> list[str]:
+        """The warnings of the ok cells, one of each kind: those of two seeds may differ in their numbers only."""
+        told: dict[str, str] = {}
+        for place in ok if "warnings" in self.values else []:
+            given = self.values["warnings"][place]
+            earlier = set(told.values())  # all warnings of one cell are kept
+            for warning in [] if is_missing(given) else str(given).splitlines():
+                kind = _NUMBERS.sub("#", warning)
+                if kind not in earlier:
+                    told[warning] = kind
+        return list(told)
+
+
+def _failure_lines(failures: Mapping[tuple[str, str], list[str]], cells: int) -> list[str]:
+    """A line for each reason, with its seeds where not all cells of the row share it; long reasons are cut."""
+    lines = []
+    for (status, reason), seeds in failures.items():
+        which = "" if len(seeds) == cells else f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)} "
+        lines.append(f"{which}{status}: {reason if len(reason) <= 120 else reason[:119].rstrip() + '…'}")
+    return lines
+
+
+def _floats(series: pandas.Series) -> list[float]:
+    numbers: list[float] = pandas.to_numeric(series, errors="coerce").to_numpy(dtype=float, na_value=math.nan).tolist()
+    return numbers
+
+
+def _is_true(value: Any) -> bool:
+    """Whether a cell of a frame means yes, also as text of a file: `True`, `1`, but not `False` or an empty cell."""
+    return not is_missing(value) and str(value).strip().lower() not in ("", "false", "0", "0.0", "none", "nan")
