@@ -42,6 +42,8 @@ GROUP = "vaezoo.plugins"
 Target = TypeVar("Target")
 Choice = str | tuple[str, Mapping[str, Any]]
 """A slot's value: a registered name, or (name, {hyper-parameters})."""
+Slots = dict[str, tuple[str, dict[str, Any]]]
+"""For each part its registered name and all of its hyper-parameters."""
 
 
 @dataclass(frozen=True)
@@ -229,15 +231,13 @@ class Register:
                 self._attempt(f"{point.name} ({point.value})", lambda _, load=point.load: load())  # type: ignore[misc]
 
     def load_file(self, path: str | Path) -> None:
-        """Import a plugin file once. A file that is not there is an error; one that does not import becomes
-        unavailable.
-        """
+        """Import a plugin file once. VaezooError with the reason for a file that is not there or does not import."""
         path = Path(path).resolve()
         if not path.is_file():
             raise VaezooError(f"plugin file {path} does not exist; a plugin's path is relative to the matrix file")
         if path in self.files:
             return
-        self.files[path] = name = f"vaezoo_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+        name = f"vaezoo_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
 
         def run(_: str) -> None:
             """Execute the file as a module of its own name."""
@@ -247,9 +247,17 @@ class Register:
             module = sys.modules[name] = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
 
-        self._attempt(str(path), run)
+        if (reason := self._failure(str(path), run)) is not None:
+            raise VaezooError(f"plugin file {path} does not load: {reason}")
+        self.files[path] = name
 
     def _attempt(self, source: str, load: Callable[[str], Any]) -> None:
+        """Import what nobody named; what fails is listed as unavailable."""
+        if (reason := self._failure(source, load)) is not None:
+            self.unavailable.append(Unavailable(source, reason))
+
+    def _failure(self, source: str, load: Callable[[str], Any]) -> str | None:
+        """Import; where that fails, take back what was registered by then and return the reason."""
         self._entered.append([])
         try:
             load(source)
@@ -258,7 +266,9 @@ class Register:
                 built_in = plugin.module.startswith("vaezoo.") and plugin.module in sys.modules
                 if not built_in:  # what it was merely the first to import stays
                     del self.registries[plugin.slot]._plugins[plugin.name]
-            self.unavailable.append(Unavailable(source, f"{type(error).__name__}: {error}".splitlines()[0]))
+            return f"{type(error).__name__}: {error}".splitlines()[0]
+        else:
+            return None
         finally:
             self._entered.pop()
 

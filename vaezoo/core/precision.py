@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, get_args
 
 import torch
 
 from vaezoo.core.errors import VaezooError, unknown
+from vaezoo.core.precision_names import PRECISIONS
 
-Precision = Literal["float32", "tf32", "bfloat16"]
-PRECISIONS: tuple[str, ...] = get_args(Precision)
 _PRODUCTS = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]
 
 

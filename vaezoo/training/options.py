@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt
 
-from vaezoo.core.precision import Precision
+from vaezoo.core.precision_names import Precision
 
 Schedule = Literal["constant", "cosine", "stages"]
 
