@@ -248,7 +248,7 @@ class Register:
             spec.loader.exec_module(module)
 
         if (reason := self._failure(str(path), run)) is not None:
-            raise VaezooError(f"plugin file {path} does not load: {reason}")
+            raise VaezooError(f"plugin file {path} could not be imported: {reason}")
         self.files[path] = name
 
     def _attempt(self, source: str, load: Callable[[str], Any]) -> None:

@@ -83,7 +83,6 @@ def plugins_named(name: str) -> list[Plugin]:
     if name.endswith(".py"):
         path = Path(name).resolve()
         register.load_file(path)
-        _refuse_unavailable(str(path))
         return _all(lambda plugin: plugin.module == register.files[path], f"{name} registers nothing")
     packages = {point.value.split(":")[0].split(".")[0] for point in entry_points(group=GROUP)}
     if name.replace("-", "_") in packages:

@@ -161,6 +161,7 @@ class Record:
         for name in ("specification", "comparability", "provenance", "data"):
             if name in value:
                 value[name] = value[name].to_json()
+        value |= {"warnings": list(self.warnings)} | ({} if self.pack is None else {"pack": list(self.pack)})
         value |= {"precision": self.precision, "pseudo_likelihood": self.pseudo_likelihood}
         return value | ({} if self.device is None else {"device": self.device})
 

@@ -8,6 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from small_tasks import a_task
+
+from vaezoo.runner.engines.local import _write_failure
+from vaezoo.runner.records import Record
+from vaezoo.runner.store import Store
 
 PLUGIN = '''
 import multiprocessing, os, time
@@ -215,16 +220,12 @@ def test_a_worker_that_ends_before_it_takes_a_cell_is_replaced(shell, tmp_path, 
 
 
 def test_a_record_that_was_finished_before_its_worker_ended_stands(tmp_path):
-    """A worker may be stopped between its last write and its last word."""
-    from vaezoo.runner.engines.local import _write
-    from vaezoo.runner.store import Store
-
-    names = ("label", "variant", "dataset", "key", "specification", "comparability")
-    task = {**dict.fromkeys(names, "x"), "stem": "x", "seed": 0}
-    store = Store(tmp_path)
-    store.write("cells", "x", {"status": "ok"})
-    assert _write(store, task, "interrupted", "the run was stopped") == "ok"
-    assert store.record("cells", "x") == {"status": "ok"}
-    store.write("cells", "x", {"status": "failed"})
-    assert _write(store, task, "interrupted", "the run was stopped") == "interrupted"
-    assert store.record("cells", "x")["reason"] == "the run was stopped"
+    """A worker may be stopped after it wrote the record and before it reported the status."""
+    store, task = Store(tmp_path), a_task(tmp_path)
+    for status in ("ok", "diverged"):
+        store.write(task.cell, Record.of(task.cell, status))
+        assert _write_failure(store, task, "interrupted", "the run was stopped") == status
+        assert store.record("cells", task.cell.stem) == Record.of(task.cell, status)
+    store.write(task.cell, Record.of(task.cell, "failed", "of old"))
+    assert _write_failure(store, task, "interrupted", "the run was stopped") == "interrupted"
+    assert store.record("cells", task.cell.stem) == Record.of(task.cell, "interrupted", "the run was stopped")

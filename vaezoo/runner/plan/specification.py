@@ -97,8 +97,12 @@ class Specification:
     def to_json(self) -> dict[str, Any]:
         """The specification as a record stores it; what a cell, or a timing, does not have is left out."""
         value = {name: each for name, each in vars(self).items() if each is not None}
-        value |= {"dataset": dict(vars(self.dataset)), "train": self.train.to_json()}
-        return value | ({"evaluate": dict(vars(self.evaluate))} if self.evaluate is not None else {})
+        value |= {"dataset": dict(vars(self.dataset)), "train": self.train.to_json(), "hidden": list(self.hidden)}
+        if self.metrics is not None:
+            value["metrics"] = [list(metric) for metric in self.metrics]
+        if self.evaluate is not None:
+            value["evaluate"] = dict(vars(self.evaluate))
+        return value | {"slots": {slot: list(choice) for slot, choice in self.slots.items()}}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Specification":
