@@ -4,6 +4,10 @@ import os
 import re
 from pathlib import Path
 
+import pytest
+
+from vaezoo.cli import commands
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -92,7 +96,7 @@ def test_status_after_the_run(shell, finished):
 def test_try_is_a_matrix_of_one_row(shell, tmp_path):
     words = ["vae", "--dataset", "digits-binary", "--device", "cpu", "--jobs", 1, "--set", "train.epochs=1"]
     words += ["--set", "model.latent=2", "--set", "model.hidden=[8]", "--set", "evaluate.importance_samples=5"]
-    words += ["--set", "evaluate.throughput=false", "--set", "prior=mixture", "--set", "prior.components=3"]
+    words += ["--set", "prior=mixture", "--set", "prior.components=3"]
     wrong = shell.wrong("try", *words, cwd=tmp_path)
     assert wrong == "--set prior.components=3: 'prior' has been given a value already; give it once"
     words[-3:] = ["prior.name=mixture", "--set", "prior.components=3"]
@@ -100,6 +104,7 @@ def test_try_is_a_matrix_of_one_row(shell, tmp_path):
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines()[0] == "cells: 1 to run"
     assert done.out.splitlines()[-1] == "tables: results/try-vae/tables"
+    assert "timings: 0 to run" in done.out.splitlines()
     code = """
 import json, vaezoo
 frame = vaezoo.read_results("results/try-vae")
@@ -108,6 +113,17 @@ model, record = vaezoo.load_model(path), json.loads(path.read_text())
 print(len(frame), record["specification"]["slots"]["prior"], type(model.prior).__name__)
 """
     assert shell.python(code, cwd=tmp_path).split("\n")[0].startswith("1 ['mixture', {'components': 3")
+
+
+@pytest.mark.parametrize(
+    ("words", "timings"),
+    [([], 0), (["--throughput"], 1), (["--set", "evaluate.throughput=true"], 1), (["--seeds", "3"], 0)],
+)
+def test_try_times_only_where_it_is_asked_to(monkeypatch, words, timings):
+    plans = []
+    monkeypatch.setattr(commands, "_carry_out", lambda made, *rest: plans.append(made))
+    commands.app(["try", "vae", "--dataset", "digits-binary", "--device", "cpu", *words], standalone_mode=False)
+    assert [len(plan.timings) for plan in plans] == [timings]
 
 
 def test_the_reference_matrices_are_right(shell):

@@ -1,5 +1,6 @@
 """Building a model: likelihoods that suit the data, hyper-parameters, overrides, rehearsals, seeds of the weights."""
 
+import re
 import subprocess
 import sys
 
@@ -33,6 +34,21 @@ def test_a_likelihood_that_does_not_score_the_measure_is_a_skip(likelihood, meas
     model, _ = construct(slots, Ingredients.of(data, 3, (5,)), allow_pseudo_likelihood=True)
     assert model.pseudo_likelihood
     assert not built().pseudo_likelihood
+
+
+@pytest.mark.parametrize("declared", [(), "binary", ("gray",), None])
+def test_a_likelihood_without_measures_is_refused_and_told_what_to_write(declared):
+    @register.likelihood("t-unmeasured")
+    class Unmeasured(vaezoo.registry.registry("likelihood")["bernoulli"].target):
+        measures = declared
+
+    text = (
+        r"likelihood 't-unmeasured' \(.*test_building\.py:\d+\) must declare `measures`, a tuple of 'binary', "
+        rf"'discrete', 'counts', 'continuous', got {re.escape(repr(declared))}; write for example "
+        r"measures = \('binary',\) in its class"
+    )
+    with pytest.raises(VaezooError, match=f"^{text}$"):
+        built(likelihood="t-unmeasured")
 
 
 def test_auto_is_the_natural_likelihood_of_the_measure():

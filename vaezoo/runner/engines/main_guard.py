@@ -14,8 +14,8 @@ from pathlib import Path
 from vaezoo.core.errors import VaezooError
 
 MESSAGE = (
-    'the script runs a matrix where its child processes import it: put the call under `if __name__ == "__main__":` '
-    "(the __main__ guard)"
+    "the script calls vaezoo.run without a __main__ guard, so its child processes would run the matrix again; put the "
+    'call under `if __name__ == "__main__":`'
 )
 VARIABLE = "VAEZOO_MAIN_GUARD"
 """The environment variable by which a worker knows the file that tells its parent."""
