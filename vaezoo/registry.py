@@ -1,9 +1,9 @@
 """One registry a slot: a mapping from name to plugin, filled by decorators. Standard library only.
 
 A folder is a slot and a file in it a plugin: a slot's folder is imported when the slot is first looked at. Plugins from
-outside come from a file (`load_file`) or an installed package's entry point in the group `vaezoo.plugins`. What fails
-to import is listed as unavailable with its reason, and what it had registered by then is taken back, so that it hurts
-nobody else.
+outside come from a file (`load_file`) or an installed package's entry point in the group `vaezoo.plugins`. A file that
+somebody named and that fails to import is an error; any other module is listed as unavailable with its reason. What it
+had registered by then is taken back. Other plugins are unaffected.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from small_tasks import a_cell, a_specification, a_task
 
 from vaezoo.core.errors import Skip, VaezooError
@@ -20,6 +21,7 @@ from vaezoo.runner.records import (
     reason_of,
 )
 from vaezoo.runner.store import Store, read_record
+from vaezoo.runner.work.checkpoint import load_model
 from vaezoo.training.loop import Diverged, NotPacked
 from vaezoo.training.options import TrainingOptions
 
@@ -141,6 +143,22 @@ def test_records_of_version_0_1_0_are_read(kind):
 def test_the_plan_of_version_0_1_0_is_read():
     value, plan = json.loads((OLD / "plan.json").read_text()), Store(OLD).plan()
     assert plan.to_json() == value
+
+
+def test_a_model_is_loaded_from_a_record_that_version_0_1_0_wrote(finished, tmp_path):
+    """Its training table lacks every option that was unset, and `compile` where it was false."""
+    path = next(finished.folder.glob("cells/*.json"))
+    value = json.loads(path.read_text())
+    unset = ("compile", "gradient_clip", "patience", "validation_images")
+    for name in unset:
+        assert not value["specification"]["train"].pop(name)
+    for folder, name in (("cells", path.name), ("checkpoints", f"{path.stem}.safetensors")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_bytes((finished.folder / folder / name).read_bytes())
+    (tmp_path / "cells" / path.name).write_text(json.dumps(value))
+    old, new = load_model(tmp_path / "cells" / path.name).state_dict(), load_model(path).state_dict()
+    assert list(old) == list(new)
+    assert all(torch.equal(old[name], new[name]) for name in new)
 
 
 @pytest.mark.parametrize(

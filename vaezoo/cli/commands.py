@@ -272,7 +272,7 @@ def env(data_root: DataRoot = None) -> None:
 
 
 def main() -> None:
-    """The `vaezoo` command. A wrong question is one line on stderr and exit code 2, never a traceback."""
+    """The `vaezoo` command. Invalid user input prints one line on stderr, no traceback, and exits with code 2."""
     try:
         app()
     except VaezooError as error:
