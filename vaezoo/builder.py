@@ -1,14 +1,14 @@
-"""Variant + what the data are + sizes -> LatentModel: the constructor rule.
+"""Variant + DataSpec + sizes -> LatentModel: the constructor rule, and the rehearsal that a plan makes of a row.
 
 As with pytest's fixtures, a plugin names what it wants. Constructor arguments before `*` are asked of the builder:
 `spec`, `latent`, `hidden`, `features`, `parameter_shape`, `train_images`, `train_size`. Those after `*` are
-hyper-parameters. Order of building: likelihood, decoder, encoder, posterior, prior, objective.
+hyper-parameters.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from inspect import Parameter
 from typing import Any
 
@@ -17,18 +17,16 @@ from torch import Tensor, nn
 
 from vaezoo.core import noise
 from vaezoo.core.contracts import Objective
-from vaezoo.core.data import Dataset, DataSpec
+from vaezoo.core.data import MEASURES, Dataset, DataSpec
 from vaezoo.core.errors import Skip, VaezooError, unknown
 from vaezoo.core.model import LatentModel
 from vaezoo.core.options import checked_options
-from vaezoo.registry import PARTS, Choice, Plugin, Variant, registry
+from vaezoo.registry import PARTS, Choice, Plugin, Slots, Variant, registry
 
-ORDER = ("likelihood", "decoder", "encoder", "posterior", "prior", "objective")
+BUILT_FIRST = ("likelihood", "decoder")
+"""The parts that are built before the others, which follow in the order of PARTS. Weights are drawn in this order."""
 NATURAL = {"binary": "bernoulli", "discrete": "discretized-logistic", "continuous": "gaussian"}
 """The likelihood that "auto" means, by the dataset's measure."""
-
-Slots = dict[str, tuple[str, dict[str, Any]]]
-"""For each part its registered name and all of its hyper-parameters."""
 
 
 def variant_named(name: str | Variant) -> Variant:
@@ -42,8 +40,8 @@ def variant_named(name: str | Variant) -> Variant:
 def resolve(
     variant: str | Variant, spec: DataSpec, overrides: Mapping[str, tuple[str | None, Mapping[str, Any]]] | None = None
 ) -> Slots:
-    """Every part's name and every hyper-parameter with its value: the variant's declaration under the overrides of a
-    matrix row.
+    """Every part's name and every hyper-parameter with its value: the variant's declaration, changed by the overrides
+    of a matrix row.
 
     An override (None, {...}) sets hyper-parameters of the part the variant declares; one with another name starts from
     that part's own defaults. Raises VaezooError for unknown names, hyper-parameters and types; Skip where "auto" has no
@@ -78,8 +76,8 @@ class Ingredients:
 
     @staticmethod
     def of(dataset: Dataset, latent: int, hidden: Sequence[int]) -> "Ingredients":
-        """Served from a dataset's training split; images for initialisation are a seeded choice (of dynamic ones, their
-        gray levels).
+        """The ingredients of a dataset. `train_images(n)` chooses among the training images by torch's generator; of
+        dynamically binarised ones it gives the gray levels.
         """
 
         def train_images(n: int) -> Tensor:
@@ -92,34 +90,37 @@ class Ingredients:
 
     @staticmethod
     def blank(spec: DataSpec, latent: int, hidden: Sequence[int], train_size: int) -> "Ingredients":
-        """Served without data, where weights are loaded afterwards or nothing is computed (a plan)."""
+        """The ingredients without data, for a model whose weights are loaded afterwards: training images are zeros."""
         shape = spec.shape
         return Ingredients(spec, latent, tuple(hidden), lambda n: torch.zeros(min(n, train_size), *shape), train_size)
 
     def served(self) -> dict[str, Any]:
-        """All of it by name, as constructors ask for it."""
+        """Each ingredient by the name under which constructors ask for it."""
         return dict(vars(self))
 
 
 def construct(
     slots: Slots, ingredients: Ingredients, *, seed: int = 0, allow_pseudo_likelihood: bool = False
 ) -> tuple[LatentModel, Objective]:
-    """Build every part in order and put them together, with weights drawn from the seed's own axis "initialisation".
+    """Build the model and its objective, with weights drawn from the seed's axis "initialisation".
 
-    Raises Skip where a part asks for what is not there or cannot score these images.
+    Raises Skip where a part asks for what is not served, or the likelihood does not score these images; VaezooError for
+    a likelihood without measures.
     """
     spec, served = ingredients.spec, ingredients.served()
     parts: dict[str, Any] = {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(noise.derive(seed, "initialisation"))
-        for slot in ORDER:
+        for slot in (*BUILT_FIRST, *(each for each in PARTS if each not in BUILT_FIRST)):
             name, values = slots[slot]
-            part: Any = _make(registry(slot)[name], served, values)
+            plugin = registry(slot)[name]
+            part: Any = _make(plugin, served, values)
             parts[slot] = part
             if slot == "likelihood":
-                if spec.measure not in part.measures and not allow_pseudo_likelihood:
+                measures = measures_of(plugin)
+                if spec.measure not in measures and not allow_pseudo_likelihood:
                     raise Skip(
-                        f"likelihood {name!r} scores {' or '.join(part.measures)} images, these are {spec.measure}; "
+                        f"likelihood {name!r} scores {' or '.join(measures)} images, these are {spec.measure}; "
                         "allow_pseudo_likelihood = true runs it all the same, marked and never ranked"
                     )
                 served["parameter_shape"] = tuple(part.parameter_shape)
@@ -127,6 +128,18 @@ def construct(
                 served["features"] = tuple(part.features)
     objective = parts.pop("objective")
     return LatentModel(**parts, spec=spec), objective
+
+
+def measures_of(likelihood: Plugin) -> tuple[str, ...]:
+    """The measures that a registered likelihood scores; VaezooError where its class does not declare them."""
+    declared = getattr(likelihood.target, "measures", ())
+    if not isinstance(declared, tuple | list) or not declared or any(each not in MEASURES for each in declared):
+        raise VaezooError(
+            f"likelihood {likelihood.name!r} ({likelihood.place}) must declare `measures`, a tuple of "
+            f"{', '.join(map(repr, MEASURES))}, got {declared!r}; write for example measures = ({MEASURES[0]!r},) in "
+            "its class"
+        )
+    return tuple(declared)
 
 
 def _make(plugin: Plugin, served: Mapping[str, Any], values: Mapping[str, Any]) -> nn.Module:
@@ -147,64 +160,81 @@ def _make(plugin: Plugin, served: Mapping[str, Any], values: Mapping[str, Any]) 
     return made
 
 
-@contextmanager
-def _rehearsing() -> Iterator[None]:
-    """Inside nothing is learnt, warned of or drawn from torch's generator. A VaezooError gets out; what else goes
-    wrong is left to the cell, which keeps its log.
+@dataclass(frozen=True)
+class Rehearsal:
+    """The outcome of a rehearsal: what the built parts serve each other, or the error that ended it.
+
+    served: `parameter_shape` and `features`; empty where there is an error. error: a Skip (the combination cannot be),
+    another VaezooError (invalid user input), whatever else a plugin raised, or None.
     """
+
+    served: Mapping[str, Any] = field(default_factory=dict)
+    error: BaseException | None = None
+
+
+def _rehearsed(attempt: Callable[[], Mapping[str, Any]]) -> Rehearsal:
+    """Run the attempt and keep its error. It learns nothing, warns of nothing, and draws from noise of its own."""
     threads, quiet = torch.get_num_threads(), warnings.catch_warnings(action="ignore")
-    torch.set_num_threads(1)  # two images are no work to share
+    torch.set_num_threads(1)  # two images are too little work to share
     try:
         with quiet, torch.random.fork_rng(devices=[]), torch.no_grad(), noise.stream(0, index=torch.arange(2)):
-            yield
-    except VaezooError:
-        raise
-    except Exception:
-        return
+            return Rehearsal(attempt())
+    except (Exception, SystemExit) as error:
+        return Rehearsal(error=error)
     finally:
         torch.set_num_threads(threads)
 
 
-def rehearse(slots: Slots, ingredients: Ingredients, *, allow_pseudo_likelihood: bool = False) -> dict[str, Any]:
-    """Build and run one training pass over two blank images on the CPU, so that a plan finds what cannot be.
+def rehearse(slots: Slots, ingredients: Ingredients, *, allow_pseudo_likelihood: bool = False) -> Rehearsal:
+    """Build a model and run one training pass over two blank images on the CPU, so that a plan finds what cannot be.
 
-    Raises Skip and VaezooError as the real thing would. Returns what the built parts serve to others, `parameter_shape`
-    and `features`; nothing where they could not be built. (Torch's meta device would compute nothing, but its kernels
-    are Python, slower than two images, and the first one imports torch._dynamo.)
+    (Torch's meta device would compute nothing, but its kernels are written in Python: they are slower than two images,
+    and the first one imports torch._dynamo.)
     """
-    served: dict[str, Any] = {}
-    with _rehearsing():
+
+    def attempt() -> dict[str, Any]:
+        """Build, and run one pass."""
         model, objective = construct(slots, ingredients, allow_pseudo_likelihood=allow_pseudo_likelihood)
-        served = {"parameter_shape": tuple(model.likelihood.parameter_shape), "features": tuple(model.encoder.features)}
         x = torch.zeros(2, *ingredients.spec.shape)
         objective(model.draw(model.batch(x, index=torch.arange(2)), objective.importance_samples))
-    return served
+        return {"parameter_shape": tuple(model.likelihood.parameter_shape), "features": tuple(model.encoder.features)}
+
+    return _rehearsed(attempt)
 
 
 class Rehearsals:
-    """A plan's rehearsals, remembered: rows that differ only in fractions are rehearsed once.
+    """A plan's rehearsals. Rows that differ only in fractions are rehearsed once.
 
-    A fraction (a beta, a scale) gives no tensor its shape. Of a further row with other ones only the parts that were
-    not made before are made, as a constructor may refuse a value.
+    A fraction (a beta, a scale) does not change the shape of a tensor. For a further row with other fractions only the
+    parts that are new are built, because a constructor may refuse a value. Of a failure nothing is remembered.
     """
 
     def __init__(self) -> None:
         self._done: dict[str, tuple[dict[str, Any], set[str]]] = {}
 
-    def __call__(self, slots: Slots, ingredients: Ingredients, *, allow_pseudo_likelihood: bool = False) -> None:
-        """`rehearse`, as far as it can find anything new."""
+    def __call__(self, slots: Slots, ingredients: Ingredients, *, allow_pseudo_likelihood: bool = False) -> Rehearsal:
+        """The outcome of `rehearse`, which is run only as far as it can find anything new."""
         given = ingredients.served()
         shapes = {slot: (name, _without_fractions(values)) for slot, (name, values) in slots.items()}
         alike = repr((shapes, allow_pseudo_likelihood, {**given, "train_images": None}))
-        if alike in self._done:
-            served, made = self._done[alike]
-            for slot, (name, values) in slots.items():
-                if (part := repr((slot, name, values))) not in made:
-                    with _rehearsing():
-                        _make(registry(slot)[name], served, values)
-                    made.add(part)
-        elif found := rehearse(slots, ingredients, allow_pseudo_likelihood=allow_pseudo_likelihood):
-            self._done[alike] = {**given, **found}, {repr((slot, *part)) for slot, part in slots.items()}
+        if alike not in self._done:
+            outcome = rehearse(slots, ingredients, allow_pseudo_likelihood=allow_pseudo_likelihood)
+            if outcome.error is None:
+                self._done[alike] = {**given, **outcome.served}, {repr((slot, *part)) for slot, part in slots.items()}
+            return outcome
+        served, built = self._done[alike]
+        for slot, (name, values) in slots.items():
+            if (part := repr((slot, name, values))) not in built:
+                outcome = _rehearsed(partial(_built_alone, registry(slot)[name], values, served))
+                if outcome.error is not None:
+                    return outcome
+                built.add(part)
+        return Rehearsal(served)
+
+
+def _built_alone(plugin: Plugin, values: Mapping[str, Any], served: Mapping[str, Any]) -> Mapping[str, Any]:
+    _make(plugin, served, values)
+    return served
 
 
 def _without_fractions(value: Any) -> Any:

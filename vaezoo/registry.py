@@ -1,9 +1,9 @@
 """One registry for each slot: a mapping from name to plugin, which decorators fill. Standard library only.
 
-A folder is a slot and a file in it holds plugins. The first look at a slot imports its folder. Plugins from outside
-come from a file (`load_file`) or from an installed package's entry point in the group `vaezoo.plugins`. A module that
-fails to import is listed as unavailable with its reason, and the plugins it had registered are removed. Other plugins
-are unaffected.
+A folder is a slot and a file in it a plugin: a slot's folder is imported when the slot is first looked at. Plugins from
+outside come from a file (`load_file`) or an installed package's entry point in the group `vaezoo.plugins`. A file that
+somebody named and that fails to import is an error; any other module is listed as unavailable with its reason. What it
+had registered by then is taken back. Other plugins are unaffected.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ GROUP = "vaezoo.plugins"
 Target = TypeVar("Target")
 Choice = str | tuple[str, Mapping[str, Any]]
 """A slot's value: a registered name, or (name, {hyper-parameters})."""
+Slots = dict[str, tuple[str, dict[str, Any]]]
+"""For each part its registered name and all of its hyper-parameters."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Plugin:
-    """A registered plugin: its target (a class, a function or a Variant), where it was written, and a metric's columns."""
+    """A registered plugin: its target (class, function or Variant), where it was written, and a metric's columns."""
 
     slot: str
     name: str
@@ -240,15 +242,13 @@ class Register:
                 self._attempt(f"{point.name} ({point.value})", lambda _, load=point.load: load())  # type: ignore[misc]
 
     def load_file(self, path: str | Path) -> None:
-        """Import a plugin file once. A missing file raises VaezooError; a file that fails to import becomes
-        unavailable.
-        """
+        """Import a plugin file once. VaezooError with the reason for a file that is not there or does not import."""
         path = Path(path).resolve()
         if not path.is_file():
             raise VaezooError(f"plugin file {path} does not exist; a plugin's path is relative to the matrix file")
         if path in self.files:
             return
-        self.files[path] = name = f"vaezoo_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+        name = f"vaezoo_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
 
         def run(_: str) -> None:
             """Execute the file as a module under a name of its own."""
@@ -258,9 +258,17 @@ class Register:
             module = sys.modules[name] = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
 
-        self._attempt(str(path), run)
+        if (reason := self._failure(str(path), run)) is not None:
+            raise VaezooError(f"plugin file {path} could not be imported: {reason}")
+        self.files[path] = name
 
     def _attempt(self, source: str, load: Callable[[str], Any]) -> None:
+        """Import what nobody named; what fails is listed as unavailable."""
+        if (reason := self._failure(source, load)) is not None:
+            self.unavailable.append(Unavailable(source, reason))
+
+    def _failure(self, source: str, load: Callable[[str], Any]) -> str | None:
+        """Import; where that fails, take back what was registered by then and return the reason."""
         self._entered.append([])
         try:
             load(source)
@@ -269,7 +277,9 @@ class Register:
                 built_in = plugin.module.startswith("vaezoo.") and plugin.module in sys.modules
                 if not built_in:  # a module of vaezoo that it imported first stays
                     del self.registries[plugin.slot]._plugins[plugin.name]
-            self.unavailable.append(Unavailable(source, f"{type(error).__name__}: {error}".splitlines()[0]))
+            return f"{type(error).__name__}: {error}".splitlines()[0]
+        else:
+            return None
         finally:
             self._entered.pop()
 

@@ -70,6 +70,20 @@ def test_a_closed_pipe_is_no_error(finished):
     assert "Traceback" not in said
 
 
+def test_a_likelihood_without_measures_is_one_line(shell, tmp_path, matrix_file):
+    """For `check` as for a matrix."""
+    (tmp_path / "mine.py").write_text(
+        "import vaezoo\n@vaezoo.register.likelihood('mine')\nclass Mine(vaezoo.Likelihood):\n"
+        "    def __init__(self, spec):\n        super().__init__()\n        self.parameter_shape = spec.shape\n"
+        "    def log_prob(self, x, parameters):\n        return -(x - parameters).square().flatten(2).sum(-1)\n"
+        "    def mean(self, parameters):\n        return parameters\n"
+    )
+    matrix_file(tmp_path / "m.toml", [{"name": "vae", "likelihood": "mine"}], plugins=["mine.py"])
+    line = r"likelihood 'mine' \(.*mine\.py:2\) must declare `measures`, .* write for example measures = \('binary',\)"
+    assert re.match(line, shell.wrong("check", "mine.py", cwd=tmp_path))
+    assert re.match(f"row 'vae': {line}", shell.wrong("plan", "m.toml", cwd=tmp_path))
+
+
 # Wrong questions
 
 

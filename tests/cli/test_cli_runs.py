@@ -4,7 +4,11 @@ import os
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+import pytest
+
+from vaezoo.cli import commands
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_run_prints_its_tables_its_counts_and_the_best(finished):
@@ -92,7 +96,7 @@ def test_status_after_the_run(shell, finished):
 def test_try_is_a_matrix_of_one_row(shell, tmp_path):
     words = ["vae", "--dataset", "digits-binary", "--device", "cpu", "--jobs", 1, "--set", "train.epochs=1"]
     words += ["--set", "model.latent=2", "--set", "model.hidden=[8]", "--set", "evaluate.importance_samples=5"]
-    words += ["--set", "evaluate.throughput=false", "--set", "prior=mixture", "--set", "prior.components=3"]
+    words += ["--set", "prior=mixture", "--set", "prior.components=3"]
     wrong = shell.wrong("try", *words, cwd=tmp_path)
     assert wrong == "--set prior.components=3: 'prior' has been given a value already; give it once"
     words[-3:] = ["prior.name=mixture", "--set", "prior.components=3"]
@@ -100,6 +104,7 @@ def test_try_is_a_matrix_of_one_row(shell, tmp_path):
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines()[0] == "cells: 1 to run"
     assert done.out.splitlines()[-1] == "tables: results/try-vae/tables"
+    assert "timings: 0 to run" in done.out.splitlines()
     code = """
 import json, vaezoo
 frame = vaezoo.read_results("results/try-vae")
@@ -110,8 +115,21 @@ print(len(frame), record["specification"]["slots"]["prior"], type(model.prior)._
     assert shell.python(code, cwd=tmp_path).split("\n")[0].startswith("1 ['mixture', {'components': 3")
 
 
+@pytest.mark.parametrize(
+    ("words", "timings"),
+    [([], 0), (["--throughput"], 1), (["--set", "evaluate.throughput=true"], 1), (["--seeds", "3"], 0)],
+)
+def test_try_times_only_where_it_is_asked_to(monkeypatch, words, timings):
+    plans = []
+    monkeypatch.setattr(commands, "_carry_out", lambda made, *rest: plans.append(made))
+    commands.app(["try", "vae", "--dataset", "digits-binary", "--device", "cpu", *words], standalone_mode=False)
+    assert [len(plan.timings) for plan in plans] == [timings]
+
+
 def test_the_reference_matrices_are_right(shell):
-    for path in sorted((ROOT / "benchmarks").glob("*.toml")):
+    paths = sorted((ROOT / "benchmarks").glob("*.toml"))
+    assert len(paths) > 1
+    for path in paths:
         code = f"from vaezoo.runner.matrix.file import load, rows; print(len(rows(load({str(path)!r}))) > 0)"
         assert shell.python(code) == "True\n", path
     done = shell("plan", ROOT / "benchmarks" / "quickstart.toml", "--out", os.devnull + "/x", "--device", "cpu")

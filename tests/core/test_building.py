@@ -1,5 +1,6 @@
 """Building a model: likelihoods that suit the data, hyper-parameters, overrides, rehearsals, seeds of the weights."""
 
+import re
 import subprocess
 import sys
 
@@ -33,6 +34,21 @@ def test_a_likelihood_that_does_not_score_the_measure_is_a_skip(likelihood, meas
     model, _ = construct(slots, Ingredients.of(data, 3, (5,)), allow_pseudo_likelihood=True)
     assert model.pseudo_likelihood
     assert not built().pseudo_likelihood
+
+
+@pytest.mark.parametrize("declared", [(), "binary", ("gray",), None])
+def test_a_likelihood_without_measures_is_refused_and_told_what_to_write(declared):
+    @register.likelihood("t-unmeasured")
+    class Unmeasured(vaezoo.registry.registry("likelihood")["bernoulli"].target):
+        measures = declared
+
+    text = (
+        r"likelihood 't-unmeasured' \(.*test_building\.py:\d+\) must declare `measures`, a tuple of 'binary', "
+        rf"'discrete', 'counts', 'continuous', got {re.escape(repr(declared))}; write for example "
+        r"measures = \('binary',\) in its class"
+    )
+    with pytest.raises(VaezooError, match=f"^{text}$"):
+        built(likelihood="t-unmeasured")
 
 
 def test_auto_is_the_natural_likelihood_of_the_measure():
@@ -118,8 +134,9 @@ def test_a_rehearsal_finds_a_vampprior_with_a_posterior_that_is_not_gaussian():
     data = dataset()
     overrides = {"posterior": ("t-not-gaussian", {}), "prior": ("vampprior", {"components": 5})}
     slots = resolve("vae", data.spec, overrides)
-    with pytest.raises(Skip, match="prior 'vampprior' needs a Gaussian posterior"):
-        rehearse(slots, Ingredients.blank(data.spec, 3, (5,), 30))
+    error = rehearse(slots, Ingredients.blank(data.spec, 3, (5,), 30)).error
+    assert isinstance(error, Skip)
+    assert "prior 'vampprior' needs a Gaussian posterior" in str(error)
     model, _ = construct(slots, Ingredients.of(data, 3, (5,)))
     with pytest.raises(Skip, match="prior 'vampprior' needs a Gaussian posterior"):
         model.draw(model.batch(data.test.x), 2).log_prior  # noqa: B018
@@ -142,8 +159,9 @@ def test_a_rehearsal_finds_a_wrong_shape():
 
     data = dataset()
     slots = resolve("vae", data.spec, {"prior": ("t-turned-prior", {}), "objective": ("iwae", {})})
-    with pytest.raises(VaezooError, match=r"log_prior must be \[L=1, K=5, B=2\], got \[1, 2, 5\] from Turned"):
-        rehearse(slots, Ingredients.blank(data.spec, 3, (5,), 30))
+    error = rehearse(slots, Ingredients.blank(data.spec, 3, (5,), 30)).error
+    assert isinstance(error, VaezooError)
+    assert "log_prior must be [L=1, K=5, B=2], got [1, 2, 5] from Turned" in str(error)
 
 
 @pytest.mark.parametrize("variant", vaezoo.names("variant"))
@@ -156,7 +174,8 @@ def test_a_rehearsal_of_a_registered_variant_says_nothing_and_leaves_no_trace(va
     monkeypatch.setattr(
         vaezoo.core.model.LatentModel, "draw", lambda *a: (reached.append(original(*a)), reached[-1])[1]
     )
-    rehearse(slots, Ingredients.blank(data.spec, 3, (5,), 30_000))
+    outcome = rehearse(slots, Ingredients.blank(data.spec, 3, (5,), 30_000))
+    assert (outcome.error, set(outcome.served)) == (None, {"parameter_shape", "features"})
     assert reached[0].log_weight.shape[1] == 2
     assert torch.equal(torch.get_rng_state(), state)
 

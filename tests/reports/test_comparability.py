@@ -123,14 +123,14 @@ def test_another_number_of_samples_is_not_ranked_by_iwll(mixed):
 def test_every_record_says_what_was_measured(mixed):
     folder, _ = mixed
     store = Store(folder)
-    for cell in store.plan()["cells"]:
-        record = store.record("cells", cell["stem"])
-        facts = record["comparability"]
+    for cell in store.plan().cells:
+        record = store.record("cells", cell.stem)
+        facts = record.comparability.to_json()
         assert {*MUST_AGREE["estimate"], "pseudo_likelihood"} <= set(facts)
-        assert len(record["vectors"]["kl_per_dimension"][0]) == 2
-        assert record["notes"] == {}
-        assert record["warnings"] == []
-        gray = cell["dataset"] == "digits"
+        assert len(record.vectors["kl_per_dimension"][0]) == 2
+        assert record.notes == {}
+        assert record.warnings == ()
+        gray = cell.dataset == "digits"
         assert (facts["measure"], facts["binarisation"]) == (("discrete", "none") if gray else ("binary", "threshold"))
         assert len(facts["checksum"]) == 64
         assert (facts["split"], facts["estimator"], facts["conditional"]) == ("test", "iwll", False)

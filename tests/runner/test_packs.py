@@ -1,10 +1,11 @@
-"""Packs of seeds in a run: each seed keeps its own record, and a pack that fails costs nobody anything."""
+"""Packs of seeds in a run: each seed keeps its own record, and a pack that fails is run again, seed by seed."""
 
 import gc
 import json
 import weakref
 
 import pytest
+from small_tasks import a_task
 
 from vaezoo.runner.matrix.file import load
 from vaezoo.runner.plan.planner import make_plan
@@ -175,11 +176,11 @@ def test_one_data_set_serves_a_pack_and_a_failed_pack_leaves_nothing_behind(monk
     def alone(task, device, trained=None):
         gc.collect()
         assert [model() for model in made] == [None, None, None]
-        return task["alone"]
+        return task.alone
 
     for name, value in (("prepare", prepare), ("train_pack", fails), ("run_cell", alone)):
         monkeypatch.setattr(cell, name, value)
-    tasks = [{"seed": seed, "folder": str(tmp_path), "stem": f"s{seed}"} for seed in range(3)]
+    tasks = [a_task(tmp_path, seed) for seed in range(3)]
     said = "trained alone, not with seeds [0, 1, 2]: MemoryError: no room for so many"
     assert cell.run_pack(tasks, "cpu") == [said] * 3
     assert asked == [None, "the data", "the data"]

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy
 import pandas
@@ -12,7 +13,10 @@ import pytest
 
 import vaezoo
 from vaezoo.core.errors import VaezooError
-from vaezoo.runner.store import PROTOCOL, Store, read_json, read_results, write_atomically, write_json
+from vaezoo.runner.plan.cell import Comparability
+from vaezoo.runner.plan.specification import PROTOCOL
+from vaezoo.runner.plan.stored import StoredCell, StoredPlan
+from vaezoo.runner.store import Store, read_json, read_results, write_atomically, write_json
 
 TEXTS = ("label", "variant", "dataset", "status", "measure", "checksum", "device", "precision")
 NUMBERS = (
@@ -74,13 +78,16 @@ def test_it_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
 
 
 def test_a_plan_is_kept_as_it_is_with_a_cell_a_line(tmp_path):
-    plan = {"name": "a", "settings": ["b"], "cells": [{"stem": "x", "seed": 0}, {"stem": "y", "skip": "é\n"}]}
+    facts = Comparability("binary", "none", "abc", "test", "iwll", False, False, 10, 5, "float32")
+    skips = (None, "é\n")
+    cells = tuple(StoredCell(f"x{n}", "k", None, "a", "vae", "d", n, skips[n], facts, {"b": 1.5}) for n in range(2))
+    plan = StoredPlan(PROTOCOL, "a", ("b",), ({"label": "a paper"},), {"name": "a"}, cells)
     Store(tmp_path).write_plan(plan)
     assert Store(tmp_path).plan() == plan
     lines = (tmp_path / "plan.json").read_text().splitlines()
-    assert [json.loads(line.rstrip(",")) for line in lines if "stem" in line] == plan["cells"]
-    Store(tmp_path).write_plan({**plan, "cells": []})
-    assert Store(tmp_path).plan() == {**plan, "cells": []}
+    assert [StoredCell.from_json(json.loads(line.rstrip(","))) for line in lines if "stem" in line] == list(cells)
+    Store(tmp_path).write_plan(replace(plan, cells=()))
+    assert Store(tmp_path).plan() == replace(plan, cells=())
 
 
 def test_what_json_cannot_say_is_null(tmp_path):
@@ -179,9 +186,9 @@ def test_what_has_not_been_run_is_missing_and_its_columns_are_numbers(finished, 
 
 def test_the_plan_is_kept_in_the_folder(finished):
     plan = Store(finished.folder).plan()
-    assert (plan["name"], len(plan["cells"]), plan["protocol"]) == ("first", 4, PROTOCOL)
-    assert {cell["stem"] for cell in plan["cells"]} == {path.stem for path in finished.folder.glob("cells/*.json")}
-    assert plan["matrix"]["train"] == {"epochs": 2}
+    assert (plan.name, len(plan.cells), plan.protocol) == ("first", 4, PROTOCOL)
+    assert {cell.stem for cell in plan.cells} == {path.stem for path in finished.folder.glob("cells/*.json")}
+    assert plan.matrix["train"] == {"epochs": 2}
 
 
 # The same again, elsewhere

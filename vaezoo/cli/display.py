@@ -112,13 +112,13 @@ def status_lines(folder: Path) -> list[str]:
     frame = read_results(folder)
     store, counts = Store(folder), frame["status"].value_counts()
     lines = [f"{frame.attrs['name']}: " + ", ".join(f"{n} {state}" for state, n in counts.items())]
-    for progress in running_now(folder):
-        done = f"epoch {progress['epoch']}/{progress['epochs']}, objective {progress['objective']:.2f}"
-        lines.append(f"running: {progress['stem']}: {done}")
-    for cell, row in zip(store.plan()["cells"], frame.itertuples(), strict=True):
+    for stem, progress in running_now(folder).items():
+        value = "" if progress.objective is None else f", objective {progress.objective:.2f}"
+        lines.append(f"running: {stem}: epoch {progress.epoch}/{progress.epochs}{value}")
+    for cell, row in zip(store.plan().cells, frame.itertuples(), strict=True):
         if row.status not in ("ok", "missing"):
-            record = store.record("cells", cell["stem"]) or {}
-            log = f"; log: {folder / record['log']}" if record.get("log") else ""
+            record = store.record("cells", cell.stem)
+            log = "" if record is None or record.log is None else f"; log: {folder / record.log}"
             lines.append(f"{row.status}: {row.label} on {row.dataset}, seed {row.seed}: {row.reason}{log}")
     return lines
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from vaezoo.runner.plan.planner import Plan
+
 
 @app.command()
 def plan(
@@ -36,7 +38,7 @@ def plan(
     data_root: DataRoot = None,
     plugin: Plugins = [],
 ) -> None:
-    """Show what a run would do: the rows, the data sets, what is already there, what will be skipped and why."""
+    """Show what a run would do: the rows, the data sets, what is done, what will be skipped or fail and why."""
     from vaezoo.api import plan_of
     from vaezoo.runner.run import pending
     from vaezoo.runner.store import Store
@@ -44,20 +46,22 @@ def plan(
     made, where = plan_of(matrix, device=device, data_root=data_root, plugins=plugin)
     warn_unavailable()
     store = Store(out if out is not None else Path("results") / made.name)
-    todo = {cell.stem for cell in pending(made.cells, store, "cells")}
+    todo = {cell.stem for cell in pending(made.cells, store)}
     counts: dict[tuple[str, str], list[str]] = {}
-    skips: dict[str, None] = {}
+    notes: dict[str, None] = {}
     for cell in made.cells:
         state = "skipped" if cell.skip else "to run" if cell.stem in todo else "done"
         counts.setdefault((cell.label, cell.dataset), []).append(state)
         if cell.skip:
-            skips[f"skipped: {cell.label} on {cell.dataset}: {cell.skip}"] = None
+            notes[f"skipped: {cell.label} on {cell.dataset}: {cell.skip}"] = None
+        elif cell.expected_failure and cell.stem in todo:
+            failure = f"its rehearsal raised {cell.expected_failure}; the run will record it as failed"
+            notes[f"row {cell.label!r} on {cell.dataset}: {failure}"] = None
     for (label, dataset), states in counts.items():
-        said = ", ".join(f"{n} {state}" for state, n in Counter(states).items())
-        typer.echo(f"{label} on {dataset}: {said}")
-    for line in skips:
+        typer.echo(f"{label} on {dataset}: " + ", ".join(f"{n} {state}" for state, n in Counter(states).items()))
+    for line in notes:
         typer.echo(line)
-    waiting = pending(list(made.timings.values()), store, "timings")
+    waiting = pending(list(made.timings.values()), store)
     typer.echo(f"{len(todo)} cells and {len(waiting)} timings to run on {where}, into {store.folder}")
 
 
@@ -70,7 +74,7 @@ def run(
     data_root: DataRoot = None,
     plugin: Plugins = [],
 ) -> None:
-    """Run a matrix and write its tables. What has a record is not run again: the same command goes on after a stop."""
+    """Run a matrix and write its tables. The same command goes on after a stop: finished cells are not run again."""
     from vaezoo.api import plan_of
 
     made, where = plan_of(matrix, device=device, data_root=data_root, plugins=plugin)
@@ -83,6 +87,7 @@ def try_command(
     dataset: Annotated[str, typer.Option(help="A data set.")],
     settings: Annotated[list[str], typer.Option("--set", help="KEY=VALUE as in a matrix: train.epochs=5.")] = [],
     seeds: Annotated[int, typer.Option(help="How many seeds.")] = 1,
+    throughput: Annotated[bool, typer.Option("--throughput", help="Measure speeds too, alone on the device.")] = False,
     out: Out = None,
     device: Device = "auto",
     jobs: Jobs = None,
@@ -95,6 +100,7 @@ def try_command(
     load_plugins(plugin)
     found = variant_plugin(name, "try")
     matrix: dict[str, Any] = {"name": f"try-{found.name}", "datasets": [dataset], "seeds": seeds}
+    matrix["evaluate"] = {"throughput": throughput}
     row = {"name": found.name, **row_settings(settings)}
     matrix |= {key: row.pop(key) for key in ("seeds", "timeout", "datasets", "pack") if key in row}
     matrix["variants"] = [row]
@@ -108,10 +114,11 @@ def _words() -> str:
     return shlex.join(sys.argv[2:])
 
 
-def _carry_out(made: Any, device: str, out: Path | None, jobs: int | None, again: str) -> None:
+def _carry_out(made: "Plan", device: str, out: Path | None, jobs: int | None, again: str) -> None:
     from vaezoo.api import execute
     from vaezoo.cli.display import best_lines
     from vaezoo.cli.progress import Live
+    from vaezoo.runner.run import Terminated
     from vaezoo.runner.store import read_results
 
     warn_unavailable()
@@ -119,18 +126,18 @@ def _carry_out(made: Any, device: str, out: Path | None, jobs: int | None, again
     watcher = Live(console)
     try:
         report = execute(made, device, out, jobs, watcher)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         watcher.close()
         typer.echo(f"stopped; what was finished is kept. Go on with: {again}", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
     finally:
         watcher.close()
     frame = read_results(report.folder)
     _print_tables(console, frame)
     typer.echo(", ".join(f"{n} {status}" for status, n in sorted(report.counts.items())))
     for failure in report.failures:
-        log = f"; log: {report.folder / failure['log']}" if failure["log"] else ""
-        typer.echo(f"{failure['status']}: {failure['title']}: {failure['reason']}{log}")
+        log = f"; log: {report.folder / failure.log}" if failure.log else ""
+        typer.echo(f"{failure.status}: {failure.title}: {failure.reason}{log}")
     for line in best_lines(frame):
         typer.echo(line)
     typer.echo(f"tables: {report.folder / 'tables'}")

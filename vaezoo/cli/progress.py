@@ -1,29 +1,22 @@
-"""How a run looks while it runs: bars on a terminal, a line a cell elsewhere."""
+"""Shows a run: bars on a terminal, a line for each finished cell elsewhere."""
 
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn
-from rich.progress import Task as Bar
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
+from rich.progress import Task as RichTask
+from rich.progress import TaskID as RichTaskID
 
+from vaezoo.runner.plan.cell import Kind, Task
+from vaezoo.runner.records import CellProgress, Status
 from vaezoo.runner.store import Store
-
-Task = Any
-NOUNS = {"cells": "cells", "timings": "timings"}
-
-
-def title(task: Task) -> str:
-    """`vae on digits, seed 0`."""
-    what = "timing" if task["seed"] is None else f"seed {task['seed']}"
-    return f"{task['label']} on {task['dataset']}, {what}"
 
 
 def _pseudo(task: Task) -> str:
-    """What stands behind a likelihood that is none of these images."""
-    return " (pseudo-likelihood)" if task["comparability"]["pseudo_likelihood"] else ""
+    """The mark behind the likelihood of a model that does not score the measure of its data."""
+    return " (pseudo-likelihood)" if task.cell.comparability.pseudo_likelihood else ""
 
 
 def _span(seconds: float) -> str:
@@ -33,9 +26,9 @@ def _span(seconds: float) -> str:
 
 
 class _TimeLeft(ProgressColumn):
-    """Our own estimate, once there is one: cells differ in length, so rich's own rate would not do."""
+    """Our own estimate, once there is one. Cells differ in length, so rich's rate would mislead."""
 
-    def render(self, task: Bar) -> Any:
+    def render(self, task: RichTask) -> str:
         """Time left, as m:ss."""
         left = task.fields.get("left")
         return "" if left is None else f"{_span(left)} left"
@@ -57,74 +50,71 @@ class Live:
             console=console,
             transient=True,
         )
-        self.cells: dict[str, TaskID] = {}
+        self.cells: dict[str, RichTaskID] = {}
         self.total = self.done = 0
         self.started = time.monotonic()
-        self.overall: TaskID | None = None
+        self.overall: RichTaskID | None = None
 
-    def begin(self, phase: str, total: int, kept: int) -> None:
-        """A phase begins: so many to run, so many whose records stand."""
+    def begin(self, kind: Kind, total: int, kept: int) -> None:
+        """The cells, or the timings, begin: so many to run, so many whose records stand."""
         self.total, self.done, self.started = total, 0, time.monotonic()
         note = f", {kept} already done" if kept else ""
-        self.console.print(f"{phase}: {total} to run{note}", highlight=False)
+        self.console.print(f"{kind}: {total} to run{note}", highlight=False)
         if not self.console.is_terminal or not total:
             return
         if self.overall is not None:
             self.bars.remove_task(self.overall)
-        self.overall = self.bars.add_task(f"[bold]{phase}", total=total, text=f"0/{total}", left=None)
+        self.overall = self.bars.add_task(f"[bold]{kind}", total=total, text=f"0/{total}", left=None)
         self.bars.start()
 
     def tick(self, running: Sequence[Task]) -> None:
-        """Read what the running cells last said of themselves, and draw it."""
+        """Read what the running cells last reported, and draw it."""
         if self.overall is None:
             return
-        stems = {task["stem"] for task in running}
+        stems = {task.cell.stem for task in running}
         for stem in set(self.cells) - stems:
             self.bars.remove_task(self.cells.pop(stem))
-        part = 0.0
-        for task in running:
-            said = Store(task["folder"]).record("running", task["stem"]) or {}
-            epoch, epochs = said.get("epoch", 0), said.get("epochs")
-            share = epoch / epochs if epochs else 0.0
-            part += share
-            text = "starting" if not epochs else f"epoch {epoch}/{epochs}"
-            for name, short in (("objective", "objective"), ("validation_iwll", "validation iwll")):
-                text += f"  {short} {said[name]:.2f}" if isinstance(said.get(name), float) else ""
-            text += _pseudo(task) if "validation iwll" in text else ""
-            if task["stem"] not in self.cells:
-                self.cells[task["stem"]] = self.bars.add_task(f"  {title(task)}", total=1, text=text, left=None)
-            left = said["seconds"] * (1 / share - 1) if share else None
-            self.bars.update(self.cells[task["stem"]], completed=share, text=text, left=left)
-        work = self.done + part
+        work = self.done + sum(self._draw(task) for task in running)
         left = (time.monotonic() - self.started) / work * (self.total - work) if work > 0.2 else None
         self.bars.update(self.overall, completed=work, text=f"{self.done}/{self.total}", left=left)
 
-    def finished(self, task: Task, status: str) -> None:
-        """One line for the cell: its status, its time, its iwll or why it failed."""
+    def _draw(self, task: Task) -> float:
+        """Draw the bar of a running task; the share of its epochs that are done."""
+        stem, progress = task.cell.stem, Store(task.folder).progress(task.cell.stem)
+        share, text, left = 0.0, "starting", None
+        if progress is not None:
+            share = progress.epoch / progress.epochs
+            left = progress.seconds * (1 / share - 1)
+            text = f"epoch {progress.epoch}/{progress.epochs}"
+            text += "" if progress.objective is None else f"  objective {progress.objective:.2f}"
+            if progress.validation_iwll is not None:
+                text += f"  validation iwll {progress.validation_iwll:.2f}{_pseudo(task)}"
+        if stem not in self.cells:
+            self.cells[stem] = self.bars.add_task(f"  {task.cell.title}", total=1, text=text, left=None)
+        self.bars.update(self.cells[stem], completed=share, text=text, left=left)
+        return share
+
+    def finished(self, task: Task, status: Status) -> None:
+        """Print one line for the cell: its status, its time, its iwll or why it failed."""
         self.done += 1
-        kind = "timings" if task["seed"] is None else "cells"
-        record = Store(task["folder"]).record(kind, task["stem"]) or {}
-        results = record.get("results", {})
-        text = f"[{self.done}/{self.total}] {status:8s} {title(task)}"
-        if record.get("seconds") is not None:
-            text += f"  {record['seconds']:.1f} s"
-        if "iwll" in results:
-            text += f"  iwll {results['iwll']:.2f}{_pseudo(task)}"
-        if status != "ok":
-            text += f"  {record.get('reason')}"
+        record = Store(task.folder).record(task.cell.kind, task.cell.stem)
+        text = f"[{self.done}/{self.total}] {status:8s} {task.cell.title}"
+        if record is not None:
+            text += "" if record.seconds is None else f"  {record.seconds:.1f} s"
+            iwll = record.results.get("iwll")
+            text += "" if iwll is None else f"  iwll {iwll:.2f}{_pseudo(task)}"
+            text += "" if status == "ok" else f"  {record.reason}"
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
-        """Take the bars away."""
-        if self.overall is not None:  # rich ends what was never begun with an empty line
+        """Remove the bars."""
+        if self.overall is not None:  # rich prints an empty line where nothing was begun
             self.bars.stop()
 
 
-def running_now(folder: Path) -> list[dict[str, Any]]:
-    """What the cells of a run that is under way last said of themselves; a killed run's last words do not count."""
-    store, found = Store(folder), []
-    for path in sorted((folder / "running").glob("*.json")):
-        said = store.record("running", path.stem)
-        if said is not None:
-            found.append({"stem": path.stem, **said})
-    return found if found and store.is_held() else []
+def running_now(folder: Path) -> dict[str, CellProgress]:
+    """By stem, what the cells of a run that is under way last reported. What a killed run left does not count."""
+    store = Store(folder)
+    reports = {path.stem: store.progress(path.stem) for path in sorted((folder / "running").glob("*.json"))}
+    found = {stem: progress for stem, progress in reports.items() if progress is not None}
+    return found if found and store.is_held() else {}

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from pebble import ProcessExpired, ProcessPool
 
+from vaezoo.builder import measures_of
 from vaezoo.conformance.proof import FAIL, NOT_RUN, PASS, PROOFS, Finding, NotRun, Proof, Wrong
 from vaezoo.conformance.subject import Subject
 from vaezoo.core.errors import Skip, VaezooError
@@ -57,6 +58,8 @@ def check(plugin: Plugin, *, quick: bool = False, timeout: float = TIMEOUT) -> I
     """Every proof of a plugin, as it is found. A crash or a hang of the child is a failure of that proof and of no
     other.
     """
+    if plugin.slot == "likelihood":
+        measures_of(plugin)  # one line at once, where every proof would fail for want of them
     files = [str(path) for path in register.files]
     context = multiprocessing.get_context("spawn")
     with ProcessPool(max_workers=1, context=context) as pool:
@@ -83,7 +86,6 @@ def plugins_named(name: str) -> list[Plugin]:
     if name.endswith(".py"):
         path = Path(name).resolve()
         register.load_file(path)
-        _refuse_unavailable(str(path))
         return _all(lambda plugin: plugin.module == register.files[path], f"{name} registers nothing")
     packages = {point.value.split(":")[0].split(".")[0] for point in entry_points(group=GROUP)}
     if name.replace("-", "_") in packages:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaezoo.builder import Ingredients, construct, resolve
+from vaezoo.builder import Ingredients, construct, measures_of, resolve
 from vaezoo.conformance.proof import NotRun
 from vaezoo.core import noise
 from vaezoo.core.contracts import Objective
@@ -81,11 +81,11 @@ class Subject:
         """The measures that the plugin, or its variant's likelihood, scores; binary where it does not say."""
         target = self.plugin.target
         if self.plugin.slot == "likelihood":
-            return tuple(target.measures)
+            return measures_of(self.plugin)
         if isinstance(target, Variant):
             name = target.likelihood if isinstance(target.likelihood, str) else target.likelihood[0]
             if name != "auto":
-                return tuple(registry("likelihood")[name].target.measures)
+                return measures_of(registry("likelihood")[name])
         return ("binary",)
 
     def each_measure(self) -> Iterator[Subject]:

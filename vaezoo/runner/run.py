@@ -1,48 +1,87 @@
-"""A plan carried out in its results folder: what has a standing record is not run again."""
+"""Runs a plan into its results folder. Cells that have a final record are not run again."""
 
 import shutil
+import signal
+import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from types import FrameType
+from typing import Protocol
 
 import torch
 
 from vaezoo.core.errors import VaezooError
 from vaezoo.runner.engines.local import run_tasks
 from vaezoo.runner.machine.device import cores
-from vaezoo.runner.plan.planner import Cell, Plan, as_task
-from vaezoo.runner.store import FINAL, Store
-from vaezoo.runner.work.cell import Task
+from vaezoo.runner.plan.cell import Cell, Kind, Task
+from vaezoo.runner.plan.planner import Plan
+from vaezoo.runner.records import Status
+from vaezoo.runner.store import Store
 
 MOST_CPU_JOBS = 8
 MOST_PACKED = 16
 
 
-class Watcher(Protocol):
-    """Who is told how a run goes."""
+class Terminated(KeyboardInterrupt):
+    """SIGTERM reached the run, which then ends as after Ctrl-C."""
 
-    def begin(self, phase: str, total: int, kept: int) -> None:
-        """A phase ("cells" or "timings") begins: so many to run, so many whose records stand."""
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """SIGTERM raises Terminated within the block, unless the program handles the signal itself.
+
+    Only the main thread can set a handler; elsewhere, the block runs without one.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        """End the block."""
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class Watcher(Protocol):
+    """Is told how a run goes."""
+
+    def begin(self, kind: Kind, total: int, kept: int) -> None:
+        """The cells, or the timings, begin: so many to run, so many whose records stand."""
 
     def tick(self, running: Sequence[Task]) -> None:
-        """Called a few times a second with what is running."""
+        """Called a few times a second with the tasks that are running."""
 
-    def finished(self, task: Task, status: str) -> None:
-        """A cell has a record."""
+    def finished(self, task: Task, status: Status) -> None:
+        """A task has a record."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A cell or timing without a result. title: `vae on digits, seed 0`; log: relative to the results folder."""
+
+    title: str
+    status: str
+    reason: str | None
+    log: str | None
 
 
 @dataclass
 class Report:
-    """What a run did: statuses of all its cells, how many it ran itself, and (stem, status, reason, log) of each
-    failure.
-    """
+    """What a run did: counts of its cells by status (`missing`: not run yet), how many it ran itself, each failure."""
 
     folder: Path
     counts: Counter[str] = field(default_factory=Counter)
     ran: int = 0
-    failures: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
 
 
 def workers(device: str, jobs: int | None, cells: int) -> tuple[list[str], int]:
@@ -61,10 +100,11 @@ def workers(device: str, jobs: int | None, cells: int) -> tuple[list[str], int]:
     return [device] * count, max(1, cores() // count)
 
 
-def pending(cells: Sequence[Cell], store: Store, kind: str) -> list[Cell]:
-    """The cells whose records do not stand, each key once. Skipped ones are not run."""
+def pending(cells: Sequence[Cell], store: Store) -> list[Cell]:
+    """The cells without a final record, each key once. Skipped ones are not run."""
     asked = {cell.stem: cell for cell in cells if cell.skip is None}
-    return [cell for stem, cell in asked.items() if (store.record(kind, stem) or {}).get("status") not in FINAL]
+    records = {stem: store.record(cell.kind, stem) for stem, cell in asked.items()}
+    return [cell for stem, cell in asked.items() if (record := records[stem]) is None or not record.is_final]
 
 
 def packs(cells: Sequence[Cell], plan: Plan, device: str) -> list[list[Cell]]:
@@ -86,7 +126,7 @@ def packs(cells: Sequence[Cell], plan: Plan, device: str) -> list[list[Cell]]:
 
 
 def carry_out(plan: Plan, folder: str | Path, *, device: str, jobs: int | None, watcher: Watcher) -> Report:
-    """Run what is missing, then the timing cells alone; every record is on the disk when this returns or raises.
+    """Run the cells that are missing, then the timings, alone. Every record is on the disk when this returns or raises.
 
     Raises VaezooError where the folder cannot be written to or another run holds it.
     """
@@ -97,15 +137,16 @@ def carry_out(plan: Plan, folder: str | Path, *, device: str, jobs: int | None, 
         store.write_plan(plan.stored())
         shutil.rmtree(store.folder / "running", ignore_errors=True)
         report = Report(store.folder)
-        timings = {cell.stem: cell for cell in plan.timings.values()}
+        timings = list({cell.stem: cell for cell in plan.timings.values()}.values())
+        work: list[tuple[Kind, list[Cell]]] = [("cells", plan.cells), ("timings", timings)]
         try:
-            for kind, cells in (("cells", plan.cells), ("timings", list(timings.values()))):
-                waiting = pending(cells, store, kind)
+            for kind, cells in work:
+                waiting = pending(cells, store)
                 possible = len({cell.stem for cell in cells if cell.skip is None})
                 devices, threads = workers(device, jobs if kind == "cells" else 1, len(waiting))
                 watcher.begin(kind, len(waiting), possible - len(waiting))
                 run_tasks(
-                    [[as_task(cell, plan, store.folder) for cell in pack] for pack in packs(waiting, plan, device)],
+                    [[plan.task(cell, store.folder) for cell in pack] for pack in packs(waiting, plan, device)],
                     store,
                     devices=devices[:1] if kind == "timings" else devices,
                     threads=threads,
@@ -115,33 +156,26 @@ def carry_out(plan: Plan, folder: str | Path, *, device: str, jobs: int | None, 
                 )
                 report.ran += len(waiting)
         finally:
-            _tidy(store)
-            _count(report, plan, store)
+            _remove_empty_folders(store)
+            for cell in [*plan.cells, *timings]:
+                _count(report, cell, store)
     return report
 
 
-def _tidy(store: Store) -> None:
+def _remove_empty_folders(store: Store) -> None:
     for name in ("running", "logs"):
         folder = store.folder / name
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
 
-def _count(report: Report, plan: Plan, store: Store) -> None:
-    found = [("cells", cell) for cell in plan.cells]
-    found += [("timings", cell) for cell in {c.stem: c for c in plan.timings.values()}.values()]
-    for kind, cell in found:
-        record = store.record(kind, cell.stem) or {"status": "missing", "reason": "not run yet"}
-        status = "skipped" if cell.skip else record["status"]
-        if kind == "cells":
-            report.counts[status] += 1
-        if status not in ("ok", "skipped"):
-            what = "timing" if cell.seed is None else f"seed {cell.seed}"
-            report.failures.append(
-                {
-                    "title": f"{cell.label} on {cell.dataset}, {what}",
-                    "status": status,
-                    "reason": record.get("reason"),
-                    "log": record.get("log"),
-                }
-            )
+def _count(report: Report, cell: Cell, store: Store) -> None:
+    """Take a cell into the report."""
+    record = store.record(cell.kind, cell.stem)
+    status = "skipped" if cell.skip else "missing" if record is None else record.status
+    if cell.kind == "cells":
+        report.counts[status] += 1
+    if record is None and status == "missing":
+        report.failures.append(Failure(cell.title, status, "not run yet", None))
+    elif record is not None and status not in ("ok", "skipped"):
+        report.failures.append(Failure(cell.title, status, record.reason, record.log))

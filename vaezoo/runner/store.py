@@ -1,5 +1,5 @@
 """The results folder: one atomic JSON record a cell, weights and per-image values beside it, the plan, and the frame of
-it all.
+all results.
 """
 
 import io
@@ -14,19 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from vaezoo.core.columns import COSTS, QUALITY, SAME_DATA, SAME_ESTIMATE, TIMED, Column, table_columns
+from vaezoo.core.columns import COSTS, QUALITY, SAME_DATA, SAME_ESTIMATE, TIMED, table_columns
 from vaezoo.core.errors import VaezooError
+from vaezoo.runner.json_values import json_value
+from vaezoo.runner.plan.cell import Cell, Kind
+from vaezoo.runner.plan.stored import StoredPlan
+from vaezoo.runner.records import CellProgress, Record
 
 if TYPE_CHECKING:
     import pandas as pd
-
-PROTOCOL = 2
-"""Raised by one whenever a change to core, training or evaluation changes what a cell measures: every cell is then run
-again.
-"""
-
-FINAL = ("ok", "diverged")
-"""Statuses that stand: the rest is run again on resume."""
 
 PROVENANCE = ("pseudo_likelihood", "device", "precision", "seconds")
 """Further columns of the results frame, from a record or else from its plan."""
@@ -34,7 +30,7 @@ PROVENANCE = ("pseudo_likelihood", "device", "precision", "seconds")
 
 def write_atomically(path: Path, content: bytes, *, lasting: bool = True) -> None:
     """Write to a temporary name in the same folder, flush to the disk, rename: a reader sees the old file or the new
-    one.
+    one. lasting: whether the file must survive a power cut; only then it is flushed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -52,27 +48,28 @@ def write_atomically(path: Path, content: bytes, *, lasting: bool = True) -> Non
 
 
 def write_json(path: Path, value: Mapping[str, Any], *, lasting: bool = True) -> None:
-    """One JSON file, atomically. What JSON cannot say (NaN) becomes null."""
-    write_atomically(path, (json.dumps(_plain(value), indent=1) + "\n").encode(), lasting=lasting)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
+    """Write one JSON file atomically. NaN and infinities become null."""
+    write_atomically(path, (json.dumps(json_value(value), indent=1) + "\n").encode(), lasting=lasting)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The record at a path, or None where there is none or it is broken."""
+    """The JSON object in a file, or None where there is no file, or it holds something else."""
     try:
         value = json.loads(path.read_bytes().decode())
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def read_record(path: Path) -> Record | None:
+    """The record in a file, or None where there is no file, or it holds something else."""
+    value = read_json(path)
+    if value is None:
+        return None
+    try:
+        return Record.from_json(value)
+    except (KeyError, TypeError, ValueError, AttributeError):  # what from_json raises for another JSON object
+        return None
 
 
 class Store:
@@ -82,7 +79,7 @@ class Store:
         self.folder = Path(folder)
 
     def prepare(self) -> None:
-        """Make the folder; VaezooError where it cannot be written to."""
+        """Create the folder and those inside it; VaezooError where it cannot be written to."""
         try:
             for name in ("cells", "timings", "checkpoints", "logs", "running", "tables"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -96,7 +93,7 @@ class Store:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder: two runs never write to the same one."""
+        """Hold the folder, so that no other run writes to it; VaezooError where another run holds it."""
         try:
             with FileLock(self.folder / ".lock", timeout=0):
                 yield
@@ -106,7 +103,7 @@ class Store:
             ) from None
 
     def is_held(self) -> bool:
-        """Whether a run holds the folder; so it is said, too, of one that cannot be written to."""
+        """Whether a run holds the folder. True also for a folder that cannot be written to."""
         try:
             with self.lock():
                 return False
@@ -114,19 +111,27 @@ class Store:
             return True
 
     def path(self, kind: str, stem: str) -> Path:
-        """Where something of a cell lies: kind is cells, timings, checkpoints, logs or running."""
+        """The file of a cell: kind is cells, timings, checkpoints, logs or running."""
         suffix = {"checkpoints": ".safetensors", "logs": ".log"}.get(kind, ".json")
         return self.folder / kind / f"{stem}{suffix}"
 
-    def record(self, kind: str, stem: str) -> dict[str, Any] | None:
-        """A cell's record, or None."""
-        return read_json(self.path(kind, stem))
+    def record(self, kind: Kind, stem: str) -> Record | None:
+        """A cell's record, or None where it has no readable one."""
+        return read_record(self.path(kind, stem))
 
-    def write(self, kind: str, stem: str, record: Mapping[str, Any], *, lasting: bool = True) -> None:
-        """Write something of a cell as JSON, atomically; what need not outlive a power cut (progress) is not flushed to
-        the disk.
-        """
-        write_json(self.path(kind, stem), record, lasting=lasting)
+    def write(self, cell: Cell, record: Record) -> None:
+        """Write a cell's record atomically; the cell is no longer one that runs."""
+        write_json(self.path(cell.kind, cell.stem), record.to_json())
+        self.path("running", cell.stem).unlink(missing_ok=True)
+
+    def progress(self, stem: str) -> CellProgress | None:
+        """What a running cell last reported, or None."""
+        value = read_json(self.path("running", stem))
+        return None if value is None else CellProgress.from_json(value)
+
+    def write_progress(self, stem: str, progress: CellProgress) -> None:
+        """Write what a running cell reports."""
+        write_json(self.path("running", stem), progress.to_json(), lasting=False)
 
     def write_images(self, stem: str, values: Mapping[str, np.ndarray]) -> None:
         """Per-image values beside the record, as .npz of float32, without pickles."""
@@ -135,20 +140,21 @@ class Store:
         np.savez_compressed(file, allow_pickle=False, **{k: np.asarray(v, np.float32) for k, v in values.items()})
         write_atomically(path, file.getvalue())
 
-    def write_plan(self, plan: Mapping[str, Any]) -> None:
-        """Keep the plan, atomically: a cell a line, as there may be many."""
-        cells = ",\n".join(json.dumps(_plain(cell)) for cell in plan["cells"])
-        rest = json.dumps(_plain({name: value for name, value in plan.items() if name != "cells"}), indent=1)
+    def write_plan(self, plan: StoredPlan) -> None:
+        """Write the plan atomically, a cell a line, because there may be many."""
+        value = json_value(plan.to_json())
+        cells = ",\n".join(json.dumps(cell) for cell in value.pop("cells"))
+        rest = json.dumps(value, indent=1)
         write_atomically(self.folder / "plan.json", f'{rest[:-2]},\n "cells": [\n{cells}\n]}}\n'.encode())
 
-    def plan(self) -> dict[str, Any]:
+    def plan(self) -> StoredPlan:
         """The stored plan; VaezooError where the folder holds no results."""
-        plan = read_json(self.folder / "plan.json")
-        if plan is None:
+        value = read_json(self.folder / "plan.json")
+        if value is None:
             raise VaezooError(
                 f"{self.folder} holds no results of a matrix (no plan.json); give the folder that `vaezoo run` wrote to"
             )
-        return plan
+        return StoredPlan.from_json(value)
 
 
 def read_results(path: str | Path) -> "pd.DataFrame":
@@ -163,41 +169,40 @@ def read_results(path: str | Path) -> "pd.DataFrame":
 
     store = Store(path)
     plan = store.plan()
-    timed = dict.fromkeys(cell["timing"] for cell in plan["cells"] if cell["timing"])
-    timings = {stem: store.record("timings", stem) or {} for stem in timed}
-    speeds = {stem: _speeds(timing) for stem, timing in timings.items()}
-    declared = [Column.from_json(column) for column in plan.get("columns", [])]  # 0.1.0 stored none
+    timed = dict.fromkeys(cell.timing for cell in plan.cells if cell.timing)
+    timings = {stem: record for stem in timed if (record := store.record("timings", stem)) is not None}
     standard = [column.name for column in (*QUALITY, *TIMED, *COSTS)]
-    further = dict.fromkeys(column.name for column in declared if column.name not in standard and column.is_one)
+    further = dict.fromkeys(column.name for column in plan.columns if column.name not in standard and column.is_one)
     rows = []
-    for cell in plan["cells"]:
-        record = store.record("cells", cell["stem"]) or {}  # one at a time: they may be large
-        results, facts = record.get("results", {}), cell["comparability"] | record.get("comparability", {})
+    for cell in plan.cells:
+        record = store.record("cells", cell.stem)  # one at a time: they may be large
+        timing = timings.get(cell.timing or "")
+        results = {} if record is None else record.results
+        facts = cell.comparability if record is None else record.comparability
         further |= dict.fromkeys(name for name in results if name not in standard)
-        row = {name: cell[name] for name in ("label", "variant", "dataset", "seed")}
-        row["status"] = "skipped" if cell["skip"] else record.get("status", "missing")
-        row["reason"] = cell["skip"] or record.get("reason")
-        measured = results | speeds.get(cell["timing"], {})
+        row: dict[str, Any] = {name: getattr(cell, name) for name in ("label", "variant", "dataset", "seed")}
+        row["status"] = "skipped" if cell.skip else "missing" if record is None else record.status
+        row["reason"] = cell.skip or (None if record is None else record.reason)
+        measured = results | ({} if timing is None else _speeds(timing))
         row |= {name: measured.get(name) for name in standard}
-        row |= {name: facts.get(name) for name in (*SAME_DATA, *SAME_ESTIMATE)}
-        row |= {name: record.get(name, cell["comparability"].get(name)) for name in PROVENANCE}
-        warned = [*record.get("warnings", []), *timings.get(cell["timing"], {}).get("warnings", [])]
+        row |= {name: getattr(facts, name) for name in (*SAME_DATA, *SAME_ESTIMATE)}
+        row |= {name: getattr(record or cell.comparability, name, None) for name in PROVENANCE}
+        warned = [*(() if record is None else record.warnings), *(() if timing is None else timing.warnings)]
         row["warnings"] = "\n".join(warned) or None
-        rows.append(row | {name: results.get(name) for name in further} | cell["settings"])
+        rows.append(row | {name: results.get(name) for name in further} | cell.settings)
     frame = pd.DataFrame(rows)
     for name in (*standard, *further):
         if name in frame:
             frame[name] = pd.to_numeric(frame[name])
     frame.attrs |= {
-        "name": plan["name"],
-        "settings": plan["settings"],
-        "columns": [column.to_json() for column in table_columns(declared, further)],
-        "references": plan["references"],
+        "name": plan.name,
+        "settings": list(plan.settings),
+        "columns": [column.to_json() for column in table_columns(plan.columns, further)],
+        "references": list(plan.references),
     }
     return frame
 
 
-def _speeds(timing: Mapping[str, Any]) -> dict[str, Any]:
+def _speeds(timing: Record) -> dict[str, Any]:
     """The columns of TIMED that a timing's record has."""
-    results = timing.get("results", {})
-    return {column.name: results[column.name] for column in TIMED if column.name in results}
+    return {column.name: timing.results[column.name] for column in TIMED if column.name in timing.results}

@@ -1,9 +1,9 @@
-"""`vaezoo throughput`: how fast a variant trains, is evaluated and sampled from, beside what the machine could do."""
+"""`vaezoo throughput`: how fast a variant trains, is evaluated and sampled from, beside the machine's peak."""
 
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from vaezoo.runner.machine.device import describe, peak_memory, resolve_device, 
 from vaezoo.runner.machine.sharing import device_use
 from vaezoo.runner.machine.timing import IMAGES, Work, estimating, orders, rate, sampling, training
 from vaezoo.runner.matrix.file import load, rows
-from vaezoo.runner.plan.planner import Cell, Plan, as_task, make_plan
+from vaezoo.runner.plan.cell import Cell, Task
+from vaezoo.runner.plan.planner import Plan, make_plan
 from vaezoo.runner.work.cell import prepare
 from vaezoo.training.loop import NotPacked, make_packed_step, make_step
 
@@ -36,7 +37,7 @@ class Speed:
     work: `train` (images), `iwll` (image-samples) or `sample` (images); seeds: how many train together. per_second: the
     median of seven rounds with its quartiles; cold_seconds: the first call of the work, with all that is set up in it.
     flops_per_second: of matrix products and convolutions (FlopCounterMode); share_of_peak: of the fastest matrix
-    product in the same precision, measured in the same run. reason: what is to be said of it, or why there is none.
+    product in the same precision, measured in the same run. reason: a remark, or why there is no measurement.
     """
 
     variant: str
@@ -78,7 +79,7 @@ def throughput(
     `pack` seeds together (1: alone only), the importance-weighted estimate, and sampling.
 
     settings: further tables of a matrix row, as {"model": {"latent": 20}}. It times the code that `vaezoo run` uses.
-    Raises VaezooError where the question is wrong.
+    Raises VaezooError for invalid user input.
     """
     where = resolve_device(device)
     plans = []
@@ -139,9 +140,8 @@ def _speeds(plan: Plan, cell: Cell, device: str, threads: int, pack: int, peak: 
         yield Speed(**facts, work=work, **found, reason="; ".join(disturbed) or None)
 
 
-def _task(plan: Plan, cell: Cell, seed: int) -> dict[str, Any]:
-    task = as_task(cell, plan, Path())
-    return {**task, "specification": {**task["specification"], "seed": seed}}
+def _task(plan: Plan, cell: Cell, seed: int) -> Task:
+    return plan.task(replace(cell, seed=seed, specification=replace(cell.specification, seed=seed)), Path())
 
 
 def _step(plan: Plan, cell: Cell, device: str, seeds: int) -> tuple[Any, torch.Tensor]:
@@ -183,7 +183,7 @@ def _flops_an_item(work: Work) -> float:
     known = {} if product is None else {product: _flops_of_product}
     with FlopCounterMode(display=False, custom_mapping=known) as counter:
         items = work()
-    return counter.get_total_flops() / items
+    return float(counter.get_total_flops()) / items
 
 
 def matmul_peak(device: torch.device, precision: str) -> float:

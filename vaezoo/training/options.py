@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
@@ -38,4 +38,4 @@ class TrainingOptions:
 
     def to_json(self) -> dict[str, Any]:
         """Every option by name, as a specification stores it. `TrainingOptions(**options.to_json()) == options`."""
-        return asdict(self)
+        return dict(vars(self))

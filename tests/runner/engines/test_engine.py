@@ -8,6 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+from small_tasks import a_task
+
+from vaezoo.runner.engines.local import _end_of_worker, _write_failure
+from vaezoo.runner.records import Record
+from vaezoo.runner.run import Terminated, sigterm_as_interrupt
+from vaezoo.runner.store import Store
 
 PLUGIN = '''
 import multiprocessing, os, time
@@ -55,7 +61,7 @@ def until(true, patience: float = 120.0) -> None:
 
 
 class Stopped:
-    """A matrix of a quick, a slow and another quick cell: stopped, started again, killed, and started again."""
+    """A matrix of a quick, a slow and another quick cell: stopped by Ctrl-C, by SIGTERM, killed, and run to its end."""
 
     WORDS = ("run", "slow.toml", "--jobs", 1, "--device", "cpu")
 
@@ -69,6 +75,10 @@ class Stopped:
         self.interrupted = running.wait()
         self.after_interrupt, self.first_times = self.read(), self.times()
         self.status = shell("status", self.results)
+
+        running = self.start()
+        os.kill(running.pid, signal.SIGTERM)  # alone: the workers are ended by the run
+        self.terminated, self.after_sigterm = running.wait(), self.read()
 
         running = self.start()
         self.worker = int((folder / "workers").read_text().split()[-1])
@@ -153,6 +163,43 @@ def test_an_interrupt_keeps_what_was_finished(stopped):
     assert "running: " not in stopped.status.out
 
 
+def test_sigterm_is_as_ctrl_c(stopped):
+    assert (stopped.terminated.code, stopped.terminated.err) == (143, stopped.interrupted.err)
+    assert "Traceback" not in stopped.terminated.out
+    found = stopped.after_sigterm
+    assert {label: record["status"] for label, record in found.items()} == {"quick": "ok", "slow": "interrupted"}
+    assert found["slow"]["reason"] == "the run was stopped"
+    assert found["slow"]["key"] == stopped.final["slow"]["key"]
+
+
+def test_sigterm_is_left_to_a_program_that_handles_it():
+    with pytest.raises(Terminated), sigterm_as_interrupt():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    heard = []
+    signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        with sigterm_as_interrupt():
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    assert heard == [signal.SIGTERM]
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "reason"),
+    [
+        (7, "failed", "the worker died: exit code 7"),
+        (-9, "failed", "the worker died: killed by signal 9, often the system running out of memory"),
+        (-11, "failed", "the worker died: killed by signal 11"),
+        (-15, "interrupted", "the worker was stopped by signal 15"),
+    ],
+)
+def test_how_a_worker_ended_is_the_status_of_its_cell(code, status, reason):
+    """A batch queue sends SIGTERM to the run and to its workers; which ends first is not certain."""
+    assert _end_of_worker(code) == (status, reason)
+
+
 def test_after_a_kill_the_worker_ends_by_itself(stopped):
     assert stopped.killed.code == -signal.SIGKILL
     assert stopped.seconds_until_worker_ended < 10
@@ -215,16 +262,12 @@ def test_a_worker_that_ends_before_it_takes_a_cell_is_replaced(shell, tmp_path, 
 
 
 def test_a_record_that_was_finished_before_its_worker_ended_stands(tmp_path):
-    """A worker may be stopped between its last write and its last word."""
-    from vaezoo.runner.engines.local import _write
-    from vaezoo.runner.store import Store
-
-    names = ("label", "variant", "dataset", "key", "specification", "comparability")
-    task = {**dict.fromkeys(names, "x"), "stem": "x", "seed": 0}
-    store = Store(tmp_path)
-    store.write("cells", "x", {"status": "ok"})
-    assert _write(store, task, "interrupted", "the run was stopped") == "ok"
-    assert store.record("cells", "x") == {"status": "ok"}
-    store.write("cells", "x", {"status": "failed"})
-    assert _write(store, task, "interrupted", "the run was stopped") == "interrupted"
-    assert store.record("cells", "x")["reason"] == "the run was stopped"
+    """A worker may be stopped after it wrote the record and before it reported the status."""
+    store, task = Store(tmp_path), a_task(tmp_path)
+    for status in ("ok", "diverged"):
+        store.write(task.cell, Record.of(task.cell, status))
+        assert _write_failure(store, task, "interrupted", "the run was stopped") == status
+        assert store.record("cells", task.cell.stem) == Record.of(task.cell, status)
+    store.write(task.cell, Record.of(task.cell, "failed", "of old"))
+    assert _write_failure(store, task, "interrupted", "the run was stopped") == "interrupted"
+    assert store.record("cells", task.cell.stem) == Record.of(task.cell, "interrupted", "the run was stopped")

@@ -83,12 +83,12 @@ def test_a_timings_disturbance_stands_in_its_record_and_under_the_table(shell, m
     shell.python(
         "from vaezoo.runner.machine import sharing; sharing._others = lambda device, before: 'timed in a storm of 3'\n"
         "from vaezoo.runner.work.cell import run_cell\n"
-        "from vaezoo.runner.matrix.file import load; from vaezoo.runner.plan.planner import make_plan, as_task\n"
+        "from vaezoo.runner.matrix.file import load; from vaezoo.runner.plan.planner import make_plan\n"
         "from vaezoo.runner.store import Store\n"
         f"plan = make_plan(load({str(path)!r})); store = Store({str(out)!r}); store.prepare()\n"
         "store.write_plan(plan.stored())\n"
         "for cell in [*plan.cells, plan.timings[plan.cells[0].stem]]:\n"
-        "    run_cell(as_task(cell, plan, store.folder), 'cpu')\n",
+        "    run_cell(plan.task(cell, store.folder), 'cpu')\n",
         cwd=tmp_path,
     )
     [record] = [json.loads(path.read_text()) for path in (out / "timings").glob("*.json")]

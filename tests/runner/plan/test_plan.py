@@ -171,8 +171,8 @@ def test_a_likelihood_that_does_not_score_these_images_is_skipped():
 
 def test_a_pseudo_likelihood_runs_where_it_is_allowed_and_is_marked():
     (cell,) = planned({"likelihood": "gaussian", "model": {"allow_pseudo_likelihood": True}}).cells
-    assert (cell.skip, cell.comparability["pseudo_likelihood"]) == (None, True)
-    assert planned().cells[0].comparability["pseudo_likelihood"] is False
+    assert (cell.skip, cell.comparability.pseudo_likelihood) == (None, True)
+    assert planned().cells[0].comparability.pseudo_likelihood is False
 
 
 def test_only_what_cannot_be_is_skipped():
@@ -216,5 +216,5 @@ def test_settings_that_differ_are_told_and_no_others():
 def test_a_subset_of_the_test_images_is_told_also_where_all_rows_share_it():
     made = planned({}, {"name": "iwae"}, evaluate={"images": 20})
     assert "evaluate.images" in made.settings
-    assert {cell["settings"]["evaluate.images"] for cell in made.stored()["cells"]} == {20}
+    assert {cell.settings["evaluate.images"] for cell in made.stored().cells} == {20}
     assert "evaluate.images" not in planned({}, {"name": "iwae"}).settings

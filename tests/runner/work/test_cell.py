@@ -36,6 +36,8 @@ class Odd(ELBO):
         self.way, self.steps = way, 0
         if way == "skip":
             raise vaezoo.Skip("not with these images")
+        if way == "build" and not (HERE / "mended").exists():
+            raise KeyError("why")
 
     def forward(self, draws):
         value = super().forward(draws)
@@ -57,10 +59,11 @@ class Odd(ELBO):
             raise MemoryError("no more")
         return value * float("nan") if self.way == "diverge" else value
 '''
-WAYS = ("raise", "diverge", "drop", "well", "kill", "skip", "leave", "memory", "sleep")
+WAYS = ("raise", "build", "diverge", "drop", "well", "kill", "skip", "leave", "memory", "sleep")
 FAILED = {
     "sleep": ("timeout", r"took longer than timeout = 8 s"),
     "raise": ("failed", r"RuntimeError: broken on purpose"),
+    "build": ("failed", r"KeyError: 'why'"),
     "diverge": ("diverged", r"the objective is nan at step 3 \(epoch 1\)"),
     "drop": ("failed", r"the worker died: exit code 7"),
     "kill": ("failed", r"the worker died: killed by signal 9, often the system running out of memory"),
@@ -74,6 +77,7 @@ class Odd:
 
     def __init__(self, shell, folder: Path):
         self.shell, self.folder, self.results = shell, folder, folder / "results" / "odd"
+        self.planned = shell("plan", "odd.toml", "--device", "cpu", cwd=folder)
         self.first = self.run()
         self.records = self.read()
         self.status = shell("status", self.results)
@@ -108,15 +112,15 @@ def test_a_cell_that_misbehaves_is_a_record_with_its_reason(odd):
     for way, (_, reason) in FAILED.items():
         assert re.fullmatch(reason, odd.records[way]["reason"]), way
         assert set(odd.records[way]) >= KEPT
-        assert "results" not in odd.records[way]
+        assert odd.records[way]["results"] == {}
         assert len(odd.records[way]["key"]) == 64
 
 
 def test_a_failure_keeps_its_log(odd):
     for way in FAILED:
         log = odd.logs[Path(odd.records[way]["log"]).name]
-        assert "so far so good" in log
-        assert ("Traceback" in log) == (way in ("raise", "diverge", "leave", "memory"))
+        assert ("so far so good" in log) == (way != "build")
+        assert ("Traceback" in log) == (way in ("raise", "build", "diverge", "leave", "memory"))
     assert 'raise RuntimeError("broken on purpose' in odd.logs[Path(odd.records["raise"]["log"]).name]
     assert len(odd.logs) == len(FAILED)
 
@@ -126,7 +130,7 @@ def test_the_run_ends_with_the_failures_and_the_command_that_retries(odd):
     assert done.code == 1
     assert "Traceback" not in done.out + done.err
     lines = done.out.splitlines()
-    assert "1 diverged, 4 failed, 1 ok, 1 oom, 1 skipped, 1 timeout" in lines
+    assert "1 diverged, 5 failed, 1 ok, 1 oom, 1 skipped, 1 timeout" in lines
     for way, (status, reason) in FAILED.items():
         shown = rf"{status}: {way} on tiny, seed 0: {reason}; log: results/odd/logs/.*\.log"
         assert [line for line in lines if re.fullmatch(shown, line)], way
@@ -137,16 +141,22 @@ def test_what_cannot_be_is_skipped_with_its_reason_and_is_no_failure(odd):
     assert "skip" not in odd.records
     reason = "objective 'odd': not with these images"
     assert f"skip on tiny, seed 0: {reason}" not in odd.first.out.split("tables: ")[-1]
-    planned = odd.shell("plan", "odd.toml", "--device", "cpu", cwd=odd.folder)
-    assert "skip on tiny: 1 skipped" in planned.out.splitlines()
-    assert f"skipped: skip on tiny: {reason}" in planned.out.splitlines()
+    assert "skip on tiny: 1 skipped" in odd.planned.out.splitlines()
+    assert f"skipped: skip on tiny: {reason}" in odd.planned.out.splitlines()
+
+
+def test_the_plan_says_what_a_rehearsal_raised_and_the_run_records_it(odd):
+    assert (odd.planned.code, odd.planned.err) == (0, "")
+    line = "row 'build' on tiny: its rehearsal raised KeyError: 'why'; the run will record it as failed"
+    assert [each for each in odd.planned.out.splitlines() if "rehearsal" in each] == [line]
+    assert "build on tiny: 1 to run" in odd.planned.out.splitlines()
 
 
 def test_status_tells_each_failure_with_its_log(odd):
     assert odd.status.code == 0
     lines = odd.status.out.splitlines()
     assert lines[0].startswith("odd: ")
-    for text in ("4 failed", "1 ok", "1 timeout", "1 diverged", "1 oom", "1 skipped"):
+    for text in ("5 failed", "1 ok", "1 timeout", "1 diverged", "1 oom", "1 skipped"):
         assert text in lines[0]
     for way, (status, reason) in FAILED.items():
         shown = rf"{status}: {way} on tiny, seed 0: {reason}; log: .*/logs/.*\.log"
@@ -155,7 +165,7 @@ def test_status_tells_each_failure_with_its_log(odd):
 
 def test_the_same_command_tries_the_failures_again(odd):
     """What has diverged would diverge again: it stands, and so do `ok` cells."""
-    assert odd.second.out.splitlines()[0] == "cells: 6 to run, 2 already done"
+    assert odd.second.out.splitlines()[0] == "cells: 7 to run, 2 already done"
     assert odd.second.code == 1
     assert {way: record["status"] for way, record in odd.mended.items()} == {
         **dict.fromkeys(odd.records, "ok"),

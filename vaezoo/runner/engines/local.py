@@ -1,20 +1,27 @@
-"""Cells in child processes of this machine: hard time-outs, and a crash that costs one cell."""
+"""Runs cells in child processes of this machine, with hard time-outs. A crash costs one cell."""
 
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from dataclasses import replace
+from signal import SIGTERM
 
-from pebble import ProcessExpired, ProcessFuture, ProcessPool
+from pebble import ProcessExpired, ProcessPool
 
-from vaezoo.runner.store import FINAL, Store
-from vaezoo.runner.work.cell import Task, run_pack, start_worker
+from vaezoo.runner.engines.main_guard import main_guard
+from vaezoo.runner.plan.cell import Task
+from vaezoo.runner.records import Record, Status, reason_of
+from vaezoo.runner.store import Store
+from vaezoo.runner.work.cell import run_pack, start_worker
 
 POLL_SECONDS = 0.25
 STARTS = 3
 """So many times in a row workers may end before they take a cell; then the cells that were to run have failed."""
+
+Statuses = Future[list[Status]]
+"""What a worker gives for a pack: the status of each of its cells."""
 
 
 def run_tasks(
@@ -25,40 +32,43 @@ def run_tasks(
     threads: int,
     timeout: float | None,
     tick: Callable[[Sequence[Task]], None],
-    finished: Callable[[Task, str], None],
+    finished: Callable[[Task, Status], None],
 ) -> None:
-    """Run every pack of tasks (a cell by itself is a pack of one), one on each of `devices` at a time (a device that
+    """Run every pack of tasks (a pack of one is a cell by itself), one at a time on each of `devices` (a device that
     stands twice serves two), each worker with so many threads.
 
     timeout: seconds a cell; a pack has them for each of its cells. tick: called a few times a second with the tasks
     that are running. finished: called with each task's status. A time-out or a crash of the worker is written as that
     cell's record; of a pack, what is unfinished is run again, each cell by itself. On KeyboardInterrupt the running
-    cells are recorded as interrupted.
+    cells are recorded as interrupted. Raises VaezooError where the workers would run the user's script again, because
+    it has no `__main__` guard.
     """
-    run = _Run(packs, store, devices, threads, timeout, finished)
-    try:
-        while run.waiting or run.running:
-            run.start()
-            tick([task for pack, _ in run.running.values() for task in pack])
-            run.collect()
-            if not run.pool.active:  # a worker ended with no cell in its hands: Pebble gives up its pool
-                run.reopen()
-        run.pool.close()
-    except KeyboardInterrupt:
-        run.stop()
-        for pack, _ in run.running.values():
-            for task in pack:
-                _write(store, task, "interrupted", "the run was stopped")
-        raise
-    except BaseException:
-        run.pool.stop()
-        raise
-    finally:
-        run.pool.join()
+    with main_guard() as check_guard:
+        schedule = _PackSchedule(packs, store, devices, threads, timeout, finished)
+        try:
+            while schedule.waiting or schedule.running:
+                schedule.start()
+                tick([task for pack, _ in schedule.running.values() for task in pack])
+                schedule.collect()
+                check_guard()
+                if not schedule.pool.active:  # a worker ended before it took a cell, so Pebble gives up its pool
+                    schedule.reopen()
+            schedule.pool.close()  # type: ignore[no-untyped-call]
+        except KeyboardInterrupt:
+            schedule.stop()
+            for pack, _ in schedule.running.values():
+                for task in pack:
+                    _write_failure(store, task, "interrupted", "the run was stopped")
+            raise
+        except BaseException:
+            schedule.pool.stop()  # type: ignore[no-untyped-call]
+            raise
+        finally:
+            schedule.pool.join()
 
 
-class _Run:
-    """What waits, what runs on which device, and the pool of workers that serves it."""
+class _PackSchedule:
+    """The packs that wait, those that run on each device, and the pool of workers that serves them."""
 
     def __init__(
         self,
@@ -67,11 +77,11 @@ class _Run:
         devices: Sequence[str],
         threads: int,
         timeout: float | None,
-        finished: Callable[[Task, str], None],
+        finished: Callable[[Task, Status], None],
     ):
         self.store, self.timeout, self.finished = store, timeout, finished
         self.free, self.waiting = list(devices)[::-1], [list(pack) for pack in packs][::-1]
-        self.running: dict[ProcessFuture, tuple[list[Task], str]] = {}
+        self.running: dict[Statuses, tuple[list[Task], str]] = {}
         self.workers, self.threads, self.broken = len(devices), threads, 0
         self.pool = _pool(self.workers, threads)
 
@@ -83,16 +93,18 @@ class _Run:
             self.running[self.pool.schedule(run_pack, args=(pack, device), timeout=limit)] = pack, device
 
     def collect(self) -> None:
-        """Settle what ends within a moment."""
+        """Settle the packs that end within a moment."""
         for ended in wait(self.running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done:
             if self.pool.active:
-                pack, device = self.running.pop(ended)  # type: ignore[call-overload]
+                pack, device = self.running.pop(ended)
                 self.free.append(device)
                 self._settle(ended, pack)
                 self.broken = 0
 
     def reopen(self) -> None:
-        """A new pool: what the old one had taken is settled, what it had not waits again, STARTS times at most."""
+        """Open a new pool. Packs that a worker of the old one had taken are settled; the others wait again, STARTS
+        times at most.
+        """
         self.stop()
         self.broken += 1
         for future, (pack, device) in self.running.items():
@@ -102,21 +114,23 @@ class _Run:
             elif self.broken < STARTS:
                 self.waiting.append(pack)
             else:
+                reason = "its workers ended before they took it"
                 for task in pack:
-                    self.finished(task, _write(self.store, task, "failed", "its workers ended before they took it"))
+                    self.finished(task, _write_failure(self.store, task, "failed", reason))
         self.running.clear()
         self.pool, self.broken = _pool(self.workers, self.threads), self.broken % STARTS
 
     def stop(self) -> None:
         """End the workers, whatever they do."""
-        self.pool.stop()
+        self.pool.stop()  # type: ignore[no-untyped-call]
         self.pool.join()
 
-    def _settle(self, future: Any, pack: list[Task]) -> None:
-        """Tell each task's status; send the unfinished ones of a pack that failed back, one by one."""
+    def _settle(self, future: Statuses, pack: list[Task]) -> None:
+        """Report each task's status; a failed pack's unfinished tasks wait again, one by one."""
         for task, status in zip(pack, _statuses(future, pack, self.store, self.timeout), strict=True):
             if status is None:
-                self.waiting.append([{**task, "alone": f"run alone after its pack of {len(pack)} had failed"}])
+                alone = f"run alone after its pack of {len(pack)} had failed"
+                self.waiting.append([replace(task, alone=alone)])
             else:
                 self.finished(task, status)
 
@@ -126,39 +140,45 @@ def _pool(workers: int, threads: int) -> ProcessPool:
     return ProcessPool(max_workers=workers, context=context, initializer=start_worker, initargs=(threads, os.getpid()))
 
 
-def _is_lost(future: Any) -> bool:
+def _is_lost(future: Statuses) -> bool:
     return not future.done() or isinstance(future.exception(), BrokenProcessPool)
 
 
-def _statuses(future: Any, pack: Sequence[Task], store: Store, timeout: float | None) -> list[str | None]:
+def _statuses(future: Statuses, pack: Sequence[Task], store: Store, timeout: float | None) -> Sequence[Status | None]:
     """The status of each task of a pack that has ended; None for what a failed pack of several has left undone."""
+    status: Status
     try:
-        return [str(status) for status in future.result()]
+        return future.result()
     except TimeoutError:
-        status, why = "timeout", f"took longer than timeout = {timeout:g} s"
+        status, reason = "timeout", f"took longer than timeout = {timeout:g} s"
     except ProcessExpired as error:
-        code = error.exitcode
-        why = f"killed by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        hint = ", often the system running out of memory" if code == -9 else ""
-        status, why = "failed", f"the worker died: {why}{hint}"
+        status, reason = _end_of_worker(error.exitcode)
     except CancelledError:
-        status, why = "interrupted", "the run was stopped"
+        status, reason = "interrupted", "the run was stopped"
     except Exception as error:  # a worker that cannot even start its cell: its reason is the cell's
-        status, why = "failed", f"{type(error).__name__}: {error}".splitlines()[0]
+        status, reason = "failed", reason_of(error)
     if len(pack) == 1:
-        return [_write(store, pack[0], status, why)]
-    records = [store.record("cells", task["stem"]) or {} for task in pack]
-    return [record.get("status") if record.get("status") in FINAL else None for record in records]
+        return [_write_failure(store, pack[0], status, reason)]
+    records = [store.record("cells", task.cell.stem) for task in pack]
+    return [record.status if record is not None and record.is_final else None for record in records]
 
 
-def _write(store: Store, task: Task, status: str, reason: str) -> str:
-    kind = "timings" if task["seed"] is None else "cells"
-    known = store.record(kind, task["stem"]) or {}
-    if known.get("status") in FINAL:  # the worker had written it before its end
-        return str(known["status"])
-    names = ("label", "variant", "dataset", "seed", "key", "specification", "comparability")
-    log = store.path("logs", task["stem"])
-    record = {name: task[name] for name in names} | {"status": status, "reason": reason}
-    store.write(kind, task["stem"], record | ({"log": f"logs/{log.name}"} if log.exists() else {}))
-    store.path("running", task["stem"]).unlink(missing_ok=True)
+def _end_of_worker(code: int | None) -> tuple[Status, str]:
+    """The status and the reason of a cell whose worker died with this exit code, minus the signal that killed it."""
+    if code is None or code >= 0:
+        return "failed", f"the worker died: exit code {code}"
+    if code == -SIGTERM:  # a batch queue stops all processes of a run at once
+        return "interrupted", f"the worker was stopped by signal {-code}"
+    hint = ", often the system running out of memory" if code == -9 else ""
+    return "failed", f"the worker died: killed by signal {-code}{hint}"
+
+
+def _write_failure(store: Store, task: Task, status: Status, reason: str) -> Status:
+    """Write the record of a cell whose worker has ended; the status of the record that now stands."""
+    cell = task.cell
+    known = store.record(cell.kind, cell.stem)
+    if known is not None and known.is_final:  # the worker had written it before its end
+        return known.status
+    log = store.path("logs", cell.stem)
+    store.write(cell, replace(Record.of(cell, status, reason), log=f"logs/{log.name}" if log.exists() else None))
     return status

@@ -1,4 +1,4 @@
-"""What a plugin's code is, as far as its results go: the syntax tree without comments and docstrings."""
+"""The fingerprint of a plugin's code: a sha256 of its syntax tree without comments and docstrings."""
 
 import ast
 import hashlib
@@ -10,16 +10,17 @@ from vaezoo.core.errors import VaezooError
 from vaezoo.registry import Plugin
 
 
-class _Plain(ast.NodeTransformer):
-    """Takes away every statement that is only a string."""
+class _DocstringRemover(ast.NodeTransformer):
+    """Removes every statement that is only a string."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node
 
 
 @lru_cache(maxsize=1024)
-def _of_file(path: Path, size: int, modified: int) -> str:
-    return ast.unparse(_Plain().visit(ast.parse(path.read_text(encoding="utf-8"))))  # alike in all Python versions
+def _code_of_file(path: Path, size: int, modified: int) -> str:
+    """The code in one form for all Python versions. size, modified: so that a file that has changed is read again."""
+    return ast.unparse(_DocstringRemover().visit(ast.parse(path.read_text(encoding="utf-8"))))
 
 
 def of_files(paths: list[Path]) -> str:
@@ -27,12 +28,12 @@ def of_files(paths: list[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         stat = path.stat()
-        digest.update(_of_file(path, stat.st_size, stat.st_mtime_ns).encode() + b"\0")
+        digest.update(_code_of_file(path, stat.st_size, stat.st_mtime_ns).encode() + b"\0")
     return digest.hexdigest()
 
 
 def _own_imports(path: Path, package: str) -> list[Path]:
-    """Files of the same folder that a built-in plugin imports, and those that these import."""
+    """The files of the same folder that a built-in plugin imports, and those that these import in turn."""
     found: set[Path] = set()
     waiting = [path]
     while waiting:
@@ -47,8 +48,8 @@ def _own_imports(path: Path, package: str) -> list[Path]:
 
 def fingerprint(plugin: Plugin) -> str:
     """sha256 of a plugin's code: of a built-in, its file and those of its folder that it imports; of a plugin file, the
-    file; of an installed package, every Python file of the package. A changed comment or docstring does not count.
-    VaezooError for one that is in no file.
+    file; of an installed package, every Python file of the package. Comments and docstrings do not change it.
+    VaezooError for a plugin that was not registered in a file.
     """
     path = Path(plugin.file)
     if not path.is_file():

@@ -1,52 +1,29 @@
 """From a matrix to its cells: names resolved, combinations rehearsed, keys computed. Nothing is trained here."""
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from vaezoo.builder import Ingredients, Rehearsals, Slots, resolve
+from vaezoo.builder import Ingredients, Rehearsals, measures_of, resolve
 from vaezoo.core.columns import Column, declared_columns
 from vaezoo.core.data import Dataset
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.options import checked_options
 from vaezoo.core.precision import unsupported_precision
 from vaezoo.datasets import load_dataset
-from vaezoo.registry import register, registry
+from vaezoo.registry import Slots, register, registry
 from vaezoo.runner.matrix.file import DatasetEntry, Matrix, MatrixRow, rows
+from vaezoo.runner.plan.cell import Cell, Comparability, Task
 from vaezoo.runner.plan.fingerprint import fingerprint
-from vaezoo.runner.plan.keys import key_of, with_seeds
-from vaezoo.runner.store import PROTOCOL
+from vaezoo.runner.plan.specification import PROTOCOL, DatasetChoice, EvaluationOptions, Specification
+from vaezoo.runner.plan.stored import StoredCell, StoredPlan
+from vaezoo.runner.records import reason_of
+from vaezoo.training.options import TrainingOptions
 
-MEASURES = ("likelihood", "active-units")
+STANDARD_METRICS = ("likelihood", "active-units")
 """The metrics of every cell; a matrix adds further ones."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """variant x dataset x seed, or (seed None) the timing of variant x dataset on this device.
-
-    specification: everything its result depends on; key: its sha256. skip: why it cannot be, or None. settings: the
-    row's settings, for the columns in which rows differ.
-    """
-
-    label: str
-    variant: str
-    dataset: str
-    seed: int | None
-    key: str
-    specification: dict[str, Any] = field(repr=False)
-    comparability: dict[str, Any] = field(repr=False)
-    settings: dict[str, Any] = field(repr=False)
-    skip: str | None = None
-
-    @cached_property
-    def stem(self) -> str:
-        """The record's file name: readable, and unique by the key's first 12 digits."""
-        words = [self.variant, self.dataset, "timing" if self.seed is None else f"s{self.seed}"]
-        return re.sub(r"[^A-Za-z0-9.=-]+", "_", "--".join(words))[:100] + f"--{self.key[:12]}"
 
 
 @dataclass(frozen=True)
@@ -69,55 +46,60 @@ class Plan:
         subset = any(s.get("evaluate.images") is not None for s in every)
         return list(dict.fromkeys([*differing, *["evaluate.images"] * subset]))
 
-    def stored(self) -> dict[str, Any]:
-        """What the results folder keeps, for reading without plugins and without the data."""
+    def stored(self) -> StoredPlan:
+        """The plan as the results folder keeps it."""
         settings = self.settings
         cells = []
         for cell in self.cells:
             timing = self.timings.get(cell.stem)
             cells.append(
-                {
-                    "stem": cell.stem,
-                    "key": cell.key,
-                    "timing": timing.stem if timing else None,
-                    "label": cell.label,
-                    "variant": cell.variant,
-                    "dataset": cell.dataset,
-                    "seed": cell.seed,
-                    "skip": cell.skip,
-                    "comparability": cell.comparability,
-                    "settings": {name: cell.settings.get(name) for name in settings},
-                }
+                StoredCell(
+                    stem=cell.stem,
+                    key=cell.key,
+                    timing=timing.stem if timing else None,
+                    label=cell.label,
+                    variant=cell.variant,
+                    dataset=cell.dataset,
+                    seed=cell.seed,
+                    skip=cell.skip,
+                    comparability=cell.comparability,
+                    settings={name: cell.settings.get(name) for name in settings},
+                )
             )
-        return {
-            "protocol": PROTOCOL,
-            "name": self.name,
-            "settings": settings,
-            "references": self.references,
-            "columns": [column.to_json() for column in _declared(self.cells)],
-            "matrix": self.matrix.dump(),
-            "cells": cells,
-        }
+        return StoredPlan(
+            PROTOCOL,
+            self.name,
+            tuple(settings),
+            tuple(self.references),
+            tuple(_declared(self.cells)),
+            self.matrix.dump(),
+            tuple(cells),
+        )
+
+    def task(self, cell: Cell, folder: Path) -> Task:
+        """What a child process needs to run one of the plan's cells into a results folder."""
+        return Task(cell, folder, tuple(self.matrix.plugins), self.data_root)
 
 
 def make_plan(
     matrix: Matrix, *, data_root: str | None = None, device: str = "cpu", kind: str = "cpu", threads: int = 1
 ) -> Plan:
-    """Resolve and rehearse every row on every dataset. Raises VaezooError where the question is wrong.
+    """Resolve and rehearse every row on every data set. Raises VaezooError for invalid user input.
 
-    device, threads: of the timing cells, whose speeds hold only there. kind: the device's, `cpu` or `cuda`, for what it
-    cannot do.
+    device, threads: of the timing cells, whose speeds hold only there. kind: the device's, `cpu` or `cuda`, which
+    decides what precisions it has.
     """
     for path in matrix.plugins:
         register.load_file(path)
     cells: list[Cell] = []
     timings: dict[str, Cell] = {}
-    plannings = [
-        _Planning(entry, load_dataset(entry.name, data_root, options=entry.options), kind) for entry in matrix.datasets
+    planners = [
+        _DatasetPlanner(entry, load_dataset(entry.name, data_root, options=entry.options), kind)
+        for entry in matrix.datasets
     ]
     for row in rows(matrix):
-        for planning in plannings:
-            made = planning.cells(row, matrix.seeds)
+        for planner in planners:
+            made = planner.cells(row, matrix.seeds)
             cells += made
             if row.evaluate.throughput and made[0].skip is None:
                 timings |= dict.fromkeys((cell.stem for cell in made), _timing(made[0], device, threads))
@@ -127,107 +109,121 @@ def make_plan(
 
 
 @dataclass(frozen=True)
-class _Shared:
-    """What rows share that differ only in how they train and evaluate: why they cannot be, or None, and the part of
-    their specification, comparability and settings.
-    """
+class _ResolvedModel:
+    """What rows share that differ only in how they train and evaluate. code: fingerprints of all that takes part."""
 
+    slots: Slots
     skip: str | None
-    specification: dict[str, Any]
-    comparability: dict[str, Any]
+    expected_failure: str | None
+    metrics: tuple[tuple[str, dict[str, Any]], ...]
+    code: dict[str, str]
     settings: dict[str, Any]
 
 
-class _Planning:
-    """The cells of one dataset, where what rows share is found once."""
+class _DatasetPlanner:
+    """Plans the cells of one data set. What rows share is found once."""
 
     def __init__(self, entry: DatasetEntry, dataset: Dataset, kind: str):
-        self.entry, self.dataset, self.label, self.kind = entry, dataset, entry.label, kind
+        self.entry, self.dataset, self.kind = entry, dataset, kind
         self.rehearse = Rehearsals()
-        self.shared: dict[str, _Shared] = {}
+        self.models: dict[str, _ResolvedModel] = {}
 
     def cells(self, row: MatrixRow, seeds: list[int]) -> list[Cell]:
         """A cell for each seed."""
         asked = repr(
             (row.variant, row.slots, row.latent, row.hidden, row.allow_pseudo_likelihood, row.evaluate.metrics)
         )
-        if asked not in self.shared:
-            self.shared[asked] = self._resolved(row)
-        shared, train, evaluate = self.shared[asked], row.train.to_json(), row.evaluate
-        specification = {
-            **shared.specification,
-            "train": {name: value for name, value in train.items() if value is not None and value is not False},
-            "evaluate": {"importance_samples": evaluate.importance_samples, "images": evaluate.images},
-        }
-        available = len(self.dataset.test)
-        comparability = {
-            **shared.comparability,
-            "images": min(evaluate.images or available, available),
-            "importance_samples": evaluate.importance_samples,
-            "precision": row.train.precision,
-        }
+        if asked not in self.models:
+            self.models[asked] = self._resolved(row)
+        model, train = self.models[asked], row.train
+        comparability = self._comparability(row, model, train)
         settings = {
-            **shared.settings,
-            **{f"train.{name}": value for name, value in train.items()},
-            **{f"evaluate.{name}": value for name, value in evaluate.model_dump(exclude={"metrics"}).items()},
+            **model.settings,
+            **{f"train.{name}": value for name, value in train.to_json().items()},
+            **{f"evaluate.{name}": value for name, value in row.evaluate.model_dump(exclude={"metrics"}).items()},
         }
-        skip = shared.skip or unsupported_precision(row.train.precision, self.kind)
+        skip = model.skip or unsupported_precision(train.precision, self.kind)
         return [
-            Cell(row.label, row.variant, self.label, seed, key, full, comparability, settings, skip)
-            for seed, key, full in with_seeds(specification, seeds)
+            Cell(
+                label=row.label,
+                variant=row.variant,
+                dataset=self.entry.label,
+                seed=specification.seed,
+                key=key,
+                specification=specification,
+                comparability=comparability,
+                settings=settings,
+                skip=skip,
+                expected_failure=model.expected_failure,
+            )
+            for key, specification in self._specification(row, model, train).with_seeds(seeds)
         ]
 
-    def _resolved(self, row: MatrixRow) -> _Shared:
-        slots, skip = self._rehearsed(row)
-        metrics, spec = _metrics(row), self.dataset.spec
-        specification = {
-            "protocol": PROTOCOL,
-            "variant": row.variant,
-            "slots": {slot: [name, values] for slot, (name, values) in slots.items()},
-            "latent": row.latent,
-            "hidden": row.hidden,
-            "allow_pseudo_likelihood": row.allow_pseudo_likelihood,
-            "dataset": {"name": self.entry.name, "options": self.entry.options, "checksum": self.dataset.checksum},
-            "metrics": metrics,
-            "code": _code(slots, [name for name, _ in metrics]),
-        }
-        comparability = {
-            "measure": spec.measure,
-            "binarisation": spec.binarisation,
-            "checksum": self.dataset.checksum,
-            "split": "test",
-            "estimator": "iwll",
-            "conditional": spec.context is not None,
-            "pseudo_likelihood": bool(slots) and _is_pseudo(slots, spec.measure),
-        }
-        return _Shared(skip, specification, comparability, _settings(row, slots))
+    def _specification(self, row: MatrixRow, model: _ResolvedModel, train: TrainingOptions) -> Specification:
+        return Specification(
+            protocol=PROTOCOL,
+            variant=row.variant,
+            slots=model.slots,
+            latent=row.latent,
+            hidden=tuple(row.hidden),
+            allow_pseudo_likelihood=row.allow_pseudo_likelihood,
+            dataset=DatasetChoice(self.entry.name, self.entry.options, self.dataset.checksum),
+            code=model.code,
+            train=train,
+            metrics=model.metrics,
+            evaluate=EvaluationOptions(row.evaluate.importance_samples, row.evaluate.images),
+        )
 
-    def _rehearsed(self, row: MatrixRow) -> tuple[Slots, str | None]:
+    def _comparability(self, row: MatrixRow, model: _ResolvedModel, train: TrainingOptions) -> Comparability:
+        spec, available = self.dataset.spec, len(self.dataset.test)
+        return Comparability(
+            measure=spec.measure,
+            binarisation=spec.binarisation,
+            checksum=self.dataset.checksum,
+            split="test",
+            estimator="iwll",
+            conditional=spec.context is not None,
+            pseudo_likelihood=bool(model.slots) and _is_pseudo(model.slots, spec.measure),
+            images=min(row.evaluate.images or available, available),
+            importance_samples=row.evaluate.importance_samples,
+            precision=train.precision,
+        )
+
+    def _resolved(self, row: MatrixRow) -> _ResolvedModel:
+        slots, skip, failure = self._rehearsed(row)
+        metrics = _metrics(row)
+        code = _code(slots, [name for name, _ in metrics])
+        return _ResolvedModel(slots, skip, failure, metrics, code, _settings(row, slots))
+
+    def _rehearsed(self, row: MatrixRow) -> tuple[Slots, str | None, str | None]:
+        """The row's slots, why it is skipped, and what its rehearsal raised."""
         slots: Slots = {}
         try:
             slots = resolve(row.variant, self.dataset.spec, row.slots)
             ingredients = Ingredients.of(self.dataset, row.latent, row.hidden)
-            self.rehearse(slots, ingredients, allow_pseudo_likelihood=row.allow_pseudo_likelihood)
-        except Skip as reason:
-            return slots, str(reason)
-        except VaezooError as error:
+            error = self.rehearse(slots, ingredients, allow_pseudo_likelihood=row.allow_pseudo_likelihood).error
+        except VaezooError as invalid:
+            error = invalid
+        if isinstance(error, Skip):
+            return slots, str(error), None
+        if isinstance(error, VaezooError):
             raise VaezooError(f"row {row.label!r}: {error}") from error
-        return slots, None
+        return slots, None, None if error is None else reason_of(error)
 
 
 def _is_pseudo(slots: Slots, measure: str) -> bool:
-    return measure not in registry("likelihood")[slots["likelihood"][0]].target.measures
+    return measure not in measures_of(registry("likelihood")[slots["likelihood"][0]])
 
 
-def _metrics(row: MatrixRow) -> list[list[Any]]:
-    asked: list[tuple[str, Mapping[str, Any]]] = [(name, {}) for name in MEASURES]
+def _metrics(row: MatrixRow) -> tuple[tuple[str, dict[str, Any]], ...]:
+    asked: list[tuple[str, Mapping[str, Any]]] = [(name, {}) for name in STANDARD_METRICS]
     asked += [(entry.name, entry.options) for entry in row.evaluate.metrics]
-    return [[name, checked_options(registry("metric")[name], values)] for name, values in asked]
+    return tuple((name, checked_options(registry("metric")[name], values)) for name, values in asked)
 
 
 def _declared(cells: list[Cell]) -> list[Column]:
     """The columns that the cells' metrics declare. VaezooError where two metrics declare the same one."""
-    names = dict.fromkeys(name for cell in cells for name, _ in cell.specification["metrics"])
+    names = dict.fromkeys(name for cell in cells for name, _ in cell.specification.metrics or ())
     return declared_columns({name: registry("metric")[name].columns for name in names})
 
 
@@ -250,17 +246,9 @@ def _settings(row: MatrixRow, slots: Slots) -> dict[str, Any]:
 
 
 def _timing(cell: Cell, device: str, threads: int) -> Cell:
-    """What the speeds of a cell depend on, its seed and the length of its training not among it."""
-    kept = ("protocol", "slots", "latent", "hidden", "allow_pseudo_likelihood", "dataset", "code", "variant")
-    specification = {name: cell.specification[name] for name in kept}
-    train = cell.specification["train"]
-    specification["train"] = {
-        name: train[name] for name in ("batch_size", "gradient_clip", "precision", "compile") if name in train
-    }
-    specification |= {"device": device, "threads": threads}
-    code = {name: value for name, value in cell.specification["code"].items() if not name.startswith("metric/")}
-    specification["code"] = code
-    return replace(cell, seed=None, key=key_of(specification), specification=specification)
+    """The cell that times the model of this one."""
+    specification = cell.specification.timed_on(device, threads)
+    return replace(cell, seed=None, key=specification.key, specification=specification)
 
 
 def _refuse_twins(cells: list[Cell]) -> None:
@@ -271,14 +259,3 @@ def _refuse_twins(cells: list[Cell]) -> None:
             raise VaezooError(
                 f"rows {first.label!r} and {cell.label!r} are the same cell on {cell.dataset}; remove one of them"
             )
-
-
-def as_task(cell: Cell, plan: Plan, folder: Path) -> dict[str, Any]:
-    """What a child process needs to run a cell, in plain values."""
-    return {
-        **{each.name: getattr(cell, each.name) for each in fields(cell)},
-        "stem": cell.stem,
-        "folder": str(folder),
-        "plugins": [str(path) for path in plan.matrix.plugins],
-        "data_root": plan.data_root,
-    }

@@ -1,5 +1,5 @@
-"""Weights as safetensors, and trained models back from their records. No pickles: loading runs no code but the plugins'
-own.
+"""Weights as safetensors, and trained models from their records. There are no pickles: loading runs no code but that of
+plugins.
 """
 
 from collections.abc import Sequence
@@ -7,12 +7,14 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save
 
-from vaezoo.builder import Ingredients, Slots, construct
+from vaezoo.builder import Ingredients, construct
 from vaezoo.core.data import DataSpec
 from vaezoo.core.errors import VaezooError
 from vaezoo.core.model import LatentModel
 from vaezoo.registry import register
-from vaezoo.runner.store import Store, read_json, write_atomically
+from vaezoo.runner.plan.specification import Specification
+from vaezoo.runner.records import DataFacts
+from vaezoo.runner.store import Store, read_record, write_atomically
 
 
 def save_weights(model: LatentModel, path: Path) -> None:
@@ -25,34 +27,34 @@ def save_weights(model: LatentModel, path: Path) -> None:
 def load_model(record: str | Path, plugins: Sequence[str | Path] = ()) -> LatentModel:
     """A trained model from its record (a .json under cells/), on the CPU, in eval mode and in the record's precision.
 
-    Its data are not needed.
-
-    plugins: the plugin files it was made with. Raises VaezooError where the record or the weights are not there, or a
-    name is not registered.
+    Its data are not needed. plugins: the plugin files that it was trained with. Raises VaezooError where there is no
+    record or no weights, or a name is not registered.
     """
     path = Path(record)
     for plugin in plugins:
         register.load_file(plugin)
-    found = read_json(path)
-    if found is None or "specification" not in found:
+    found = read_record(path)
+    if found is None or found.seed is None:
         raise VaezooError(f"{path} is no cell's record; give a .json file from the cells/ folder of a results folder")
-    if found["status"] != "ok":
-        raise VaezooError(f"{path.name} has no weights: its status is {found['status']} ({found['reason']})")
+    if found.status != "ok" or found.data is None:
+        raise VaezooError(f"{path.name} has no weights: its status is {found.status} ({found.reason})")
     weights = Store(path.parent.parent).path("checkpoints", path.stem)
     if not weights.is_file():
         raise VaezooError(f"the weights {weights} are not there; run the matrix again, or copy them beside the record")
-    spec, data = found["specification"], dict(found["data"])
-    train_size = data.pop("train_size")
-    slots: Slots = {slot: (name, dict(values)) for slot, (name, values) in spec["slots"].items()}
-    ingredients = Ingredients.blank(DataSpec(**data), spec["latent"], spec["hidden"], train_size)
-    needed = found["provenance"]["plugins"]
     try:
-        model, _ = construct(slots, ingredients, allow_pseudo_likelihood=spec["allow_pseudo_likelihood"])
+        model = _untrained(found.specification, found.data)
     except VaezooError as error:
-        hint = (
-            f" (the record was made with the plugins {', '.join(needed)}: give them as plugins=[...])" if needed else ""
-        )
+        needed = () if found.provenance is None else found.provenance.plugins
+        files = ", ".join(needed)
+        hint = f" (the record was made with the plugins {files}: give them as plugins=[...])" if needed else ""
         raise VaezooError(f"{error}{hint}") from error
     model.load_state_dict(load_file(weights))
-    model.precision = spec["train"]["precision"]
+    model.precision = found.specification.train.precision
     return model.eval()
+
+
+def _untrained(specification: Specification, facts: DataFacts) -> LatentModel:
+    spec = DataSpec(facts.shape, facts.measure, facts.levels, facts.binarisation, facts.context)
+    ingredients = Ingredients.blank(spec, specification.latent, specification.hidden, facts.train_size)
+    allowed = specification.allow_pseudo_likelihood
+    return construct(specification.slots, ingredients, allow_pseudo_likelihood=allowed)[0]

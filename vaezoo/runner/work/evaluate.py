@@ -1,30 +1,29 @@
-"""What a trained model is worth: its metrics on the test images, as a record holds them."""
+"""The metrics of a trained model on the test images, as a record holds them."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from vaezoo.core.data import Dataset, DataSpec
+from vaezoo.core.data import Dataset
 from vaezoo.core.model import LatentModel
 from vaezoo.evaluation.evaluation import Evaluation
 from vaezoo.evaluation.precision_difference import difference_from_float32
 from vaezoo.registry import registry
+from vaezoo.runner.plan.cell import Cell
 from vaezoo.training.loop import Diverged
 
 
-def evaluated(task: Mapping[str, Any], model: LatentModel, dataset: Dataset) -> tuple[dict[str, Any], Evaluation]:
-    """The results columns of a cell, and the context that holds its per-image values, vectors and notes.
+def evaluated(cell: Cell, model: LatentModel, dataset: Dataset) -> tuple[dict[str, Any], Evaluation]:
+    """The results columns of a cell, and the evaluation that holds its per-image values, vectors and notes.
 
     Raises Diverged where the test iwll is not finite.
     """
-    spec = task["specification"]
-    count = task["comparability"]["images"]
+    count = cell.comparability.images
     images = dataset.test.x[:count]
-    context = Evaluation(spec["evaluate"]["importance_samples"], 0, dataset, torch.arange(count))
+    context = Evaluation(cell.comparability.importance_samples, 0, dataset, torch.arange(count))
     results: dict[str, Any] = {"parameters": sum(p.numel() for p in model.parameters())}
-    for name, values in spec["metrics"]:
+    for name, values in cell.specification.metrics or ():
         found = registry("metric")[name].target(model, images, context, **values)
         results |= {column: value for column, value in found.items() if value is not None}
     if not math.isfinite(results["iwll"]):
@@ -34,8 +33,3 @@ def evaluated(task: Mapping[str, Any], model: LatentModel, dataset: Dataset) -> 
     if dataset.log_likelihood is not None:
         results["true_log_likelihood"] = float(dataset.log_likelihood(images).double().mean())
     return results, context
-
-
-def data_facts(spec: DataSpec, train_size: int) -> dict[str, Any]:
-    """What is needed to build a model again without its data."""
-    return {**vars(spec), "shape": list(spec.shape), "train_size": train_size}

@@ -1,0 +1,84 @@
+"""A script that runs a matrix without a `__main__` guard, in a real process; and how its workers tell."""
+
+import os
+import subprocess
+import sys
+from multiprocessing import current_process
+from pathlib import Path
+
+import pytest
+
+from vaezoo.core.errors import VaezooError
+from vaezoo.runner.engines.main_guard import VARIABLE, main_guard, refuse_in_import_of_worker
+
+SCRIPT = """
+import vaezoo
+
+vaezoo.run(
+    {
+        "datasets": ["digits-binary"],
+        "seeds": 2,
+        "model": {"latent": 2, "hidden": [4]},
+        "evaluate": {"throughput": False},
+        "variants": [{"name": "vae"}],
+    },
+    "there",
+    device="cpu",
+    jobs=2,
+)
+print("not reached")
+"""
+LINE = (
+    "the script calls vaezoo.run without a __main__ guard, so its child processes would run the matrix again; "
+    'put the call under `if __name__ == "__main__":`'
+)
+
+
+def test_a_script_without_a_guard_ends_with_one_line_that_names_it(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.stderr.count("Traceback"), done.stderr.count(LINE)) == (1, 1)
+    assert done.stderr.splitlines()[-1] == f"vaezoo.core.errors.VaezooError: {LINE}"
+    assert list((tmp_path / "there" / "cells").iterdir()) == []
+
+
+@pytest.fixture
+def importing(monkeypatch):
+    """As in a worker that imports its parent's script."""
+    monkeypatch.setattr(current_process(), "_inheriting", True, raising=False)
+
+
+def test_a_worker_tells_its_parent_and_ends_in_silence(importing):
+    with main_guard() as check:
+        check()
+        with pytest.raises(SystemExit) as ended:
+            refuse_in_import_of_worker()
+        assert ended.value.code == 1
+        with pytest.raises(VaezooError, match=r"^the script calls vaezoo\.run without a __main__ guard"):
+            check()
+
+
+def test_a_child_of_another_program_says_it_itself(importing, monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with pytest.raises(VaezooError, match="without a __main__ guard"):
+        refuse_in_import_of_worker()
+
+
+def test_a_process_that_imports_nothing_is_left_alone():
+    with main_guard() as check:
+        refuse_in_import_of_worker()
+        check()
+
+
+def test_the_environment_is_put_back(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "before")
+    with main_guard():
+        assert Path(os.environ[VARIABLE]).parent.is_dir()
+    assert os.environ[VARIABLE] == "before"
+    monkeypatch.delenv(VARIABLE)
+    with main_guard():
+        pass
+    assert VARIABLE not in os.environ

@@ -1,0 +1,34 @@
+"""A specification, a cell and a task with every field filled in, for tests that run none."""
+
+from pathlib import Path
+
+from vaezoo.runner.plan.cell import Cell, Comparability, Task
+from vaezoo.runner.plan.specification import DatasetChoice, EvaluationOptions, Specification
+from vaezoo.training.options import TrainingOptions
+
+
+def a_specification() -> Specification:
+    return Specification(
+        protocol=2,
+        variant="vae",
+        slots={"prior": ("mixture", {"components": 3, "spread": 1.5}), "encoder": ("mlp", {"activation": "relu"})},
+        latent=8,
+        hidden=(4, 5),
+        allow_pseudo_likelihood=False,
+        dataset=DatasetChoice("digits", {"labels": True}, "c" * 64),
+        code={"prior/mixture": "a" * 64, "metric/likelihood": "b" * 64},
+        train=TrainingOptions(epochs=7, gradient_clip=2.0, compile=True, precision="bfloat16", patience=3),
+        metrics=(("likelihood", {}), ("active-units", {"threshold": 0.01})),
+        evaluate=EvaluationOptions(10, None),
+        seed=0,
+    )
+
+
+def a_cell(seed: int = 0) -> Cell:
+    [(key, specification)] = a_specification().with_seeds([seed])
+    facts = Comparability("discrete", "none", "c" * 64, "test", "iwll", False, False, 300, 10, "bfloat16")
+    return Cell("a row", "vae", "digits", seed, key, specification, facts, {"model.latent": 8})
+
+
+def a_task(folder: Path, seed: int = 0) -> Task:
+    return Task(a_cell(seed), folder, (Path("/plugins/mine.py"),), "/data")

@@ -1,0 +1,135 @@
+"""A cell of a matrix, what its numbers may be compared with, and the task of the child process that runs it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from vaezoo.runner.json_values import known_fields
+from vaezoo.runner.plan.specification import Specification
+
+Kind = Literal["cells", "timings"]
+"""What a cell measures, which is also the folder of its record: the quality of a seed, or the speed of a device."""
+
+
+@dataclass(frozen=True)
+class Comparability:
+    """What must agree for two numbers to share a ranking.
+
+    measure, binarisation, checksum: of the data; split, images: which of them are evaluated, and how many; estimator,
+    importance_samples, precision: how; conditional: whether the numbers are log p(x|context); pseudo_likelihood:
+    whether the likelihood does not score this measure.
+    """
+
+    measure: str
+    binarisation: str
+    checksum: str
+    split: str
+    estimator: str
+    conditional: bool
+    pseudo_likelihood: bool
+    images: int
+    importance_samples: int
+    precision: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Every fact by name."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Comparability":
+        """The facts of a record or a stored plan."""
+        return cls(**known_fields(cls, value))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """variant x data set x seed, or (seed None) the timing of variant x data set on this device.
+
+    key: the specification's. settings: the row's settings, for the columns in which rows differ. skip: why the cell
+    cannot be run, or None. expected_failure: what its rehearsal raised, or None; such a cell is run all the same.
+    """
+
+    label: str
+    variant: str
+    dataset: str
+    seed: int | None
+    key: str
+    specification: Specification = field(repr=False)
+    comparability: Comparability = field(repr=False)
+    settings: dict[str, Any] = field(repr=False)
+    skip: str | None = None
+    expected_failure: str | None = None
+
+    @cached_property
+    def stem(self) -> str:
+        """The record's file name: readable, and unique by the key's first 12 digits."""
+        words = [self.variant, self.dataset, "timing" if self.seed is None else f"s{self.seed}"]
+        return re.sub(r"[^A-Za-z0-9.=-]+", "_", "--".join(words))[:100] + f"--{self.key[:12]}"
+
+    @property
+    def kind(self) -> Kind:
+        """The folder of its record."""
+        return "timings" if self.seed is None else "cells"
+
+    @property
+    def title(self) -> str:
+        """`vae on digits, seed 0`, or `vae on digits, timing`."""
+        what = "timing" if self.seed is None else f"seed {self.seed}"
+        return f"{self.label} on {self.dataset}, {what}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole cell."""
+        names = ("label", "variant", "dataset", "seed", "key", "settings", "skip", "expected_failure")
+        value = {name: getattr(self, name) for name in names}
+        return value | {"specification": self.specification.to_json(), "comparability": self.comparability.to_json()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Cell":
+        """The cell that `to_json` wrote."""
+        typed = {
+            "specification": Specification.from_json(value["specification"]),
+            "comparability": Comparability.from_json(value["comparability"]),
+        }
+        return cls(**{**known_fields(cls, value), **typed})
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a child process needs to run a cell.
+
+    folder: the results folder. plugins: the plugin files. pack: the seeds that the cell was trained with, or None.
+    alone: why a cell of a pack is run by itself, or None.
+    """
+
+    cell: Cell
+    folder: Path
+    plugins: tuple[Path, ...] = ()
+    data_root: str | None = None
+    pack: tuple[int, ...] | None = None
+    alone: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole task."""
+        return {
+            "cell": self.cell.to_json(),
+            "folder": str(self.folder),
+            "plugins": [str(path) for path in self.plugins],
+            "data_root": self.data_root,
+            "pack": None if self.pack is None else list(self.pack),
+            "alone": self.alone,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Task":
+        """The task that `to_json` wrote."""
+        return cls(
+            Cell.from_json(value["cell"]),
+            Path(value["folder"]),
+            tuple(Path(path) for path in value["plugins"]),
+            value["data_root"],
+            None if value["pack"] is None else tuple(value["pack"]),
+            value["alone"],
+        )

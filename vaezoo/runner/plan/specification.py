@@ -1,0 +1,123 @@
+"""Everything that a cell's result depends on, and its key: the sha256 of that as canonical JSON."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from vaezoo.registry import Slots
+from vaezoo.runner.json_values import known_fields
+from vaezoo.training.options import TrainingOptions
+
+PROTOCOL = 2
+"""Raised by one whenever a change to core, training or evaluation changes what a cell measures: every cell is then run
+again.
+"""
+
+
+@dataclass(frozen=True)
+class DatasetChoice:
+    """A data set's registered name, its options, and the checksum of its images."""
+
+    name: str
+    options: dict[str, Any]
+    checksum: str
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """How a trained model is evaluated. images: how many of the test set, None for all."""
+
+    importance_samples: int
+    images: int | None
+
+
+@dataclass(frozen=True)
+class Specification:
+    """Everything that the result of a cell, or of a timing, depends on.
+
+    slots: each part's name with all its hyper-parameters; metrics: (name, options) of each; code: the fingerprint of
+    each plugin that takes part, by `slot/name`. A cell has a seed, metrics and an evaluation. A timing has a device and
+    a number of threads instead, because its speeds hold only there.
+    """
+
+    protocol: int
+    variant: str
+    slots: Slots
+    latent: int
+    hidden: tuple[int, ...]
+    allow_pseudo_likelihood: bool
+    dataset: DatasetChoice
+    code: dict[str, str]
+    train: TrainingOptions
+    metrics: tuple[tuple[str, dict[str, Any]], ...] | None = None
+    evaluate: EvaluationOptions | None = None
+    seed: int | None = None
+    device: str | None = None
+    threads: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The sha256 of the canonical JSON: sorted names, no spaces."""
+        return hashlib.sha256(_canonical(self.to_json()).encode()).hexdigest()
+
+    def with_seeds(self, seeds: Sequence[int]) -> "Iterator[tuple[str, Specification]]":
+        """(key, specification) for each seed. The text that the seeds share is written and hashed once.
+
+        The keys equal `replace(self, seed=seed).key`.
+        """
+        shared = {name: value for name, value in self.to_json().items() if name != "seed"}
+        before = {name: value for name, value in shared.items() if name < "seed"}
+        after = {name: value for name, value in shared.items() if name > "seed"}
+        start, rest = (
+            hashlib.sha256(f'{_canonical(before)[:-1]},"seed":'.encode()),
+            f",{_canonical(after)[1:]}".encode(),
+        )
+        for seed in seeds:
+            digest = start.copy()
+            digest.update(str(seed).encode() + rest)
+            yield digest.hexdigest(), replace(self, seed=seed)
+
+    def timed_on(self, device: str, threads: int) -> "Specification":
+        """The specification of this cell's timing. Speeds depend neither on the seed nor on the length of training, so
+        of the training options only those count that a step depends on; the others stand at their defaults.
+        """
+        train = TrainingOptions(
+            batch_size=self.train.batch_size,
+            gradient_clip=self.train.gradient_clip,
+            precision=self.train.precision,
+            compile=self.train.compile,
+        )
+        code = {title: digest for title, digest in self.code.items() if not title.startswith("metric/")}
+        return replace(
+            self, train=train, code=code, metrics=None, evaluate=None, seed=None, device=device, threads=threads
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The specification as a record stores it; what a cell, or a timing, does not have is left out."""
+        value = {name: each for name, each in vars(self).items() if each is not None}
+        value |= {"dataset": dict(vars(self.dataset)), "train": self.train.to_json(), "hidden": list(self.hidden)}
+        if self.metrics is not None:
+            value["metrics"] = [list(metric) for metric in self.metrics]
+        if self.evaluate is not None:
+            value["evaluate"] = dict(vars(self.evaluate))
+        return value | {"slots": {slot: list(choice) for slot, choice in self.slots.items()}}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Specification":
+        """The specification of a record, also of one that version 0.1.0 wrote (its `train` lacks what was unset)."""
+        evaluate, metrics = value.get("evaluate"), value.get("metrics")
+        typed = {
+            "slots": {slot: (name, dict(options)) for slot, (name, options) in value["slots"].items()},
+            "hidden": tuple(value["hidden"]),
+            "dataset": DatasetChoice(**known_fields(DatasetChoice, value["dataset"])),
+            "train": TrainingOptions(**known_fields(TrainingOptions, value["train"])),
+            "metrics": None if metrics is None else tuple((name, dict(options)) for name, options in metrics),
+            "evaluate": None if evaluate is None else EvaluationOptions(**known_fields(EvaluationOptions, evaluate)),
+        }
+        return cls(**{**known_fields(cls, value), **typed})
+
+
+def _canonical(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
