@@ -63,7 +63,7 @@ def intercepted_operators(handler: OperatorHandler) -> AbstractContextManager[An
     except ImportError:
         return None
 
-    class Interceptor(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    class Interceptor(TorchDispatchMode):
         """Passes every operator to the handler."""
 
         supports_higher_order_operators = True

@@ -53,7 +53,7 @@ def run_tasks(
                 check_guard()
                 if not schedule.pool.active:  # a worker ended before it took a cell, so Pebble gives up its pool
                     schedule.reopen()
-            schedule.pool.close()  # type: ignore[no-untyped-call]
+            schedule.pool.close()
         except KeyboardInterrupt:
             schedule.stop()
             for pack, _ in schedule.running.values():
@@ -61,7 +61,7 @@ def run_tasks(
                     _write_failure(store, task, "interrupted", "the run was stopped")
             raise
         except BaseException:
-            schedule.pool.stop()  # type: ignore[no-untyped-call]
+            schedule.pool.stop()
             raise
         finally:
             schedule.pool.join()
@@ -122,7 +122,7 @@ class _PackSchedule:
 
     def stop(self) -> None:
         """End the workers, whatever they do."""
-        self.pool.stop()  # type: ignore[no-untyped-call]
+        self.pool.stop()
         self.pool.join()
 
     def _settle(self, future: Statuses, pack: list[Task]) -> None:

@@ -23,7 +23,7 @@ class CudaGraphStep:
 
     def __init__(self, function: Callable[[], None], device: torch.device, modules: Sequence[nn.Module] = ()):
         self.function, self.device, self.modules = function, device, modules
-        self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self.stream = torch.cuda.Stream(device)
         self.calls, self.eager = 0, False
         self.graph: torch.cuda.CUDAGraph | None = None
 
