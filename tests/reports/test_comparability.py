@@ -63,7 +63,7 @@ def letter(table, remark):
 
 
 def test_a_pseudo_likelihood_is_marked_wherever_it_appears(mixed):
-    folder, said = mixed
+    folder, output = mixed
     frame = read_results(folder)
     assert set(frame.status) == {"ok"}
     gray = frame[frame.dataset == "digits"].set_index("label")
@@ -82,22 +82,22 @@ def test_a_pseudo_likelihood_is_marked_wherever_it_appears(mixed):
     assert [other for other in table.rows if mark in table.marks(other)] == [row]
 
     written = {ending: (folder / "tables" / f"digits.{ending}").read_text() for ending in ("md", "tex", "csv")}
-    for text in (written["md"], written["tex"], printed(table), printed(table, 60), said):
+    for text in (written["md"], written["tex"], printed(table), printed(table, 60), output):
         flat = " ".join(text.split())
         assert "pseudo-likelihood (a density of other values than these images): not ranked" in flat
     for text in (written["md"], printed(table)):
         line = next(line for line in text.splitlines() if "coins" in line)
         assert mark in line
-    lines = [line for line in said.splitlines() if "coins" in line and "digits-binary" not in line]
+    lines = [line for line in output.splitlines() if "coins" in line and "digits-binary" not in line]
     assert re.search(r"coins on digits, seed 0 .* iwll -?[\d.]+ \(pseudo-likelihood\)$", lines[0])
     assert mark in lines[1]
-    assert said.count("(pseudo-likelihood)") == 1
+    assert output.count("(pseudo-likelihood)") == 1
     line = next(line for line in written["tex"].splitlines() if line.startswith("coins"))
     assert "{[}" + mark[1:-1] + "{]}" in line
     stored = pandas.read_csv(io.StringIO(written["csv"])).set_index("label")
     assert stored.pseudo_likelihood.to_dict() == gray.pseudo_likelihood.to_dict()
     assert not stored.loc["coins", "ranked"]
-    assert "best on digits: coins" not in said
+    assert "best on digits: coins" not in output
     assert "pseudo" not in (folder / "tables" / "digits-binary.md").read_text()
 
 

@@ -177,7 +177,7 @@ def test_settings_without_their_attribute_or_value():
     assert table.notes == ["[a] train.warm_up = [1, 2] (others not given)"]
 
 
-def test_first_images_only_is_said():
+def test_a_subset_of_the_images_is_noted():
     subset = {"images": 1000, "evaluate.images": 1000}
     (table,) = tables(framed(cells("a", [-86.0], **subset), cells("b", [-87.0], **subset)))
     assert table.notes == ["on the first 1,000 test images"]
