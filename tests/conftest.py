@@ -19,6 +19,7 @@ if hasattr(os, "sched_setaffinity"):  # so that workers, too, have one thread, a
     _cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {_cores[os.getpid() % len(_cores)]})
 
+LOCKS = "VAEZOO_LOCKS"
 SCRIPT = Path(sys.executable).with_name("vaezoo")
 PATIENCE = 300
 """Seconds that a process may take before its test fails."""
@@ -170,9 +171,19 @@ class Shell:
             self.server.stdin.close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_locks(tmp_path_factory):
+    """Device locks of this process's own tests: none waits for a run elsewhere on the machine, or beside it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(LOCKS, str(tmp_path_factory.mktemp("locks")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shell(tmp_path_factory):
     """Real `vaezoo` processes."""
+    if not hasattr(os, "fork"):
+        pytest.skip("no os.fork on this system: commands in processes of their own are not tested")
     made = Shell(tmp_path_factory.mktemp("shell"))
     yield made
     made.close()
