@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vaezoo.conformance.check import proofs_of, prove
-from vaezoo.conformance.proof import FAIL, NOT_RUN, PASS
+from vaezoo.conformance.verdict import FAIL, NOT_RUN, PASS
 from vaezoo.registry import SLOTS, register, registry
 
 HERE = Path(__file__).parent
@@ -34,6 +34,7 @@ MUTANTS = {
     "prior/listed-wrong": "nothing hidden",
     "prior/detached-wrong": "gradients",
     "prior/encoding-wrong": "save and load",
+    "posterior/std-without-gradient-wrong": "derivatives",
     "posterior/sign-wrong": "log-determinant",
     "posterior/constant-wrong": "posterior on a grid",
     "posterior/variance-wrong": "scores its own samples",
@@ -54,6 +55,7 @@ MUTANTS = {
     "decoder/layers-shape-wrong": "shapes",
     "decoder/layers-coupled-wrong": "images alone",
     "decoder/layers-memory-wrong": "seeds",
+    "decoder/one-channel-wrong": "images of every shape",
     "likelihood/coin-clamped-wrong": "extremes",
     "likelihood/coin-logs-wrong": "extremes",
     "likelihood/coin-padded-wrong": "sums to 1",
@@ -88,6 +90,7 @@ MUTANTS = {
     "metric/random-wrong": "finite and repeatable",
     "metric/nan-wrong": "finite and repeatable",
     "metric/columns-wrong": "finite and repeatable",
+    "metric/untyped-wrong": "declaration",
 }
 """Each wrong plugin, and the proof that must reject it."""
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from vaezoo.conformance import check as checking
-from vaezoo.conformance.proof import FAIL, NOT_RUN, PASS
 from vaezoo.conformance.pytest_plugin import cases
+from vaezoo.conformance.verdict import FAIL, NOT_RUN, PASS
 from vaezoo.registry import SLOTS, registry
 
 RIGHT = """

@@ -10,19 +10,21 @@ from pathlib import Path
 import torch
 from pebble import ProcessExpired, ProcessPool
 
-from vaezoo.conformance.proof import FAIL, NOT_RUN, PASS, PROOFS, Finding, NotRun, Proof, Wrong
+from vaezoo.conformance.proof import PROOFS, Proof
 from vaezoo.conformance.subject import Subject
+from vaezoo.conformance.verdict import FAIL, NOT_RUN, PASS, Finding, NotRun, Wrong
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.registry import GROUP, SLOTS, Plugin, find, register, registry
 
-MODULES = ("modules", "states", "densities", "likelihoods", "objectives", "others")
+PROOF_MODULES = ("declarations", "modules", "derivatives", "states", "densities", "likelihoods", "objectives", "others")
+"""The modules of this package that hold proofs."""
 TIMEOUT = 120.0
 """Seconds that one proof may take; a plugin that hangs fails it."""
 
 
 def proofs_of(slot: str) -> list[Proof]:
     """The proofs of a slot, in order."""
-    for name in MODULES:
+    for name in PROOF_MODULES:
         importlib.import_module(f"vaezoo.conformance.{name}")
     return PROOFS.of(slot)
 

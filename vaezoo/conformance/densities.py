@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from vaezoo.conformance.grid import Density, Grid, over
-from vaezoo.conformance.proof import ERRORS, PROOFS, NotRun, close_to, must, within_errors
+from vaezoo.conformance.proof import PROOFS
 from vaezoo.conformance.subject import Subject, images, keyed
+from vaezoo.conformance.verdict import ERRORS, NotRun, close_to, must, within_errors
 from vaezoo.core import noise
 from vaezoo.core.contracts import Latents, PosteriorDistribution
 from vaezoo.core.draws import Batch

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from vaezoo.conformance.proof import NotRun, must, within_errors
+from vaezoo.conformance.verdict import NotRun, must, within_errors
 from vaezoo.core.errors import Skip
 
 FALSE_ALARM = 1e-6

@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaezoo.conformance.proof import PROOFS, NotRun, Wrong, must
-from vaezoo.conformance.subject import MODULES, Subject, keyed
+from vaezoo.conformance.proof import PROOFS
+from vaezoo.conformance.subject import MODULE_SLOTS, Subject, keyed
+from vaezoo.conformance.verdict import NotRun, Wrong, must
 from vaezoo.core.draws import Batch
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.model import LatentModel
@@ -38,7 +39,7 @@ def total(value: Any) -> Tensor:
     return sum((v.sum() for v in value.values()), torch.zeros(())) if isinstance(value, dict) else value.sum()
 
 
-@PROOFS.add("shapes", *MODULES)
+@PROOFS.add("shapes", *MODULE_SLOTS)
 def shapes(subject: Subject) -> str:
     """z [K, B, Z], log p(x|z) [K, B], log p(z) and log q(z|x) [L, K, B], KL [L, B, Z], for K = 1 and 5."""
     model, objective = subject.build()
@@ -93,7 +94,7 @@ def _shapes_of_parts(model: LatentModel, batch: Batch, samples: int) -> None:
     _fits("mean(parameters) [B, *shape]", mean, samples, 3, *model.spec.shape)
 
 
-@PROOFS.add("gradients", *MODULES)
+@PROOFS.add("gradients", *MODULE_SLOTS)
 def gradients(subject: Subject) -> str:
     """Every parameter gets a finite gradient from the objective."""
     model, objective = subject.build()
@@ -107,7 +108,7 @@ def gradients(subject: Subject) -> str:
     return must(not bad, f"{len(named)} tensors", f"these gradients are not finite: {', '.join(bad[:5])}")
 
 
-@PROOFS.add("nothing hidden", *MODULES)
+@PROOFS.add("nothing hidden", *MODULE_SLOTS)
 def nothing_hidden(subject: Subject) -> str:
     """No trainable tensor outside named_parameters(): what is not there is neither saved, nor packed, nor trained."""
     model, objective = subject.build()

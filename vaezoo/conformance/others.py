@@ -8,8 +8,9 @@ from http.client import HTTPException
 import torch
 
 from vaezoo.builder import Ingredients, construct, resolve
-from vaezoo.conformance.proof import PROOFS, NotRun, Wrong, must
+from vaezoo.conformance.proof import PROOFS
 from vaezoo.conformance.subject import Subject
+from vaezoo.conformance.verdict import NotRun, Wrong, must
 from vaezoo.core.data import Dataset
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.options import checked_options

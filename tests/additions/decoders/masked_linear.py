@@ -1,4 +1,4 @@
-"""The causal decoder."""
+"""The masked linear decoder."""
 
 import math
 
@@ -11,8 +11,8 @@ from vaezoo.nets import Linear
 from vaezoo.registry import register
 
 
-@register.decoder("causal", paper="Germain et al. (2015), arXiv:1502.03509")
-class Causal(Decoder):
+@register.decoder("masked-linear", paper="Germain et al. (2015), arXiv:1502.03509")
+class MaskedLinear(Decoder):
     """Parameters linear in z and in the pixels before: p(x|z) = prod_d p(x_d | x_1 ... x_{d-1}, z).
 
     [N, Z], x [N, *shape] -> [N, *parameter_shape]
