@@ -53,7 +53,7 @@ def in_the_copy(folder: Path, *words: object) -> subprocess.CompletedProcess[str
 
 
 def test_a_file_in_a_slot_is_registered(tmp_path):
-    code = "import vaezoo; print([name in vaezoo.names(slot) for slot, name in %r.items()])" % NAMES
+    code = f"import vaezoo; print([name in vaezoo.names(slot) for slot, name in {NAMES}.items()])"
     done = in_the_copy(with_additions(tmp_path), "-c", code)
     assert done.stdout == "[True, True, True]\n", done.stderr
     assert {*NAMES} < {*SLOTS}
