@@ -47,6 +47,10 @@ def prove(plugin: Plugin, proof: Proof, quick: bool = False) -> Finding:
     return Finding(proof.name, verdict, figure, detail, time.perf_counter() - started)
 
 
+def _ready() -> None:
+    """Nothing: a process that has got here has imported torch, which is no plugin's time."""
+
+
 def _child(files: Sequence[str], slot: str, name: str, proof: str, quick: bool) -> Finding:
     torch.set_num_threads(1)
     for path in files:
@@ -56,13 +60,15 @@ def _child(files: Sequence[str], slot: str, name: str, proof: str, quick: bool) 
 
 
 def check(plugin: Plugin, *, quick: bool = False, timeout: float = TIMEOUT) -> Iterator[Finding]:
-    """Every proof of a plugin, as it is found. A crash or a hang of the child is a failure of that proof and of no
-    other.
+    """Carry out every proof of a plugin in a child process; yields each finding at once.
+
+    A proof during which the child crashes, or takes longer than `timeout` seconds, fails; the others are unaffected.
     """
     files = [str(path) for path in register.files]
     context = multiprocessing.get_context("spawn")
     with ProcessPool(max_workers=1, context=context) as pool:
         for proof in proofs_of(plugin.slot):
+            pool.schedule(_ready).result()
             future = pool.schedule(_child, args=(files, plugin.slot, plugin.name, proof.name, quick), timeout=timeout)
             try:
                 yield future.result()
