@@ -25,7 +25,7 @@ PATIENCE = 300
 """Seconds that a process may take before its test fails."""
 
 SERVER = r"""
-import atexit, json, os, sys, traceback, warnings
+import atexit, json, os, signal, sys, traceback, warnings
 import pandas
 import vaezoo.api, vaezoo.cli, vaezoo.cli.progress, vaezoo.reports.tables
 vaezoo.api.plan_of({"datasets": ["digits-binary"], "model": {"hidden": [4]}, "variants": [{"name": "vae"}]})
@@ -45,6 +45,7 @@ for line in sys.stdin:
 else:
     os._exit(0)
 os.setsid()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job would ignore
 os.chdir(asked["cwd"])
 os.environ.update(asked["env"])
 for number, path in enumerate([os.devnull, asked["out"], asked["err"]]):
