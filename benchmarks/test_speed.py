@@ -6,6 +6,10 @@ layer's product.
 The code timed is the code that `vaezoo run` uses; the timer waits for the device.
 """
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch.nn import functional
@@ -71,3 +75,10 @@ def test_product(product, rows, benchmark):
     x, weight, bias = (torch.randn(*shape, device=DEVICE) for shape in ((rows, 400), (784, 400), (784,)))
     with torch.inference_mode():
         assert benchmark(product, x, weight, bias).shape == (rows, 784)
+
+
+@pytest.mark.benchmark(warmup_iterations=1)
+def test_help(benchmark):
+    """The command line's start: under 0.4 s."""
+    words = [Path(sys.executable).with_name("vaezoo"), "--help"]
+    assert benchmark(subprocess.run, words, capture_output=True).returncode == 0

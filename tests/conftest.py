@@ -228,20 +228,13 @@ class Finished:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, matrix_file) -> Finished:
-    """Two variants with two seeds each and one timing, by `vaezoo run` as a user calls it. Not to be written into."""
+def finished(shell, tmp_path_factory, matrix_file) -> Finished:
+    """Two variants with two seeds each and one timing, by the command `vaezoo run`. Not to be written into."""
     here = tmp_path_factory.mktemp("finished")
     rows = [{"name": "vae", "evaluate": {"throughput": True}}, {"name": "beta-vae", "objective": {"beta": 8}}]
     path = matrix_file(here / "first.toml", rows, seeds=2, train={"epochs": 2})
-    ended = subprocess.run(
-        [SCRIPT, "run", path.name, "--jobs", "1", "--device", "cpu"],
-        cwd=here,
-        env={**os.environ, "COLUMNS": "250"},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
-    return Finished(path, here / "results" / "first", Done(ended.returncode, ended.stdout, ended.stderr))
+    done = shell("run", path.name, "--jobs", "1", "--device", "cpu", cwd=here)
+    return Finished(path, here / "results" / "first", done)
 
 
 @pytest.fixture
@@ -276,7 +269,12 @@ def _lacking_gpu() -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, with the reason, what this machine cannot run."""
+    """Skip, with the reason, what this machine cannot run; and begin with the files that start processes.
+
+    Those take longest, and two workers that are given a file at a time are to end at about the same time.
+    """
+    slow = {item.path for item in items if "shell" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path not in slow)
     for marker, lacking in (("data", _lacking_data), ("gpu", _lacking_gpu)):
         marked = [item for item in items if item.get_closest_marker(marker)]
         reason = lacking() if marked else None
