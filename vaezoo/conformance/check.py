@@ -41,7 +41,7 @@ def prove(plugin: Plugin, proof: Proof, quick: bool = False) -> Finding:
         verdict, figure, detail = NOT_RUN, "", f"it skips: {reason}"
     except Wrong as wrong:
         verdict, figure, detail = FAIL, wrong.figure, f"{proof.formula} {wrong.detail}{subject.where}"
-    except Exception as error:  # whatever a stranger's plugin raises is its failure
+    except Exception as error:  # whatever a plugin raises is its failure
         verdict, figure = FAIL, "raised"
         detail = f"{proof.formula} It raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     return Finding(proof.name, verdict, figure, detail, time.perf_counter() - started)
@@ -85,8 +85,9 @@ def check(plugin: Plugin, *, quick: bool = False, timeout: float = TIMEOUT) -> I
 
 
 def plugins_named(name: str) -> list[Plugin]:
-    """The plugins of a command line's NAME, SLOT/NAME, FILE or PACKAGE. VaezooError where there are none, or it fails
-    to import.
+    """The plugins that a NAME, SLOT/NAME, FILE or PACKAGE of the command line stands for.
+
+    VaezooError where there are none, or where the file or the package cannot be imported.
     """
     if name.endswith(".py"):
         path = Path(name).resolve()

@@ -35,7 +35,7 @@ def value_of(subject: Subject, model: LatentModel, objective: nn.Module, batch: 
 
 
 def total(value: Any) -> Tensor:
-    """One scalar of whatever an objective gives."""
+    """The sum of an objective's value, or of all its values."""
     return sum((v.sum() for v in value.values()), torch.zeros(())) if isinstance(value, dict) else value.sum()
 
 
@@ -82,7 +82,7 @@ def _fits(what: str, value: Tensor, samples: int, *wanted: int) -> None:
 
 
 def _shapes_of_parts(model: LatentModel, batch: Batch, samples: int) -> None:
-    """The shapes that LatentModel does not look at, where a wrong one is broadcast in silence."""
+    """Check the shapes that LatentModel does not: a wrong one would be broadcast without an error."""
     if not asked(model.encoder.forward, 1):
         _fits("features [B, *self.features]", model.encoder(batch.x), samples, 3, *model.encoder.features)
     with keyed(0, model, batch):
@@ -156,7 +156,7 @@ def images_alone(subject: Subject) -> str:
 
 
 def pairs(batch: Batch) -> list[Batch]:
-    """The batch cut into batches of two: what divides by the spread of a batch can do so."""
+    """Cut a batch into batches of two: with two images a plugin can still divide by the spread of its batch."""
     assert batch.index is not None
     index = batch.index
     return [Batch(batch.x[n : n + 2], None, index[n : n + 2]) for n in range(0, len(index), 2)]

@@ -64,7 +64,8 @@ def log_evidence(model: LatentModel, x: Tensor) -> Tensor:
     layer = _linear(model.decoder)
     std: Tensor = model.likelihood.std  # type: ignore[assignment]
     covariance = layer.weight @ layer.weight.T + std.square() * torch.eye(x.shape[1], dtype=x.dtype)
-    return torch.distributions.MultivariateNormal(layer.bias, covariance).log_prob(x)
+    value: Tensor = torch.distributions.MultivariateNormal(layer.bias, covariance).log_prob(x)
+    return value
 
 
 def _claim(model: LatentModel, objective: Objective, batch: Batch, seed: int) -> Tensor:
@@ -76,7 +77,7 @@ def _claim(model: LatentModel, objective: Objective, batch: Batch, seed: int) ->
 
 
 def _value(subject: Subject, model: LatentModel, objective: Objective, batch: Batch, seed: int) -> Tensor:
-    value = value_of(subject, model, objective, batch, seed)
+    value: Tensor | dict[str, Tensor] = value_of(subject, model, objective, batch, seed)
     if isinstance(value, dict):
         raise NotRun("it gives a value for each group of parameters, which have no common claim")
     return value.mean()

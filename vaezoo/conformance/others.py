@@ -29,7 +29,7 @@ def _dataset(subject: Subject) -> Dataset:
 
 
 ABSENT = (OSError, RuntimeError, HTTPException, EOFError)
-"""What is behind a dataset's error where its files are not there and cannot be fetched."""
+"""The causes of a data set's error which mean that its files are missing and cannot be fetched."""
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

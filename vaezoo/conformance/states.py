@@ -134,7 +134,7 @@ def seeds(subject: Subject) -> str:
 
 @torch.no_grad()
 def _differ(subject: Subject, model: LatentModel, batch: Batch, found: dict[str, Tensor]) -> None:
-    """Another seed gives other samples: noise of a plugin's own making is the same at every step."""
+    """Check that another seed gives other samples; noise that a plugin makes itself is the same at every step."""
     if subject.plugin.slot in ("posterior", "variant"):
         other = terms(model, batch, 3, seed=1)
         for name, value in other.items():
@@ -179,5 +179,5 @@ def mapped(subject: Subject) -> str:
 
 
 def images_stored(subject: Subject, model: LatentModel) -> Tensor:
-    """Four images for a trainee."""
+    """Four images in the form in which they are trained on. [4, *shape]"""
     return subject.batch(model, 4).x

@@ -9,8 +9,10 @@ PASS, FAIL, NOT_RUN = "pass", "FAIL", "not run"
 
 @dataclass(frozen=True)
 class Finding:
-    """What a proof found. verdict: `pass`, `FAIL` or `not run`; figure: the number it turned on; detail: of a failure
-    the formula expected and the numbers found, of one not run the reason.
+    """What a proof found.
+
+    verdict: `pass`, `FAIL` or `not run`. figure: the number that decided. detail: after a failure the formula, what it
+    expected and what was found; where the proof was not run, the reason.
     """
 
     proof: str
