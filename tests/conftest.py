@@ -15,9 +15,6 @@ import pytest
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")  # read when torch and numpy are imported: torch.set_num_threads(1) without torch
 
-if hasattr(os, "sched_setaffinity"):  # so that workers, too, have one thread, and two runs agree on their threads
-    _cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {_cores[os.getpid() % len(_cores)]})
 
 LOCKS = "VAEZOO_LOCKS"
 SCRIPT = Path(sys.executable).with_name("vaezoo")
@@ -266,6 +263,18 @@ def _lacking_gpu() -> str | None:
     import torch
 
     return None if torch.cuda.is_available() else "no CUDA device"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep this process, and those that it starts, on one core: cells then use one thread, as many in one run as in
+    another. Two workers of pytest-xdist get two cores; the process that only hands tests to them keeps all.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    hands_out = not worker and getattr(config.option, "numprocesses", None)
+    if hasattr(os, "sched_setaffinity") and not hands_out:
+        cores = sorted(os.sched_getaffinity(0))
+        number = int(worker.removeprefix("gw")) if worker else os.getpid()
+        os.sched_setaffinity(0, {cores[number % len(cores)]})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
