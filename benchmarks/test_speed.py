@@ -6,6 +6,10 @@ layer's product and the tables of 10,000 cells.
 The code timed is the code that `vaezoo run` uses; the timer waits for the device.
 """
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy
 import pandas
 import pytest
@@ -97,3 +101,10 @@ def test_tables_of_10_000_cells(labels, benchmark):
         return len(table.markdown()) + len(table.csv()) + len(table.latex())
 
     assert benchmark.pedantic(written, rounds=3, warmup_rounds=1) > len(places)
+
+
+@pytest.mark.benchmark(warmup_iterations=1)
+def test_help(benchmark):
+    """The command line's start: under 0.4 s."""
+    words = [Path(sys.executable).with_name("vaezoo"), "--help"]
+    assert benchmark(subprocess.run, words, capture_output=True).returncode == 0

@@ -15,16 +15,14 @@ import pytest
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")  # read when torch and numpy are imported: torch.set_num_threads(1) without torch
 
-if hasattr(os, "sched_setaffinity"):  # so that workers, too, have one thread, and two runs agree on their threads
-    _cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {_cores[os.getpid() % len(_cores)]})
 
+LOCKS = "VAEZOO_LOCKS"
 SCRIPT = Path(sys.executable).with_name("vaezoo")
 PATIENCE = 300
 """Seconds that a process may take before its test fails."""
 
 SERVER = r"""
-import atexit, json, os, sys, traceback, warnings
+import atexit, json, os, signal, sys, traceback, warnings
 import pandas
 import vaezoo.api, vaezoo.cli, vaezoo.cli.progress, vaezoo.reports.tables
 vaezoo.api.plan_of({"datasets": ["digits-binary"], "model": {"hidden": [4]}, "variants": [{"name": "vae"}]})
@@ -44,6 +42,7 @@ for line in sys.stdin:
 else:
     os._exit(0)
 os.setsid()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job would ignore
 os.chdir(asked["cwd"])
 os.environ.update(asked["env"])
 for number, path in enumerate([os.devnull, asked["out"], asked["err"]]):
@@ -170,9 +169,19 @@ class Shell:
             self.server.stdin.close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_locks(tmp_path_factory):
+    """Device locks of this process's own tests: none waits for a run elsewhere on the machine, or beside it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(LOCKS, str(tmp_path_factory.mktemp("locks")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shell(tmp_path_factory):
     """Real `vaezoo` processes."""
+    if not hasattr(os, "fork"):
+        pytest.skip("no os.fork on this system: commands in processes of their own are not tested")
     made = Shell(tmp_path_factory.mktemp("shell"))
     yield made
     made.close()
@@ -216,20 +225,13 @@ class Finished:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, matrix_file) -> Finished:
-    """Two variants with two seeds each and one timing, by `vaezoo run` as a user calls it. Not to be written into."""
+def finished(shell, tmp_path_factory, matrix_file) -> Finished:
+    """Two variants with two seeds each and one timing, by the command `vaezoo run`. Not to be written into."""
     here = tmp_path_factory.mktemp("finished")
     rows = [{"name": "vae", "evaluate": {"throughput": True}}, {"name": "beta-vae", "objective": {"beta": 8}}]
     path = matrix_file(here / "first.toml", rows, seeds=2, train={"epochs": 2})
-    ended = subprocess.run(
-        [SCRIPT, "run", path.name, "--jobs", "1", "--device", "cpu"],
-        cwd=here,
-        env={**os.environ, "COLUMNS": "250"},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
-    return Finished(path, here / "results" / "first", Done(ended.returncode, ended.stdout, ended.stderr))
+    done = shell("run", path.name, "--jobs", "1", "--device", "cpu", cwd=here)
+    return Finished(path, here / "results" / "first", done)
 
 
 @pytest.fixture
@@ -263,8 +265,25 @@ def _lacking_gpu() -> str | None:
     return None if torch.cuda.is_available() else "no CUDA device"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep this process, and those that it starts, on one core: cells then use one thread, as many in one run as in
+    another. Two workers of pytest-xdist get two cores; the process that only hands tests to them keeps all.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    hands_out = not worker and getattr(config.option, "numprocesses", None)
+    if hasattr(os, "sched_setaffinity") and not hands_out:
+        cores = sorted(os.sched_getaffinity(0))
+        number = int(worker.removeprefix("gw")) if worker else os.getpid()
+        os.sched_setaffinity(0, {cores[number % len(cores)]})
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, with the reason, what this machine cannot run."""
+    """Skip, with the reason, what this machine cannot run; and begin with the files that start processes.
+
+    Those take longest, and two workers that are given a file at a time are to end at about the same time.
+    """
+    slow = {item.path for item in items if "shell" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path not in slow)
     for marker, lacking in (("data", _lacking_data), ("gpu", _lacking_gpu)):
         marked = [item for item in items if item.get_closest_marker(marker)]
         reason = lacking() if marked else None

@@ -1,4 +1,4 @@
-"""The registry: names, near misses, what is refused, what fails to import and hurts nobody."""
+"""The registry: names, near misses, what is refused, and that a plugin that fails to import affects no other."""
 
 import os
 import re
@@ -35,24 +35,11 @@ def test_every_slot_has_names_in_order():
         assert len(registry(slot)) == len(vaezoo.names(slot))
 
 
-def test_every_registered_name_is_lower_case_with_hyphens():
-    for slot in SLOTS:
-        for name in registry(slot):
-            assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name), f"{slot}/{name}"
-
-
-def test_every_plugin_says_what_it_is():
+def test_every_plugin_of_the_package_has_a_docstring():
     for slot in SLOTS:
         for plugin in registry(slot).values():
-            assert plugin.summary, f"{slot}/{plugin.name} has no docstring"
+            assert plugin.summary or not plugin.module.startswith("vaezoo."), f"{slot}/{plugin.name}"
             assert (plugin.slot, registry(slot)[plugin.name]) == (slot, plugin)
-
-
-def test_every_hyperparameter_has_a_type():
-    for slot in SLOTS:
-        for plugin in registry(slot).values():
-            for name, parameter in plugin.hyperparameters.items():
-                assert parameter.annotation is not parameter.empty, f"{slot}/{plugin.name}: {name}"
 
 
 def test_a_decorator_gives_back_what_it_was_given(own_registry):
@@ -68,26 +55,33 @@ def test_a_decorator_gives_back_what_it_was_given(own_registry):
 
 
 def test_an_unknown_name_has_its_near_misses():
-    with pytest.raises(VaezooError, match=r"^prior 'vampprio' is unknown; did you mean 'vampprior'\?$"):
-        registry("prior")["vampprio"]
-    with pytest.raises(VaezooError, match=r"^prior 'zzzzz' is unknown; there are: mixture, normal"):
-        registry("prior")["zzzzz"]
+    own = Register()
+    for name in ("straight", "curved"):
+        own.prior(name)(object)
+    with pytest.raises(VaezooError, match=r"^prior 'straigh' is unknown; did you mean 'straight'\?$"):
+        own.registries["prior"]["straigh"]
+    with pytest.raises(VaezooError, match=r"^prior 'zzzzz' is unknown; there are: curved, straight$"):
+        own.registries["prior"]["zzzzz"]
     with pytest.raises(VaezooError, match=r"slot 'pior' is unknown; did you mean 'prior' or 'posterior'\?"):
         vaezoo.names("pior")
-    assert "vampprio" not in registry("prior")
-    assert registry("prior").get("normal").name == "normal"
+    assert "straigh" not in own.registries["prior"]
+    assert own.registries["prior"].get("curved").name == "curved"
 
 
-def test_a_bare_name_is_found_where_one_slot_has_it():
-    assert find("vampprior").slot == "prior"
-    assert find("vae").slot == "variant"
-    assert find("prior/normal").name == "normal"
-    with pytest.raises(
-        VaezooError, match=r"'gaussian' is a name in several slots; use posterior/gaussian or likelihood/g"
-    ):
-        find("gaussian")
-    with pytest.raises(VaezooError, match=r"name 'vampprio' is unknown; did you mean 'vampprior'"):
-        find("vampprio")
+def test_a_bare_name_is_found_where_one_slot_has_it(own_registry):
+    own_registry.prior("qqq-alone")(object)
+    own_registry.prior("qqq-shared")(object)
+    own_registry.objective("qqq-shared")(object)
+    own_registry.variant(Variant("qqq-both"))
+    own_registry.prior("qqq-both")(object)
+    assert find("qqq-alone").slot == "prior"
+    assert find("prior/qqq-shared").slot == "prior"
+    assert find("qqq-both").slot == "variant"  # which a command line means first
+    said = r"'qqq-shared' is a name in several slots; use prior/qqq-shared or objective/qqq-shared"
+    with pytest.raises(VaezooError, match=said):
+        find("qqq-shared")
+    with pytest.raises(VaezooError, match=r"name 'qqq-alon' is unknown; did you mean 'qqq-alone'"):
+        find("qqq-alon")
 
 
 def test_a_file_is_a_plugin(own_registry, tmp_path):

@@ -15,7 +15,7 @@ import pytest
 import vaezoo
 from vaezoo.cli.scaffold import new_package, new_plugin
 from vaezoo.conformance.check import proofs_of, prove
-from vaezoo.conformance.proof import FAIL, PASS
+from vaezoo.conformance.verdict import FAIL, PASS
 from vaezoo.core.errors import VaezooError
 from vaezoo.registry import SLOTS, registry
 

@@ -125,3 +125,24 @@ class LayersMemoryWrong(Layers):
         h = self.first(z).tanh()
         bias, self.last_seen = 0.01 * self.last_seen, h.mean()
         return (self.last(h) + bias).view(-1, *self.parameter_shape)
+
+
+@decoder("every-channel")
+class EveryChannel(vaezoo.Decoder):
+    """One layer, for images of any shape."""
+
+    def __init__(self, latent: int, parameter_shape: tuple[int, ...]):
+        super().__init__()
+        self.shape = parameter_shape
+        self.net = nn.Linear(latent, math.prod(parameter_shape))
+
+    def forward(self, z):
+        return self.net(z).unflatten(-1, self.shape)
+
+
+@decoder("one-channel-wrong")
+class OneChannelWrong(EveryChannel):
+    """Gives colour images one channel."""
+
+    def __init__(self, latent: int, parameter_shape: tuple[int, ...]):
+        super().__init__(latent, (1, *parameter_shape[1:]) if len(parameter_shape) == 3 else parameter_shape)

@@ -61,6 +61,18 @@ def vast(root, seed):
     return _continuous(1e30)
 
 
+@metric("typed")
+def typed(model, images, context, *, factor: float = 1.0):
+    """Its option has a type."""
+    return {"factor": factor}
+
+
+@metric("untyped-wrong")
+def untyped(model, images, context, *, factor=1.0):
+    """Its option has none."""
+    return {"factor": factor}
+
+
 @metric("counting")
 def counting(model, images, context):
     """Repeatable."""

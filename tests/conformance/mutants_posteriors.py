@@ -56,6 +56,15 @@ class ByHand(Heads):
     """The right twin of many."""
 
 
+@posterior("std-without-gradient-wrong")
+class StdWithoutGradientWrong(Heads):
+    """log_std is cut from the graph; the bias of both heads still has a gradient, that of the mean."""
+
+    def forward(self, features):
+        mean, log_std = self.heads(features.flatten(1)).chunk(2, -1)
+        return self.kind(mean, log_std.detach())
+
+
 @posterior("sign-wrong")
 class SignWrong(Heads):
     """The sign of log std in log q."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
-    from vaezoo.conformance.proof import Finding
+    from vaezoo.conformance.verdict import Finding
     from vaezoo.runner.throughput import Speed
 
 INDENT = " " * 14
@@ -78,7 +78,9 @@ def findings_table(plugin: Plugin, findings: Sequence[Finding]) -> Table:
     for heading in ("proof", "verdict", "figure", "detail"):
         table.add_column(heading, justify="left", no_wrap=heading != "detail")
     for row in findings:
-        table.add_row(row.proof, Text(row.verdict, style=colours[row.verdict]), Text(row.figure), Text(row.detail))
+        table.add_row(
+            Text(row.proof), Text(row.verdict, style=colours[row.verdict]), Text(row.figure), Text(row.detail)
+        )
     return table
 
 

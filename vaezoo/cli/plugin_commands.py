@@ -52,7 +52,7 @@ def check(
     from vaezoo.cli.display import findings_table
     from vaezoo.conformance.check import check as examine
     from vaezoo.conformance.check import plugins_named
-    from vaezoo.conformance.proof import FAIL, NOT_RUN, PASS
+    from vaezoo.conformance.verdict import FAIL, NOT_RUN, PASS
 
     load_plugins(plugin)
     plugins = [found for name in names for found in plugins_named(name)]

@@ -11,19 +11,21 @@ import torch
 from pebble import ProcessExpired, ProcessPool
 
 from vaezoo.builder import measures_of
-from vaezoo.conformance.proof import FAIL, NOT_RUN, PASS, PROOFS, Finding, NotRun, Proof, Wrong
+from vaezoo.conformance.proof import PROOFS, Proof
 from vaezoo.conformance.subject import Subject
+from vaezoo.conformance.verdict import FAIL, NOT_RUN, PASS, Finding, NotRun, Wrong
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.registry import GROUP, SLOTS, Plugin, find, register, registry
 
-MODULES = ("modules", "states", "densities", "likelihoods", "objectives", "others")
+PROOF_MODULES = ("declarations", "modules", "derivatives", "states", "densities", "likelihoods", "objectives", "others")
+"""The modules of this package that hold proofs."""
 TIMEOUT = 120.0
 """Seconds that one proof may take; a plugin that hangs fails it."""
 
 
 def proofs_of(slot: str) -> list[Proof]:
     """The proofs of a slot, in order."""
-    for name in MODULES:
+    for name in PROOF_MODULES:
         importlib.import_module(f"vaezoo.conformance.{name}")
     return PROOFS.of(slot)
 
@@ -40,10 +42,14 @@ def prove(plugin: Plugin, proof: Proof, quick: bool = False) -> Finding:
         verdict, figure, detail = NOT_RUN, "", f"it skips: {reason}"
     except Wrong as wrong:
         verdict, figure, detail = FAIL, wrong.figure, f"{proof.formula} {wrong.detail}{subject.where}"
-    except Exception as error:  # whatever a stranger's plugin raises is its failure
+    except Exception as error:  # whatever a plugin raises is its failure
         verdict, figure = FAIL, "raised"
         detail = f"{proof.formula} It raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     return Finding(proof.name, verdict, figure, detail, time.perf_counter() - started)
+
+
+def _ready() -> None:
+    """Nothing: a process that has got here has imported torch, which is no plugin's time."""
 
 
 def _child(files: Sequence[str], slot: str, name: str, proof: str, quick: bool) -> Finding:
@@ -55,8 +61,9 @@ def _child(files: Sequence[str], slot: str, name: str, proof: str, quick: bool) 
 
 
 def check(plugin: Plugin, *, quick: bool = False, timeout: float = TIMEOUT) -> Iterator[Finding]:
-    """Every proof of a plugin, as it is found. A crash or a hang of the child is a failure of that proof and of no
-    other.
+    """Carry out every proof of a plugin in a child process; yields each finding at once.
+
+    A proof during which the child crashes, or takes longer than `timeout` seconds, fails; the others are unaffected.
     """
     if plugin.slot == "likelihood":
         measures_of(plugin)  # one line at once, where every proof would fail for want of them
@@ -64,6 +71,7 @@ def check(plugin: Plugin, *, quick: bool = False, timeout: float = TIMEOUT) -> I
     context = multiprocessing.get_context("spawn")
     with ProcessPool(max_workers=1, context=context) as pool:
         for proof in proofs_of(plugin.slot):
+            pool.schedule(_ready).result()
             future = pool.schedule(_child, args=(files, plugin.slot, plugin.name, proof.name, quick), timeout=timeout)
             try:
                 yield future.result()
@@ -80,8 +88,9 @@ def check(plugin: Plugin, *, quick: bool = False, timeout: float = TIMEOUT) -> I
 
 
 def plugins_named(name: str) -> list[Plugin]:
-    """The plugins of a command line's NAME, SLOT/NAME, FILE or PACKAGE. VaezooError where there are none, or it fails
-    to import.
+    """The plugins that a NAME, SLOT/NAME, FILE or PACKAGE of the command line stands for.
+
+    VaezooError where there are none, or where the file or the package cannot be imported.
     """
     if name.endswith(".py"):
         path = Path(name).resolve()

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from vaezoo.conformance.grid import Density, Grid, over
-from vaezoo.conformance.proof import ERRORS, PROOFS, NotRun, close_to, must, within_errors
+from vaezoo.conformance.proof import PROOFS
 from vaezoo.conformance.subject import Subject, images, keyed
+from vaezoo.conformance.verdict import ERRORS, NotRun, close_to, must, within_errors
 from vaezoo.core import noise
 from vaezoo.core.contracts import Latents, PosteriorDistribution
 from vaezoo.core.draws import Batch
@@ -25,7 +26,7 @@ def _double(subject: Subject, latent: int, seed: int = 0) -> tuple[LatentModel, 
 
 
 def _on_a_line_or_plane(z: Latents) -> Tensor:
-    """All groups beside each other. [N, 1 or 2]"""
+    """All latent groups, concatenated. [N, 1 or 2]"""
     flat = torch.cat(z, -1)
     if flat.shape[-1] > 2:
         raise NotRun(f"{flat.shape[-1]} latents are too many for a grid")
@@ -111,13 +112,13 @@ def _posterior_draws(
 
 @PROOFS.add("E[h/q] = 1", "posterior", "variant")
 def narrow(subject: Subject) -> str:
-    """E_q[h(z) / q(z|x)] = 1 for a narrow normalised h about a point of q: holds for any q, also one that scores only
-    its own.
+    """E_q[h(z) / q(z|x)] = 1 for a narrow normalised h about a point of q: holds for any q, also for one that
+    scores only its own samples.
     """
     quantiles = torch.tensor([0.16, 0.5, 0.84], dtype=torch.float64)
 
     def one(latent: int) -> str:
-        """The proof in so many dimensions."""
+        """The proof in this many dimensions."""
         _, _, _, z, log_q = _posterior_draws(subject, latent, subject.count(400000))
         flat = torch.cat(z, -1)
         for n in range(flat.shape[1]):
@@ -156,7 +157,7 @@ def posterior_grid(subject: Subject) -> str:
     """q(z|x) integrates to 1 and its samples are distributed so, in 1 and 2 dimensions, for every image."""
 
     def one(latent: int) -> str:
-        """The proof in so many dimensions."""
+        """The proof in this many dimensions."""
         _, _, q, z, _ = _posterior_draws(subject, latent, subject.count(20000))
         flat, sizes = _on_a_line_or_plane(z), [group.shape[-1] for group in z]
         for n in range(flat.shape[1]):

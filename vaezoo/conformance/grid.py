@@ -1,6 +1,4 @@
-"""Integrals of a density over its whole space, in 1 and 2 dimensions, with an honest error; and whether samples follow
-it.
-"""
+"""Integrate a density over its whole space, in 1 and 2 dimensions, with a standard error; test samples against it."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -10,7 +8,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from vaezoo.conformance.proof import NotRun, must, within_errors
+from vaezoo.conformance.verdict import NotRun, must, within_errors
 from vaezoo.core.errors import Skip
 
 FALSE_ALARM = 1e-6
@@ -25,10 +23,11 @@ Density = Callable[[Tensor], Tensor]
 
 
 class Grid:
-    """Probability of a density at the nodes of COPIES grids, each shifted at random: the mean of their sums is the
-    integral without bias, also of a density with edges, and their spread is its error.
+    """The probability that a density gives to each node of COPIES grids, which are shifted at random.
 
-    Midpoints in t of z = centre + scale t / (1 - t^2), which reaches into heavy tails; of [0, 1] where it is bounded.
+    The mean of the grids' sums estimates the integral without bias, also of a density with edges; their spread gives
+    the standard error. The nodes are midpoints in t of z = centre + scale t / (1 - t^2), which reaches into heavy
+    tails; of a bounded density they are midpoints of [0, 1].
     """
 
     def __init__(self, density: Density, samples: Tensor, bounded: bool = False):
@@ -47,7 +46,7 @@ class Grid:
         self.mass = torch.stack([self._mass(density, *each) for each in zip(self.nodes, weight, strict=True)])
 
     def _mass(self, density: Density, nodes: Tensor, weight: Tensor) -> Tensor:
-        """[nodes] or [nodes, nodes]; where the density is NaN, far out, it must carry no probability."""
+        """The probability of each node, [nodes] or [nodes, nodes]. NaN, as a density may be far out, counts as 0."""
         points = torch.cartesian_prod(*nodes).view(-1, len(nodes))
         value = density(points).exp().nan_to_num(nan=0.0, posinf=math.inf)
         if len(nodes) == 1:
@@ -106,7 +105,7 @@ class Grid:
         return f"p = {least:.2g}"
 
     def _mixed_moments(self, samples: Tensor) -> None:
-        """E[T_i(tanh z1) T_j(tanh z2)] of the Chebyshev polynomials up to the fourth: how the axes hang together."""
+        """E[T_i(tanh z1) T_j(tanh z2)] of the first four Chebyshev polynomials: the dependence of the axes."""
 
         def basis(value: Tensor, axis: int, power: int) -> Tensor:
             return torch.cos(power * torch.arccos(torch.tanh((value - self.centre[axis]) / self.scale[axis])))
@@ -123,7 +122,7 @@ class Grid:
 
 
 def over(cases: Iterable[int], prove: Callable[[int], str]) -> str:
-    """A proof in each of some sizes: not run only where none could be."""
+    """Carry out a proof for each case. NotRun where it applies to none of them."""
     figures, reasons = [], []
     for case in cases:
         try:

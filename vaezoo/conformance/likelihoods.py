@@ -5,9 +5,10 @@ from scipy import stats
 from torch import Tensor
 
 from vaezoo.conformance.grid import FALSE_ALARM, Density, Grid
-from vaezoo.conformance.proof import PROOFS, NotRun, must, within_errors
-from vaezoo.conformance.proof import close_to as close
+from vaezoo.conformance.proof import PROOFS
 from vaezoo.conformance.subject import LEVELS, Subject, images
+from vaezoo.conformance.verdict import NotRun, must, within_errors
+from vaezoo.conformance.verdict import close_to as close
 from vaezoo.core import noise
 from vaezoo.core.contracts import Likelihood
 from vaezoo.core.data import DataSpec

@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaezoo.conformance.proof import PROOFS, NotRun, Wrong, must
-from vaezoo.conformance.subject import MODULES, Subject, keyed
+from vaezoo.conformance.proof import PROOFS
+from vaezoo.conformance.subject import MODULE_SLOTS, Subject, keyed
+from vaezoo.conformance.verdict import NotRun, Wrong, must
 from vaezoo.core.draws import Batch
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.model import LatentModel
@@ -34,11 +35,11 @@ def value_of(subject: Subject, model: LatentModel, objective: nn.Module, batch: 
 
 
 def total(value: Any) -> Tensor:
-    """One scalar of whatever an objective gives."""
+    """The sum of an objective's value, or of all its values."""
     return sum((v.sum() for v in value.values()), torch.zeros(())) if isinstance(value, dict) else value.sum()
 
 
-@PROOFS.add("shapes", *MODULES)
+@PROOFS.add("shapes", *MODULE_SLOTS)
 def shapes(subject: Subject) -> str:
     """z [K, B, Z], log p(x|z) [K, B], log p(z) and log q(z|x) [L, K, B], KL [L, B, Z], for K = 1 and 5."""
     model, objective = subject.build()
@@ -81,7 +82,7 @@ def _fits(what: str, value: Tensor, samples: int, *wanted: int) -> None:
 
 
 def _shapes_of_parts(model: LatentModel, batch: Batch, samples: int) -> None:
-    """The shapes that LatentModel does not look at, where a wrong one is broadcast in silence."""
+    """Check the shapes that LatentModel does not: a wrong one would be broadcast without an error."""
     if not requested_arguments(model.encoder.forward, 1):
         _fits("features [B, *self.features]", model.encoder(batch.x), samples, 3, *model.encoder.features)
     with keyed(0, model, batch):
@@ -93,7 +94,7 @@ def _shapes_of_parts(model: LatentModel, batch: Batch, samples: int) -> None:
     _fits("mean(parameters) [B, *shape]", mean, samples, 3, *model.spec.shape)
 
 
-@PROOFS.add("gradients", *MODULES)
+@PROOFS.add("gradients", *MODULE_SLOTS)
 def gradients(subject: Subject) -> str:
     """Every parameter gets a finite gradient from the objective."""
     model, objective = subject.build()
@@ -107,7 +108,7 @@ def gradients(subject: Subject) -> str:
     return must(not bad, f"{len(named)} tensors", f"these gradients are not finite: {', '.join(bad[:5])}")
 
 
-@PROOFS.add("nothing hidden", *MODULES)
+@PROOFS.add("nothing hidden", *MODULE_SLOTS)
 def nothing_hidden(subject: Subject) -> str:
     """No trainable tensor outside named_parameters(): what is not there is neither saved, nor packed, nor trained."""
     model, objective = subject.build()
@@ -155,7 +156,7 @@ def images_alone(subject: Subject) -> str:
 
 
 def pairs(batch: Batch) -> list[Batch]:
-    """The batch cut into batches of two: what divides by the spread of a batch can do so."""
+    """Cut a batch into batches of two: with two images a plugin can still divide by the spread of its batch."""
     assert batch.index is not None
     index = batch.index
     return [Batch(batch.x[n : n + 2], None, index[n : n + 2]) for n in range(0, len(index), 2)]

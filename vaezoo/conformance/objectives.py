@@ -7,14 +7,21 @@ from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from vaezoo.conformance.modules import value_of
-from vaezoo.conformance.proof import ERRORS, PROOFS, NotRun, must, within_errors
+from vaezoo.conformance.proof import PROOFS
 from vaezoo.conformance.subject import Subject, jitter, keyed
+from vaezoo.conformance.verdict import ERRORS, NotRun, must, within_errors
 from vaezoo.core.contracts import Objective
 from vaezoo.core.data import DataSpec
 from vaezoo.core.draws import Batch
 from vaezoo.core.model import LatentModel
 
-PARTS = {"encoder": "linear", "posterior": "gaussian", "prior": "normal", "decoder": "linear", "likelihood": "gaussian"}
+LINEAR_GAUSSIAN_PARTS = {
+    "encoder": "linear",
+    "posterior": "gaussian",
+    "prior": "normal",
+    "decoder": "linear",
+    "likelihood": "gaussian",
+}
 STEP = 1e-4
 DIRECTIONS = 6
 
@@ -22,7 +29,7 @@ DIRECTIONS = 6
 def linear_gaussian(subject: Subject) -> tuple[LatentModel, Objective, Batch]:
     """The objective on probabilistic PCA of 4 dimensions and 2 latents, in float64, and 16 images drawn from it."""
     linear = Subject(subject.plugin, subject.quick)
-    model, objective = linear.build_on(DataSpec((4,), "continuous"), 2, 0, dict(PARTS))
+    model, objective = linear.build_on(DataSpec((4,), "continuous"), 2, 0, dict(LINEAR_GAUSSIAN_PARTS))
     jitter(model, 0)
     jitter(objective, 0)
     with torch.no_grad():  # a narrow q, as after training: near q = p the two ways round of a KL are nearly one
@@ -57,7 +64,8 @@ def log_evidence(model: LatentModel, x: Tensor) -> Tensor:
     layer = _linear(model.decoder)
     std: Tensor = model.likelihood.std  # type: ignore[assignment]
     covariance = layer.weight @ layer.weight.T + std.square() * torch.eye(x.shape[1], dtype=x.dtype)
-    return torch.distributions.MultivariateNormal(layer.bias, covariance).log_prob(x)
+    value: Tensor = torch.distributions.MultivariateNormal(layer.bias, covariance).log_prob(x)
+    return value
 
 
 def _claim(model: LatentModel, objective: Objective, batch: Batch, seed: int) -> Tensor:
@@ -69,7 +77,7 @@ def _claim(model: LatentModel, objective: Objective, batch: Batch, seed: int) ->
 
 
 def _value(subject: Subject, model: LatentModel, objective: Objective, batch: Batch, seed: int) -> Tensor:
-    value = value_of(subject, model, objective, batch, seed)
+    value: Tensor | dict[str, Tensor] = value_of(subject, model, objective, batch, seed)
     if isinstance(value, dict):
         raise NotRun("it gives a value for each group of parameters, which have no common claim")
     return value.mean()

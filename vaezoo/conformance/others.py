@@ -8,8 +8,9 @@ from http.client import HTTPException
 import torch
 
 from vaezoo.builder import Ingredients, construct, resolve
-from vaezoo.conformance.proof import PROOFS, NotRun, Wrong, must
+from vaezoo.conformance.proof import PROOFS
 from vaezoo.conformance.subject import Subject
+from vaezoo.conformance.verdict import NotRun, Wrong, must
 from vaezoo.core.data import Dataset
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.options import checked_options
@@ -28,7 +29,7 @@ def _dataset(subject: Subject) -> Dataset:
 
 
 ABSENT = (OSError, RuntimeError, HTTPException, EOFError)
-"""What is behind a dataset's error where its files are not there and cannot be fetched."""
+"""The causes of a data set's error which mean that its files are missing and cannot be fetched."""
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,4 +1,4 @@
-"""The same proofs under pytest: `pytest --pyargs vaezoo.conformance --vaezoo-plugin mine.py`."""
+"""Run the proofs under pytest: `pytest --pyargs vaezoo.conformance --vaezoo-plugin mine.py`."""
 
 from __future__ import annotations
 

@@ -7,8 +7,9 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from vaezoo.conformance.modules import off_by, terms, total, value_of
-from vaezoo.conformance.proof import PROOFS, NotRun, Wrong, must
-from vaezoo.conformance.subject import MODULES, Subject, jitter, keyed
+from vaezoo.conformance.proof import PROOFS
+from vaezoo.conformance.subject import MODULE_SLOTS, Subject, jitter, keyed
+from vaezoo.conformance.verdict import NotRun, Wrong, must
 from vaezoo.core import noise
 from vaezoo.core.draws import Batch
 from vaezoo.core.model import LatentModel
@@ -16,7 +17,7 @@ from vaezoo.training.module import TrainingModule
 from vaezoo.training.pack import Pack
 
 
-@PROOFS.add("float64", *MODULES)
+@PROOFS.add("float64", *MODULE_SLOTS)
 def float64(subject: Subject) -> str:
     """The same numbers in float32 and float64, but for rounding: nothing is cast or kept in one precision."""
     with torch.no_grad():
@@ -67,7 +68,7 @@ def _smooth(subject: Subject, model: LatentModel, objective: nn.Module, batch: B
             )
 
 
-@PROOFS.add("save and load", *MODULES)
+@PROOFS.add("save and load", *MODULE_SLOTS)
 def save_and_load(subject: Subject) -> str:
     """Weights saved as safetensors into a model of another seed give the same values, and a deep copy does."""
     model, objective = subject.build(seed=0)
@@ -103,7 +104,7 @@ def save_and_load(subject: Subject) -> str:
     return f"{sum(p.numel() for p in model.parameters())} parameters"
 
 
-@PROOFS.add("seeds", *MODULES)
+@PROOFS.add("seeds", *MODULE_SLOTS)
 def seeds(subject: Subject) -> str:
     """One seed gives one model and, each time, one set of numbers, another seed another: all come from vaezoo.noise."""
     first, objective = subject.build(seed=3)
@@ -133,7 +134,7 @@ def seeds(subject: Subject) -> str:
 
 @torch.no_grad()
 def _differ(subject: Subject, model: LatentModel, batch: Batch, found: dict[str, Tensor]) -> None:
-    """Another seed gives other samples: noise of a plugin's own making is the same at every step."""
+    """Check that another seed gives other samples; noise that a plugin makes itself is the same at every step."""
     if subject.plugin.slot in ("posterior", "variant"):
         other = terms(model, batch, 3, seed=1)
         for name, value in other.items():
@@ -145,7 +146,7 @@ def _differ(subject: Subject, model: LatentModel, batch: Batch, found: dict[str,
         must(not same, "same", "sample(n) is the same with another seed: draw from vaezoo.noise")
 
 
-@PROOFS.add("mapped over seeds", *MODULES)
+@PROOFS.add("mapped over seeds", *MODULE_SLOTS)
 def mapped(subject: Subject) -> str:
     """Copied and mapped over two seeds with torch.func, each loss and gradient equals that of its single run."""
     modules = [TrainingModule(*subject.build(seed=seed)) for seed in (0, 1)]
@@ -178,5 +179,5 @@ def mapped(subject: Subject) -> str:
 
 
 def images_stored(subject: Subject, model: LatentModel) -> Tensor:
-    """Four images for a module."""
+    """Four images in the form in which they are trained on. [4, *shape]"""
     return subject.batch(model, 4).x

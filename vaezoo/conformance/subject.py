@@ -1,9 +1,9 @@
-"""What is proved: a plugin in a small model, made in the sizes that a proof asks for."""
+"""The subject of a proof: a plugin in a small model, built in the sizes that the proof asks for."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.builder import Ingredients, construct, measures_of, resolve
-from vaezoo.conformance.proof import NotRun
+from vaezoo.conformance.verdict import NotRun
 from vaezoo.core import noise
 from vaezoo.core.contracts import Objective
 from vaezoo.core.data import DataSpec
@@ -22,7 +22,7 @@ from vaezoo.core.model import LatentModel
 from vaezoo.registry import PARTS, Plugin, Variant, registry
 
 SHAPES: tuple[tuple[int, ...], ...] = ((1, 8, 8), (6,), (3, 32, 32), (1, 28, 28))
-"""Tried in turn, until one is not skipped."""
+"""Shapes of images, tried in turn until the plugin does not skip one."""
 TRAIN_SIZE = 600
 LEVELS = 5
 BOUNDED = 256
@@ -51,8 +51,8 @@ def images(spec: DataSpec, count: int, seed: int = 0) -> Tensor:
 
 @torch.no_grad()
 def jitter(module: nn.Module, seed: int) -> None:
-    """Move every parameter off its start: at zeros and ones a variance equals its root, a flow is the identity, and a
-    wrong formula looks right.
+    """Add noise to every parameter. At its start a wrong formula may look right: at ones a variance equals its root, at
+    zeros a flow is the identity.
     """
     generator = torch.Generator().manual_seed(noise.derive(seed, "jitter"))
     for parameter in module.parameters():
@@ -72,6 +72,7 @@ class Subject:
     _shape: tuple[int, ...] | None = field(default=None, repr=False)
     _around: Variant | None = field(default=None, repr=False)
     _options: dict[str, float] | None = field(default=None, repr=False)
+    _remarks: list[str] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
         self.measure = self.measure or self.measures[0]
@@ -95,13 +96,13 @@ class Subject:
 
     @property
     def where(self) -> str:
-        """What a failure says of the hyper-parameters that were not the defaults."""
-        if not self._options:
-            return ""
-        return f" (with {', '.join(f'{name}={value:g}' for name, value in self._options.items())})"
+        """What a failure adds: the hyper-parameters that were not the defaults, values refused, what a pass raised."""
+        changed = ", ".join(f"{name}={value:g}" for name, value in (self._options or {}).items())
+        said = [f"with {changed}"] if changed else []
+        return f" ({'; '.join([*said, *self._remarks])})" if said or self._remarks else ""
 
     def count(self, samples: int) -> int:
-        """So many samples, a quarter of them in quick mode."""
+        """This number of samples, a quarter of it in quick mode."""
         return samples // 4 if self.quick else samples
 
     def build(
@@ -155,9 +156,12 @@ class Subject:
         self._around = around if found else None
         return made(around)
 
-    def _surroundings(self, made: Any) -> tuple[Variant, bool]:
-        """The variant whose other parts surround it: one of its own module that names it, else `vae`, else any that
-        names it; the first in which it can be drawn from, and whether there was one.
+    def _surroundings(self, made: Callable[[Variant], tuple[LatentModel, Objective]]) -> tuple[Variant, bool]:
+        """The variant whose other parts surround the plugin, and whether the plugin fits into it.
+
+        It is the first that fits of: the variants of the plugin's own module that name it, `vae`, all others that name
+        it. Where none fits, it is the first. An error of another kind than VaezooError is the plugin's own, and for the
+        proofs to find.
         """
         if isinstance(self.plugin.target, Variant):
             return self.plugin.target, True
@@ -171,32 +175,36 @@ class Subject:
                 model, objective = made(around)
                 with torch.no_grad(), keyed(1, model):
                     objective(model.draw(self.batch(model, 2), objective.importance_samples))
-            except VaezooError:
+            except VaezooError:  # they do not fit together; where nothing fits, the proof builds the first and says why
                 continue
-            except Exception:  # a proof will say so
-                return around, True
+            except Exception as error:
+                self._remarks.append(f"a pass raised {type(error).__name__}: {error}".splitlines()[0])
             return around, True
         return chosen[0], False
 
     def _altered_options(self) -> dict[str, float]:
+        """Fractions of 0.7 times their defaults, without those that the plugin's constructor refuses."""
         if self._options is None:
             self._options = {}
             for name, parameter in self.plugin.hyperparameters.items():
                 if type(parameter.default) is float:
                     value = 0.7 * parameter.default or 0.3
-                    if self._takes({**self._options, name: value}):
+                    if reason := self._refusal({**self._options, name: value}):
+                        self._remarks.append(f"{name}={value:g} is refused: {reason}")
+                    else:
                         self._options[name] = value
         return self._options
 
-    def _takes(self, options: dict[str, float]) -> bool:
+    def _refusal(self, options: dict[str, float]) -> str | None:
+        """Why the plugin cannot be built with these hyper-parameters; None where it can, or skips these images."""
+        shape = self._shape or SHAPES[0]
         try:
-            shape = self._shape or SHAPES[0]
             self.build_on(specs_of(self.measure, shape)[0], 2, 0, {}, options)
         except Skip:
-            return True
-        except Exception:  # a value that it refuses is not tried
-            return False
-        return True
+            return None
+        except Exception as error:
+            return f"{type(error).__name__}: {error}".splitlines()[0]
+        return None
 
     def batch(self, model: LatentModel, count: int = 3, seed: int = 2) -> Batch:
         """Random images for a model, in its dtype."""
@@ -220,5 +228,5 @@ def keyed(seed: int, model: LatentModel, batch: Batch | None = None, first: int 
         yield
 
 
-MODULES = (*PARTS, "variant")
-"""The slots whose plugins are, or make, modules."""
+MODULE_SLOTS = (*PARTS, "variant")
+"""The slots whose plugins are modules, and `variant`, whose plugins make one."""

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from vaezoo.conformance.check import prove
-from vaezoo.conformance.proof import FAIL, NOT_RUN
+from vaezoo.conformance.verdict import FAIL, NOT_RUN
 
 
 def test_conformance(vaezoo_case: Any, request: pytest.FixtureRequest) -> None:

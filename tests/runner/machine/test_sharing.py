@@ -2,25 +2,21 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
+import pytest
+
+from vaezoo.core.errors import VaezooWarning
 from vaezoo.reports.tables import tables
 from vaezoo.runner.machine import sharing
 from vaezoo.runner.store import read_results
 
-HOLDER = """
-import sys, time
-from vaezoo.runner.machine.sharing import device_use
-with device_use("cpu-test"):
-    print('held', flush=True)
-    time.sleep(float(sys.argv[1]))
-"""
 
-
+@pytest.mark.skipif(sharing.fcntl is None, reason="no fcntl")
 def test_a_gpu_is_the_same_by_both_its_names(monkeypatch, tmp_path):
-    monkeypatch.setattr(sharing.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setenv("VAEZOO_LOCKS", str(tmp_path))
     monkeypatch.setattr(sharing, "_others", lambda device, before: None)
     monkeypatch.setattr(sharing, "PATIENCE", 0.0)
     with sharing.device_use("cuda:0"), sharing.device_use("cuda", alone=True) as said:
@@ -29,24 +25,81 @@ def test_a_gpu_is_the_same_by_both_its_names(monkeypatch, tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_timing_waits_for_the_cells_of_other_runs(monkeypatch):
-    monkeypatch.setattr(sharing, "BUSY", 2.0)  # what other programs do is no matter of this test
-    for patience, held in ((60.0, 1.5), (0.1, 4.0)):
-        monkeypatch.setattr(sharing, "PATIENCE", patience)
-        with subprocess.Popen([sys.executable, "-c", HOLDER, str(held)], stdout=subprocess.PIPE, text=True) as other:
-            assert other.stdout.readline() == "held\n"
-            with sharing.device_use("cpu-test"):
-                pass  # cells share it at once
-            started = time.monotonic()
-            with sharing.device_use("cpu-test", alone=True) as said:
-                waited = time.monotonic() - started
-            over = not said
-            other.kill()
-        assert over == (held < patience)
-        if over:
-            assert waited > 0.5
-        else:
-            assert said == ["timed while another run used cpu-test, which had not ended after 0 s"]
+@pytest.fixture
+def held(monkeypatch):
+    """A cell of another run, which ends when the timing that waits for it has looked three times."""
+    monkeypatch.setattr(sharing, "_others", lambda device, before: None)  # other programs do not matter here
+    cell = sharing.device_use("cpu-test")
+    cell.__enter__()
+    looks = []
+
+    def sleep(seconds):
+        looks.append(seconds)
+        if len(looks) == 3:
+            cell.__exit__(None, None, None)
+
+    monkeypatch.setattr(sharing, "time", SimpleNamespace(**{**vars(time), "sleep": sleep}))
+    yield looks
+    cell.gen.close()
+
+
+needs_locks = pytest.mark.skipif(sharing.fcntl is None, reason="this system has no fcntl: runs do not see each other")
+
+
+@needs_locks
+def test_a_timing_waits_for_the_cells_of_other_runs(held):
+    with sharing.device_use("cpu-test"):
+        pass  # cells share it at once
+    assert held == []
+    with sharing.device_use("cpu-test", alone=True) as said:
+        pass
+    assert len(held) == 3
+    assert said == []
+
+
+@needs_locks
+def test_a_timing_that_has_lost_its_patience_says_so(held, monkeypatch):
+    monkeypatch.setattr(sharing, "PATIENCE", 0.0)
+    with sharing.device_use("cpu-test", alone=True) as said:
+        pass
+    assert said == ["timed while another run used cpu-test, which had not ended after 0 s"]
+
+
+@needs_locks
+def test_another_process_sees_the_lock(held, shell):
+    code = (
+        "from vaezoo.runner.machine import sharing; sharing.PATIENCE = 0.0\n"
+        "sharing._others = lambda device, before: None\n"
+        "with sharing.device_use('cpu-test', alone=True) as said:\n    print(len(said))"
+    )
+    assert shell.python(code) == "1\n"
+
+
+def test_locks_are_in_the_users_own_folder_unless_another_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("VAEZOO_LOCKS", str(tmp_path / "chosen"))
+    assert sharing.lock_path("cpu").parent == tmp_path / "chosen"
+    assert sharing.lock_path("cuda") == sharing.lock_path("cuda:0") != sharing.lock_path("cuda:1")
+    monkeypatch.delenv("VAEZOO_LOCKS")
+    monkeypatch.setenv("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert sharing.lock_path("cpu").parent == tmp_path / "cache" / "vaezoo" / "locks"
+
+
+@needs_locks
+def test_without_a_lock_file_a_cell_warns_and_runs(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("VAEZOO_LOCKS", str(tmp_path / "file"))
+    monkeypatch.setattr(sharing, "_others", lambda device, before: None)
+    ran = []
+    with (
+        pytest.warns(VaezooWarning, match="no lock on cpu-test.*set VAEZOO_LOCKS to a folder"),
+        sharing.device_use("cpu-test"),
+    ):
+        ran.append("shared")
+    with sharing.device_use("cpu-test", alone=True) as said:
+        ran.append("alone")
+    assert ran == ["shared", "alone"]
+    assert len(said) == 1
+    assert said[0].startswith("no lock on cpu-test")
 
 
 def test_what_other_programs_did_meanwhile_is_said(monkeypatch):

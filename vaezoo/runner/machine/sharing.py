@@ -1,14 +1,18 @@
-"""Who uses a device: cells share it, a timing has it to itself, also against other runs on this machine."""
+"""Locks on devices: cells share a device; a timing waits until it has the device to itself, also among other runs."""
 
 import os
-import tempfile
+import platform
+import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import torch
 
+from vaezoo.core.errors import VaezooWarning
 from vaezoo.runner.machine.device import cores
 
 try:
@@ -16,37 +20,73 @@ try:
 except ImportError:  # Windows: runs do not see each other there
     fcntl = None  # type: ignore[assignment]
 
+LOCKS = "VAEZOO_LOCKS"
+"""The environment variable that names the folder of the lock files."""
 PATIENCE = 300.0
 """Seconds that a timing waits for the cells of other runs to end."""
 BUSY = 0.1
-"""The share of the processor that other programs may use before a timing says so."""
+"""Share of the processor that other programs may use before a timing reports them."""
 SHORTEST = 0.5
-"""Seconds under which that cannot be told: processors count in hundredths of a second."""
+"""Seconds below which that share is not measured: processors count in hundredths of a second."""
 FOREIGN_BYTES = 2**30
-"""The memory that other programs may hold on a GPU before a timing says so: more than the context of an idle one."""
+"""Bytes of a GPU that other programs may hold before a timing reports them: more than the context of an idle one."""
+
+
+def lock_path(device: str) -> Path:
+    """The lock file of a device of this machine, in the folder of VAEZOO_LOCKS, else in the user's cache folder.
+
+    RuntimeError where the user has no home folder.
+    """
+    one = "cuda:0" if device == "cuda" else device  # both name the same GPU
+    name = f"{platform.node() or 'machine'}-{one.replace(':', '-')}.lock"  # a home folder may be on several machines
+    if chosen := os.environ.get(LOCKS):
+        return Path(chosen) / name
+    variable, folder = ("LOCALAPPDATA", "AppData/Local") if sys.platform == "win32" else ("XDG_CACHE_HOME", ".cache")
+    cache = os.environ.get(variable)
+    return (Path(cache) if cache else Path.home() / folder) / "vaezoo" / "locks" / name
 
 
 @contextmanager
 def device_use(device: str, alone: bool = False) -> Iterator[list[str]]:
-    """Hold a device while the block runs: together with other cells, or `alone`, after they have ended.
+    """Hold a device while the block runs: shared with other cells, or `alone`, after they have ended.
 
-    Yields a list that says, once the block has ended, what disturbed the one that should have been alone: cells of
-    another run that lasted longer than PATIENCE, or other programs on the processor or in the GPU's memory.
+    Yields a list. After the block it holds what disturbed a use that should have been alone: cells of another run that
+    lasted longer than PATIENCE, other programs on the processor or in the GPU's memory, or no lock. Where the lock file
+    cannot be opened the block runs without a lock; of a shared use a warning says so.
     """
-    said: list[str] = []
-    user = os.getuid() if hasattr(os, "getuid") else "user"
-    one = "cuda:0" if device == "cuda" else device  # the same GPU by both its names
-    path = Path(tempfile.gettempdir()) / f"vaezoo-{user}-{one}.lock"
-    with path.open("a") as file:
-        if fcntl is not None and not _taken(file.fileno(), alone):
-            said.append(f"timed while another run used {device}, which had not ended after {PATIENCE:.0f} s")
+    disturbances: list[str] = []
+    handle = None
+    try:
+        handle = _opened(device)
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
+        reason = f"no lock on {device}, so runs do not wait for each other's timings: {error}; set {LOCKS} to a folder"
+        if alone:
+            disturbances.append(reason)
+        else:
+            warnings.warn(reason, VaezooWarning, stacklevel=3)
+    try:
+        if handle is not None and not _locked(handle, alone):
+            disturbances.append(f"timed while another run used {device}, which had not ended after {PATIENCE:.0f} s")
         before = _processor()
-        yield said
-        if alone and (disturbed := _others(device, before)):
-            said.append(disturbed)
+        yield disturbances
+        if alone and (found := _others(device, before)):
+            disturbances.append(found)
+    finally:
+        if handle is not None:
+            os.close(handle)  # which releases the lock
 
 
-def _taken(handle: int, alone: bool) -> bool:
+def _opened(device: str) -> int | None:
+    """A handle of the device's lock file; None where the system has no such locks."""
+    if fcntl is None:
+        return None
+    path = lock_path(device)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o600)
+
+
+def _locked(handle: int, alone: bool) -> bool:
+    """Take the lock, exclusive where `alone`; whether it was free within PATIENCE."""
     kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
     end = time.monotonic() + PATIENCE
     while True:
@@ -57,28 +97,26 @@ def _taken(handle: int, alone: bool) -> bool:
             if time.monotonic() > end:
                 return False
             time.sleep(0.2)
+        except OSError:  # a file system without locks
+            return True
 
 
-def _processor() -> tuple[float, float, float] | None:
-    """Seconds since some start: of the clock, of all busy processors, of this process; None where it cannot be told."""
-    stat = Path("/proc/stat")
-    if not stat.exists():
-        return None
-    user, nice, system, _, _, irq, softirq, *_ = map(float, stat.read_text().split("\n", 1)[0].split()[1:])
-    busy = (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
-    return time.monotonic(), busy, time.process_time()
+def _processor() -> tuple[float, float, float]:
+    """Seconds since some start: of the clock, of all busy processors, of this process."""
+    times = psutil.cpu_times()
+    names = ("user", "nice", "system", "irq", "softirq", "interrupt", "dpc")
+    busy = sum(getattr(times, name, 0.0) for name in names)
+    return time.monotonic(), float(busy), time.process_time()
 
 
-def _others(device: str, before: tuple[float, float, float] | None) -> str | None:
-    """What other programs did on the device meanwhile, in words; None for nothing that matters."""
+def _others(device: str, before: tuple[float, float, float]) -> str | None:
+    """What other programs did on the device meanwhile, in words; None where it does not matter."""
     if device.startswith("cuda"):
         free, total = torch.cuda.mem_get_info(device)
         foreign = total - free - torch.cuda.memory_reserved(device)
-        return f"timed with {foreign / 2**30:.1f} GiB of {device} in other hands" if foreign > FOREIGN_BYTES else None
-    after = _processor()
-    if before is None or after is None:
-        return None
-    seconds, busy, own = (end - start for end, start in zip(after, before, strict=True))
+        held = f"timed while other processes held {foreign / 2**30:.1f} GiB of {device}"
+        return held if foreign > FOREIGN_BYTES else None
+    seconds, busy, own = (end - start for end, start in zip(_processor(), before, strict=True))
     if seconds < SHORTEST:
         return None
     share = (busy - own) / (seconds * (os.cpu_count() or cores()))
