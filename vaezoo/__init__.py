@@ -10,7 +10,7 @@ from vaezoo.core.errors import Skip, VaezooError, VaezooWarning
 from vaezoo.registry import Variant, names, register
 
 if TYPE_CHECKING:
-    from vaezoo import nets
+    from vaezoo import flows, nets
     from vaezoo.api import load_model, run
     from vaezoo.builder import build
     from vaezoo.core import bounds, noise
@@ -38,7 +38,12 @@ _PLACES = {
     "api": ("run", "load_model"),
 }
 _LAZY = {name: f"vaezoo.{module}" for module, found in _PLACES.items() for name in found}
-_MODULES = {"bounds": "vaezoo.core.bounds", "nets": "vaezoo.nets", "noise": "vaezoo.core.noise"}
+_MODULES = {
+    "bounds": "vaezoo.core.bounds",
+    "flows": "vaezoo.flows",
+    "nets": "vaezoo.nets",
+    "noise": "vaezoo.core.noise",
+}
 
 __all__ = [
     "Batch",
@@ -59,6 +64,7 @@ __all__ = [
     "Variant",
     "bounds",
     "build",
+    "flows",
     "load_dataset",
     "load_model",
     "log_likelihood",
