@@ -1,4 +1,4 @@
-"""The affine map of one number."""
+"""The affine map of each coordinate."""
 
 from torch import Tensor
 
@@ -32,5 +32,5 @@ class AffineTransform(ElementwiseTransform):
         return x, log_scale.expand_as(x)
 
     def _parts(self, params: Tensor) -> tuple[Tensor, Tensor]:
-        shift, raw = params.unbind(-1)
+        shift, raw = params.unbind(-2)
         return shift, softclip(raw, self.bound)

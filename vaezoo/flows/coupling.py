@@ -61,5 +61,5 @@ class CouplingFlow(Flow):
         first, last = z[..., :cut], z[..., cut:]
         kept, half = (last, first) if self.swap else (first, last)
         flat: Tensor = self.net(kept, context)
-        half, log_derivative = g(half, flat.view(*flat.shape[:-1], self.mapped, self.transform.width))
+        half, log_derivative = g(half, flat.view(*flat.shape[:-1], self.transform.width, self.mapped))
         return torch.cat((half, kept) if self.swap else (kept, half), -1), log_derivative.sum(-1)

@@ -31,4 +31,4 @@ class ElementwiseFlow(Flow):
 
     def _params(self, context: Tensor | None) -> Tensor:
         flat: Tensor = self.parameters_of(context)
-        return flat.view(*flat.shape[:-1], self.latent, self.transform.width)
+        return flat.view(*flat.shape[:-1], self.transform.width, self.latent)

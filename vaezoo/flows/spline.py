@@ -1,4 +1,4 @@
-"""The monotone rational-quadratic spline of one number."""
+"""The monotone rational-quadratic spline of each coordinate."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vaezoo.core.errors import VaezooError
-from vaezoo.flows.transform import ElementwiseTransform, softclip
+from vaezoo.flows.transform import ElementwiseTransform
 
 
 class SplineTransform(ElementwiseTransform):
@@ -20,22 +20,23 @@ class SplineTransform(ElementwiseTransform):
         y = y0 + h (s t^2 + d0 t (1 - t)) / D,   D = s + (d0 + d1 - 2 s) t (1 - t)
         dy/dx = s^2 (d1 t^2 + 2 s t (1 - t) + d0 (1 - t)^2) / D^2
 
-    params: `bins` widths and `bins` heights before their softmax, and the logarithms of the bins - 1 inner derivatives;
-    the outer ones are 1. All are clipped softly, so that derivatives lie between `slope` and 1 / slope, and no bin is
-    narrower than `slope` times another one. In nats; x and bound in units of the latent.
+    params: `bins` numbers for the widths and `bins` for the heights, of which least + (1 - bins * least) * softmax is
+    the share of each bin in the interval; then bins - 1 numbers r for the inner derivatives, d = least +
+    softplus(r + c), where c makes d = 1 at r = 0. The outer derivatives are 1. In nats; x and bound in units of the
+    latent.
 
-    bins: 1 or more. bound: positive. slope: between 0 and 1. Raises VaezooError for others.
+    bins: 1 or more. bound: positive. least: positive, below 1 / bins. Raises VaezooError for others.
 
     Durkan et al. (2019), arXiv:1906.04032.
     """
 
-    def __init__(self, bins: int = 8, *, bound: float = 5.0, slope: float = 1e-3):
-        if bins < 1 or not bound > 0 or not 0 < slope < 1:
+    def __init__(self, bins: int = 8, *, bound: float = 5.0, least: float = 1e-3):
+        if bins < 1 or not bound > 0 or not 0 < least < 1 / max(bins, 2):
             raise VaezooError(
-                "SplineTransform needs 1 bin or more, a positive bound and a slope between 0 and 1, "
-                f"got {bins}, {bound} and {slope}"
+                "SplineTransform needs 1 bin or more, a positive bound and a positive least below 1 / bins, "
+                f"got {bins}, {bound} and {least}"
             )
-        self.bins, self.bound, self.slope = bins, bound, slope
+        self.bins, self.bound, self.least = bins, bound, least
         self.width = 3 * bins - 1
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,22 +65,33 @@ class SplineTransform(ElementwiseTransform):
         return torch.where(within, found, given), torch.where(within, log_derivative, 0.0)
 
     def _bin_of(self, given: Tensor, params: Tensor, given_y: bool) -> "_Bin":
-        """The bin that each number lies in; a number outside is moved to the nearest bound first."""
-        limit = -math.log(self.slope)
-        n = self.bins
-        raw_sizes, raw_derivatives = (params[..., :n], params[..., n : 2 * n]), params[..., 2 * n :]
-        widths, heights = (2 * self.bound * softclip(raw, limit / 2).softmax(-1) for raw in raw_sizes)
-        xs, ys = (F.pad(sizes[..., :-1].cumsum(-1), (1, 0)) - self.bound for sizes in (widths, heights))
-        derivatives = F.pad(softclip(raw_derivatives, limit), (1, 1)).exp()
+        """The bin that each number lies in; a number outside is moved to the nearest bound first.
+
+        A bin's numbers are taken by sums over a mask of 0 and 1, whose derivative is a product; that of an index is a
+        slower scatter.
+        """
+        n, side = self.bins, 2 * self.bound
+        shares = params[..., : 2 * n, :].view(*params.shape[:-2], 2, n, params.shape[-1]).softmax(-2)
+        sizes = side * self.least + side * (1 - n * self.least) * shares  # widths and heights [..., 2, bins, Z]
         inside = given.clamp(-self.bound, self.bound)
-        number = ((ys if given_y else xs)[..., 1:] <= inside[..., None]).sum(-1, keepdim=True)
-        tables = (xs, ys, widths, heights, derivatives[..., :-1], derivatives[..., 1:])
-        return _Bin(inside, *(_taken(table, number) for table in tables))
+        ends = sizes.detach()[..., int(given_y), :-1, :].cumsum(-2) - self.bound
+        before = (ends <= inside[..., None, :]).to(params.dtype)  # 1 for the bins below the number's [..., bins - 1, Z]
+        here = F.pad(before, (0, 0, 1, 0), value=1.0) - F.pad(before, (0, 0, 0, 1))  # 1 for its bin [..., bins, Z]
+        x0, y0 = ((sizes[..., :-1, :] * before[..., None, :, :]).sum(-2) - self.bound).unbind(-2)
+        w, h = (sizes * here[..., None, :, :]).sum(-2).unbind(-2)
+        raw = params[..., 2 * n :, :]
+        d0, d1 = (self._derivative((raw * mask).sum(-2)) for mask in (here[..., 1:, :], here[..., :-1, :]))
+        return _Bin(inside, x0, y0, w, h, d0, d1, h / w)
+
+    def _derivative(self, raw: Tensor) -> Tensor:
+        """least + softplus(raw + c): 1 at raw = 0, also at the bounds, where the sum over the mask is 0."""
+        return self.least + F.softplus(raw + math.log(math.expm1(1 - self.least)))
 
 
 @dataclass
 class _Bin:
-    """A bin for each number: the number within the bounds, and x0, y0, w, h, d0, d1 of the class's formula. [...]"""
+    """A bin for each number: the number within the bounds, and x0, y0, w, h, d0, d1, s of the class's formula.
+    [..., Z]"""
 
     inside: Tensor
     x0: Tensor
@@ -88,13 +100,4 @@ class _Bin:
     h: Tensor
     d0: Tensor
     d1: Tensor
-
-    @property
-    def s(self) -> Tensor:
-        """h / w"""
-        return self.h / self.w
-
-
-def _taken(table: Tensor, number: Tensor) -> Tensor:
-    """The entry of each number's bin. [..., bins], [..., 1] -> [...]"""
-    return table.expand(*number.shape[:-1], table.shape[-1]).gather(-1, number).squeeze(-1)
+    s: Tensor

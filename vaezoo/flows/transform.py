@@ -1,4 +1,4 @@
-"""Monotone maps of single numbers, whose parameters a flow computes."""
+"""Monotone maps of single coordinates, whose parameters a flow computes."""
 
 from abc import ABC, abstractmethod
 
@@ -6,21 +6,22 @@ from torch import Tensor
 
 
 class ElementwiseTransform(ABC):
-    """A strictly increasing map y = g(x; params) of one number, the same for all coordinates but for the parameters.
+    """A strictly increasing map y = g(x; params) of each coordinate alone, which differ by their parameters.
 
     The identity where params = 0. `CouplingFlow`, `AutoregressiveFlow` and `ElementwiseFlow` compute the params, which
-    may be any real numbers. width: how many there are for each coordinate.
+    may be any real numbers. They are [..., width, Z], so that the parameters of one kind lie side by side; they are
+    broadcast against x [..., Z]. width: how many numbers a coordinate has.
     """
 
     width: int
 
     @abstractmethod
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """y and log dy/dx in nats. [...], [..., width] -> [...], [...]; params are broadcast"""
+        """y and log dy/dx in nats. [..., Z], [..., width, Z] -> [..., Z], [..., Z]"""
 
     @abstractmethod
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """x and log dy/dx there, of the forward map. [...], [..., width] -> [...], [...]; params are broadcast"""
+        """x and log dy/dx there, of the forward map. [..., Z], [..., width, Z] -> [..., Z], [..., Z]"""
 
 
 def softclip(x: Tensor, bound: float) -> Tensor:

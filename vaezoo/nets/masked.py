@@ -32,7 +32,7 @@ class MaskedLinear(nn.Linear):
 class MADE(ContextStack):
     """The masked autoregressive net: output i is a function of the inputs before i, and of the context.
 
-    [..., D], context [..., C] or None -> [..., D, outputs]
+    [..., D], context [..., C] or None -> [..., outputs, D]
 
     Each hidden unit has a degree m and sees the inputs 1..m; output i sees the units with m < i. Degrees are spread
     evenly, from 0 where there is a context, which the first output may then use, else from 1. d output_i / d x_j is 0
@@ -67,9 +67,9 @@ class MADE(ContextStack):
             degrees = torch.linspace(lowest, inputs - 1, width).round()
             layers.append(MaskedLinear(degrees[:, None] >= seen))
             seen = degrees
-        layers.append(MaskedLinear(order.repeat_interleave(outputs)[:, None] > seen))
+        layers.append(MaskedLinear(order.repeat(outputs)[:, None] > seen))
         super().__init__(layers, activation, context=context)
-        self.shape = (inputs, outputs)
+        self.shape = (outputs, inputs)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         flat = super().forward(x, context)
