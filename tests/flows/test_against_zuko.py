@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 import torch
-from flows.small_flows import points
+from small_flows import points
 from torch.distributions import AffineTransform as TorchAffine
 from torch.nn import functional as F
 from zuko.flows.autoregressive import MaskedAutoregressiveTransform

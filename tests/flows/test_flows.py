@@ -6,8 +6,8 @@ import math
 
 import pytest
 import torch
-from flows.small_flows import FLOWS, IDENTITIES, NEEDS_TWO, made, points
 from safetensors.torch import load_file, save_file
+from small_flows import FLOWS, IDENTITIES, NEEDS_TWO, made, points
 from torch.func import functional_call, stack_module_state, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -268,7 +268,21 @@ def test_the_jacobian_of_an_autoregressive_flow_is_triangular(name):
     assert jacobian.tril().count_nonzero() == 15
 
 
-@pytest.mark.parametrize("transform", [AffineTransform(), SplineTransform(5, bound=3.0)], ids=["affine", "spline"])
+TRANSFORMS = pytest.mark.parametrize(
+    "transform", [AffineTransform(), SplineTransform(5, bound=3.0)], ids=["affine", "spline"]
+)
+
+
+@TRANSFORMS
+def test_parameters_of_a_net_in_bfloat16_are_taken_in_the_dtype_of_the_points(transform):
+    x, params = points(7, 3, dtype=torch.float32), points(7, transform.width, 3, dtype=torch.float32).bfloat16()
+    for each in (transform.forward, transform.inverse):
+        for found, right in zip(each(x, params), each(x, params.float()), strict=True):
+            assert found.dtype == torch.float32
+            assert torch.equal(found, right)
+
+
+@TRANSFORMS
 def test_transforms_stay_finite_and_increasing_for_any_parameters(transform):
     """Whatever a net gives, and far outside the bounds."""
     x = torch.linspace(-50, 50, 4001)

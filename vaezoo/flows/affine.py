@@ -22,15 +22,15 @@ class AffineTransform(ElementwiseTransform):
         self.bound = bound
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        shift, log_scale = self._parts(params)
+        shift, log_scale = self._parts(params, x)
         y = x * log_scale.exp() + shift
         return y, log_scale.expand_as(y)
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        shift, log_scale = self._parts(params)
+        shift, log_scale = self._parts(params, y)
         x = (y - shift) * (-log_scale).exp()
         return x, log_scale.expand_as(x)
 
-    def _parts(self, params: Tensor) -> tuple[Tensor, Tensor]:
-        shift, raw = params.unbind(-2)
+    def _parts(self, params: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        shift, raw = params.to(like.dtype).unbind(-2)
         return shift, softclip(raw, self.bound)

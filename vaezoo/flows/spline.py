@@ -71,6 +71,7 @@ class SplineTransform(ElementwiseTransform):
         slower scatter.
         """
         n, side = self.bins, 2 * self.bound
+        params = params.to(given.dtype)
         shares = params[..., : 2 * n, :].view(*params.shape[:-2], 2, n, params.shape[-1]).softmax(-2)
         sizes = side * self.least + side * (1 - n * self.least) * shares  # widths and heights [..., 2, bins, Z]
         inside = given.clamp(-self.bound, self.bound)

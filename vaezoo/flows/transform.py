@@ -10,7 +10,8 @@ class ElementwiseTransform(ABC):
 
     The identity where params = 0. `CouplingFlow`, `AutoregressiveFlow` and `ElementwiseFlow` compute the params, which
     may be any real numbers. They are [..., width, Z], so that the parameters of one kind lie side by side; they are
-    broadcast against x [..., Z]. width: how many numbers a coordinate has.
+    broadcast against x [..., Z], and taken in its dtype: a net in bfloat16 costs the log-determinant no precision.
+    width: how many numbers a coordinate has.
     """
 
     width: int
