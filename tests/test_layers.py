@@ -15,6 +15,7 @@ SLOTS = ("encoders", "posteriors", "priors", "decoders", "likelihoods", "objecti
 LAYERS: tuple[tuple[set[str], ...], ...] = (
     ({"core", "registry", ""},),
     ({"nets"},),  # "" is vaezoo/__init__.py: its lazy names are followed to where they live
+    ({"flows"},),
     (*({slot} for slot in SLOTS), {"datasets"}),
     ({"variants"}, {"builder"}),
     ({"evaluation"},),

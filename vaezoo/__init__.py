@@ -10,7 +10,7 @@ from vaezoo.core.errors import Skip, VaezooError, VaezooWarning
 from vaezoo.registry import Variant, names, register
 
 if TYPE_CHECKING:  # what type checkers see of the names that `__getattr__` looks up
-    from vaezoo import nets
+    from vaezoo import flows, nets
     from vaezoo.api import load_model, run
     from vaezoo.builder import build
     from vaezoo.core import bounds, noise
@@ -60,7 +60,10 @@ _MODULES = {
     "api": ("run", "load_model"),
 }
 _LAZY = {name: f"vaezoo.{module}" for module, found in _MODULES.items() for name in found}
-_SUBMODULES = {"bounds": "vaezoo.core.bounds", "nets": "vaezoo.nets", "noise": "vaezoo.core.noise"}
+_SUBMODULES = {
+    name: f"vaezoo.{module}"
+    for name, module in (("bounds", "core.bounds"), ("flows", "flows"), ("nets", "nets"), ("noise", "core.noise"))
+}
 
 __all__ = [
     "Batch",
@@ -87,6 +90,7 @@ __all__ = [
     "bounds",
     "build",
     "evaluating",
+    "flows",
     "load_dataset",
     "load_model",
     "log_likelihood",
