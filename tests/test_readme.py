@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vaezoo.conformance.check import proofs_of, prove
-from vaezoo.conformance.proof import FAIL, PASS
+from vaezoo.conformance.verdict import FAIL, PASS
 from vaezoo.registry import registry
 
 ROOT = Path(__file__).parent.parent

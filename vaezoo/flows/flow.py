@@ -76,5 +76,5 @@ class Flow(nn.Module, ABC):
             return z, None
         check_context(context, self.context, self)
         context = cast(Tensor, context)
-        leading = torch.broadcast_shapes(z.shape[:-1], context.shape[:-1])  # type: ignore[no-untyped-call]
+        leading = torch.broadcast_shapes(z.shape[:-1], context.shape[:-1])
         return (z if leading == z.shape[:-1] else z.expand(*leading, self.latent)), context
