@@ -13,7 +13,7 @@ import gc
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -27,7 +27,9 @@ from vaezoo.core.columns import QUALITY
 from vaezoo.evaluation.estimate import log_likelihood
 from vaezoo.reports.tables import write_tables
 from vaezoo.runner.machine.device import cores, describe
-from vaezoo.runner.store import Store, read_results
+from vaezoo.runner.plan.cell import Cell
+from vaezoo.runner.records import Record
+from vaezoo.runner.store import Store, read_results, write_json
 from vaezoo.training.loop import train
 from vaezoo.training.options import TrainingOptions
 
@@ -86,24 +88,17 @@ def tabulating(folder: Path) -> Callable[[int], Callable[[], object]]:
             plan, _ = plan_of(matrix(records, 10), device="cpu")
             store.write_plan(plan.stored())
             for place, cell in enumerate(plan.cells):
-                store.write("cells", cell.stem, record(cell, place), lasting=False)
+                write_json(store.path("cells", cell.stem), record(cell, place).to_json(), lasting=False)
         return lambda: write_tables(read_results(store.folder), store.folder / "tables")
 
     return prepare
 
 
-def record(cell, place: int) -> dict:
+def record(cell: Cell, place: int) -> Record:
     """As long as that of a cell of EPOCHS_IN_A_RECORD epochs."""
     history = {name: [-100.123456789] * EPOCHS_IN_A_RECORD for name in ("objective", "validation_iwll", "seconds")}
     results = dict.fromkeys((*(column.name for column in QUALITY), "train_seconds"), -100 + place * 7919 % 1000 / 1000)
-    return {
-        "status": "ok",
-        "device": "cpu",
-        "specification": cell.specification,
-        "comparability": cell.comparability,
-        "results": results,
-        "history": history,
-    }
+    return replace(Record.of(cell, "ok"), results=results, history=history)
 
 
 def measured(costs: Sequence[Cost], rounds: int) -> list[list[float]]:

@@ -236,9 +236,9 @@ def test_the_plan_tells_static_and_dynamic_mnist_apart():
         {"datasets": ["mnist", "mnist-dynamic"], "model": {"hidden": [4]}, "variants": [{"name": "vae"}]}, device="cpu"
     )
     facts = {cell.dataset: cell.comparability for cell in plan.cells}
-    assert facts["mnist"]["checksum"] != facts["mnist-dynamic"]["checksum"]
-    assert facts["mnist"]["binarisation"] != facts["mnist-dynamic"]["binarisation"]
-    check_one_table({name: {key: facts[name][key] for key in MUST_AGREE["estimate"]} for name in MNIST})
+    assert facts["mnist"].checksum != facts["mnist-dynamic"].checksum
+    assert facts["mnist"].binarisation != facts["mnist-dynamic"].binarisation
+    check_one_table({name: {key: getattr(facts[name], key) for key in MUST_AGREE["estimate"]} for name in MNIST})
 
 
 def test_seeds_of_which_one_is_a_pseudo_likelihood_are_not_ranked():

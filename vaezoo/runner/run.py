@@ -103,8 +103,9 @@ def workers(device: str, jobs: int | None, cells: int) -> tuple[list[str], int]:
 def pending(cells: Sequence[Cell], store: Store) -> list[Cell]:
     """The cells without a final record, each key once. Skipped ones are not run."""
     asked = {cell.stem: cell for cell in cells if cell.skip is None}
-    records = {stem: store.record(cell.kind, stem) for stem, cell in asked.items()}
-    return [cell for stem, cell in asked.items() if (record := records[stem]) is None or not record.is_final]
+    return [
+        cell for stem, cell in asked.items() if (record := store.record(cell.kind, stem)) is None or not record.is_final
+    ]
 
 
 def packs(cells: Sequence[Cell], plan: Plan, device: str) -> list[list[Cell]]:
@@ -172,10 +173,12 @@ def _remove_empty_folders(store: Store) -> None:
 def _count(report: Report, cell: Cell, store: Store) -> None:
     """Take a cell into the report."""
     record = store.record(cell.kind, cell.stem)
-    status = "skipped" if cell.skip else "missing" if record is None else record.status
+    if record is None:
+        failure = Failure(cell.title, "missing", "not run yet", None)
+    else:
+        failure = Failure(cell.title, record.status, record.reason, record.log)
+    status = "skipped" if cell.skip else failure.status
     if cell.kind == "cells":
         report.counts[status] += 1
-    if record is None and status == "missing":
-        report.failures.append(Failure(cell.title, status, "not run yet", None))
-    elif record is not None and status not in ("ok", "skipped"):
-        report.failures.append(Failure(cell.title, status, record.reason, record.log))
+    if status not in ("ok", "skipped"):
+        report.failures.append(failure)
