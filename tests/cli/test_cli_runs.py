@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from vaezoo.cli import app as command_line
+from vaezoo.cli import matrix_commands
 
 ROOT = Path(__file__).parents[2]
 
@@ -121,7 +122,7 @@ print(len(frame), record["specification"]["slots"]["prior"], type(model.prior)._
 )
 def test_try_times_only_where_it_is_asked_to(monkeypatch, words, timings):
     plans = []
-    monkeypatch.setattr(commands, "_carry_out", lambda made, *rest: plans.append(made))
+    monkeypatch.setattr(matrix_commands, "_carry_out", lambda made, *rest: plans.append(made))
     command_line.app(["try", "vae", "--dataset", "digits-binary", "--device", "cpu", *words], standalone_mode=False)
     assert [len(plan.timings) for plan in plans] == [timings]
 
