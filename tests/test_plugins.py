@@ -238,7 +238,11 @@ def test_an_installed_package_is_found_and_a_broken_one_is_harmless(tmp_path, sh
     """In processes that have not looked for packages yet, the worker among them."""
     install(tmp_path, "heavy_tails", EXAMPLE)
     install(tmp_path, "brittle", BROKEN.replace("cauchy", "brittle"))
-    env = {**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "250"}
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]),
+        "COLUMNS": "250",
+    }
     done = subprocess.run([SCRIPT, "list"], env=env, capture_output=True, text=True)
     assert done.returncode == 0
     assert re.search(r"^cauchy .*Me \(2026\)", done.stdout, re.MULTILINE)

@@ -186,7 +186,12 @@ def installed(tmp_path_factory):
     words = ["install", "-q", "--no-deps", "--no-build-isolation", "--no-index", "--target", here / "site", folder]
     done = subprocess.run([sys.executable, "-m", "pip", *words], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    return here, {**os.environ, "PYTHONPATH": str(here / "site"), "COLUMNS": "250", "OMP_NUM_THREADS": "1"}
+    return here, {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(here / "site"), os.environ.get("PYTHONPATH", "")]),
+        "COLUMNS": "250",
+        "OMP_NUM_THREADS": "1",
+    }
 
 
 def vaezoo_process(installed, *words: object) -> subprocess.CompletedProcess[str]:

@@ -59,7 +59,6 @@ def test_bernoulli_products_of_pixels_are_torchs_sums(pixels, scale):
         assert (rounded.abs() <= 1e-6 * exact.abs().sum(-1) + 1.2e-7 * pixels + between).all()
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script")  # torch warns of it at its first forward derivative
 def test_bernoulli_has_every_derivative():
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(2, 5, generator=generator, dtype=torch.float64).requires_grad_()
@@ -69,7 +68,6 @@ def test_bernoulli_has_every_derivative():
     assert bernoulli(x[:0], logits[:, :0]).shape == (3, 0)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script")  # torch warns of it at its first forward derivative
 def test_bernoulli_has_forward_derivatives_of_forward_derivatives():
     """Of x l - log(1 + e^l): by l twice -p (1 - p), three times p (1 - p) (2 p - 1); by x and by l 1."""
     logits, x = torch.linspace(-3, 3, 5, dtype=torch.float64).view(1, 1, 5), torch.rand(1, 5, dtype=torch.float64)

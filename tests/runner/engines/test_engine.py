@@ -253,7 +253,8 @@ def test_a_worker_that_ends_before_it_takes_a_cell_is_replaced(shell, tmp_path, 
     for number in range(deaths):
         (marks / str(number)).touch()
     matrix_file(tmp_path / "m.toml", ["vae"], plugins=["slow.py"], datasets=["tiny"])
-    env = {"PYTHONPATH": str(tmp_path), "MARKS": str(marks)}
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    env = {"PYTHONPATH": path, "MARKS": str(marks)}
     done = shell("run", "m.toml", "--jobs", 1, "--device", "cpu", cwd=tmp_path, env=env)
     assert (done.code, list(marks.iterdir())) == (code, [])
     assert "Traceback" not in done.out + done.err
