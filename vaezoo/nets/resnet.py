@@ -41,9 +41,7 @@ class DownBlock2d(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, activation: str = "relu"):
         super().__init__()
-        self.shortcut = nn.Sequential(
-            nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False), nn.Conv2d(inputs, outputs, 1)
-        )
+        self.shortcut = nn.Sequential(nn.AvgPool2d(2, ceil_mode=True), nn.Conv2d(inputs, outputs, 1))
         self.residual = nn.Sequential(
             activation_named(activation),
             nn.Conv2d(inputs, outputs, 3, stride=2, padding=1),
