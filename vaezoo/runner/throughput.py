@@ -117,7 +117,7 @@ def _speeds(plan: Plan, cell: Cell, device: str, threads: int, pack: int, peak: 
         yield Speed(**facts, work="train", reason=cell.skip)
         return
     for seeds in sorted({1, pack}):
-        with device_use(device, alone=True) as disturbed, warnings.catch_warnings(record=True) as said:
+        with device_use(device, alone=True) as disturbed, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", VaezooWarning)
             restart_peak_memory(device)
             try:
@@ -126,7 +126,7 @@ def _speeds(plan: Plan, cell: Cell, device: str, threads: int, pack: int, peak: 
                 yield Speed(**facts, work="train", seeds=seeds, reason=str(reason))
                 continue
             found = _measured(training(step, batch), torch.device(device), device, peak)
-        notes = [*disturbed, *(str(each.message) for each in said if issubclass(each.category, VaezooWarning))]
+        notes = [*disturbed, *(str(each.message) for each in caught if issubclass(each.category, VaezooWarning))]
         yield Speed(**facts, work="train", seeds=seeds, **found, reason="; ".join(notes) or None)
     model, _, data, _ = prepare(_task(plan, cell, 0), device)
     for work, do in (("iwll", estimating(model, data.test.x[:IMAGES])), ("sample", sampling(model))):
