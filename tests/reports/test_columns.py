@@ -17,6 +17,7 @@ from vaezoo.registry import registry
 from vaezoo.reports.ranking import rank
 from vaezoo.reports.rows import dataset_rows
 from vaezoo.reports.tables import tables
+from vaezoo.runner.records import Record
 from vaezoo.runner.store import Store, read_results
 
 PLUGIN = """
@@ -51,7 +52,7 @@ def measured(tmp_path, monkeypatch):
     for name in ("bare", "sharpness"):
         found = registry("metric")[name].target(None, None, None)
         results |= {column: value for column, value in found.items() if value is not None}
-    store.write("cells", plan.cells[0].stem, {"status": "ok", "results": results})
+    store.write(plan.cells[0], dataclasses.replace(Record.of(plan.cells[0], "ok"), results=results))
     return store.folder
 
 

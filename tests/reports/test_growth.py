@@ -4,6 +4,7 @@ every machine. `tox -e bench` measures the seconds.
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
@@ -13,7 +14,7 @@ from frames import MEASURED, SPEEDS_AND_COSTS
 
 import vaezoo
 from vaezoo.reports.tables import tables, write_tables
-from vaezoo.runner.store import Store, read_results
+from vaezoo.runner.store import Store, read_results, write_json
 
 HOUSE = str(Path(vaezoo.__file__).parent)
 STORED = Path(__file__).parents[2] / "results" / "mnist"
@@ -91,14 +92,14 @@ def copies(tmp_path):
         plan = Store(STORED).plan()
         cells = []
         for number in range(count):
-            for cell in plan["cells"]:
-                stem, label = f"{cell['stem']}-{number}", f"{cell['label']} {number}"
-                cells.append({**cell, "stem": stem, "label": label})
-                record = json.loads((STORED / "cells" / f"{cell['stem']}.json").read_text(encoding="utf-8"))
-                store.write("cells", stem, {**record, "label": label}, lasting=False)
+            for cell in plan.cells:
+                stem, label = f"{cell.stem}-{number}", f"{cell.label} {number}"
+                cells.append(replace(cell, stem=stem, label=label))
+                record = json.loads((STORED / "cells" / f"{cell.stem}.json").read_text(encoding="utf-8"))
+                write_json(store.path("cells", stem), {**record, "label": label}, lasting=False)
         for path in (STORED / "timings").iterdir():
             (store.folder / "timings" / path.name).write_bytes(path.read_bytes())
-        store.write_plan({**plan, "cells": cells})
+        store.write_plan(replace(plan, cells=tuple(cells)))
         return store.folder
 
     return folder

@@ -12,6 +12,7 @@ import pandas
 import pytest
 
 import vaezoo
+from vaezoo.core.columns import Column
 from vaezoo.core.errors import VaezooError
 from vaezoo.runner.plan.cell import Comparability
 from vaezoo.runner.plan.specification import PROTOCOL
@@ -81,7 +82,7 @@ def test_a_plan_is_kept_as_it_is_with_a_cell_a_line(tmp_path):
     facts = Comparability("binary", "none", "abc", "test", "iwll", False, False, 10, 5, "float32")
     skips = (None, "é\n")
     cells = tuple(StoredCell(f"x{n}", "k", None, "a", "vae", "d", n, skips[n], facts, {"b": 1.5}) for n in range(2))
-    plan = StoredPlan(PROTOCOL, "a", ("b",), ({"label": "a paper"},), {"name": "a"}, cells)
+    plan = StoredPlan(PROTOCOL, "a", ("b",), ({"label": "a paper"},), (Column("fid"),), {"name": "a"}, cells)
     Store(tmp_path).write_plan(plan)
     assert Store(tmp_path).plan() == plan
     lines = (tmp_path / "plan.json").read_text().splitlines()

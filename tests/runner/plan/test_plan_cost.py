@@ -173,7 +173,8 @@ def test_what_broke_one_row_is_not_held_against_another(own_registry, counted):
     class Breaks(registry("posterior")["gaussian"].target):
         def __init__(self, features, latent, *, scale: float = 1.0):
             super().__init__(features, latent)
-            torch.distributions.Normal(0.0, scale)
+            if scale < 0:
+                raise ValueError(f"scale must be positive, got {scale}")
 
     rehearse = Rehearsals()
     broke = []
