@@ -21,6 +21,7 @@ from vaezoo.core.data import MEASURES, Dataset, DataSpec
 from vaezoo.core.errors import Skip, VaezooError, unknown
 from vaezoo.core.model import LatentModel
 from vaezoo.core.options import checked_options
+from vaezoo.core.requests import requests_of
 from vaezoo.registry import PARTS, Choice, Plugin, Slots, Variant, registry
 
 BUILT_FIRST = ("likelihood", "decoder")
@@ -127,6 +128,7 @@ def construct(
             if slot == "encoder":
                 served["features"] = tuple(part.features)
     objective = parts.pop("objective")
+    requests_of("objective", objective)
     return LatentModel(**parts, spec=spec), objective
 
 
