@@ -1,7 +1,7 @@
 """Variant + DataSpec + sizes -> LatentModel: the constructor rule, and the rehearsal that a plan makes of a row.
 
 As with pytest's fixtures, a plugin names what it wants. Constructor arguments before `*` are asked of the builder:
-`spec`, `latent`, `hidden`, `features`, `parameter_shape`, `train_images`, `train_size`. Those after `*` are
+`spec`, `latent`, `latents`, `hidden`, `features`, `parameter_shape`, `train_images`, `train_sample`, `train_size`. Those after `*` are
 hyper-parameters.
 """
 
@@ -67,37 +67,56 @@ def resolve(
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What a builder serves besides the parts' own shapes."""
+    """What a builder serves besides the parts' own shapes.
+
+    latents: the size of each latent group, top first; `latent` is served as the lowest one's. train_sample: n ->
+    (images [n, *shape], their index [n]), chosen by torch's generator; `train_images` is served as the images alone. Of
+    dynamically binarised images they are the gray levels.
+    """
 
     spec: DataSpec
-    latent: int
+    latents: tuple[int, ...]
     hidden: tuple[int, ...]
-    train_images: Callable[[int], Tensor]
+    train_sample: Callable[[int], tuple[Tensor, Tensor]]
     train_size: int
 
     @staticmethod
-    def of(dataset: Dataset, latent: int, hidden: Sequence[int]) -> "Ingredients":
-        """The ingredients of a dataset. `train_images(n)` chooses among the training images by torch's generator; of
-        dynamically binarised ones it gives the gray levels.
-        """
+    def of(dataset: Dataset, latent: int | Sequence[int], hidden: Sequence[int]) -> "Ingredients":
+        """The ingredients of a dataset. latent: the size of the latent group, or of each one, top first."""
 
-        def train_images(n: int) -> Tensor:
-            """n training images as floats, chosen by torch's generator."""
+        def train_sample(n: int) -> tuple[Tensor, Tensor]:
+            """n training images as floats of the default dtype, and their index."""
             split = dataset.train
-            chosen = split.x[torch.randperm(len(split))[:n]]
-            return chosen.to(torch.get_default_dtype()) / 255 if split.dynamic else dataset.spec.to_float(chosen)
+            index = torch.randperm(len(split))[:n]
+            chosen = split.x[index]
+            dtype = torch.get_default_dtype()
+            return chosen.to(dtype) / 255 if split.dynamic else dataset.spec.to_float(chosen).to(dtype), index
 
-        return Ingredients(dataset.spec, latent, tuple(hidden), train_images, len(dataset.train))
+        return Ingredients(dataset.spec, group_sizes(latent), tuple(hidden), train_sample, len(dataset.train))
 
     @staticmethod
-    def blank(spec: DataSpec, latent: int, hidden: Sequence[int], train_size: int) -> "Ingredients":
+    def blank(spec: DataSpec, latent: int | Sequence[int], hidden: Sequence[int], train_size: int) -> "Ingredients":
         """The ingredients without data, for a model whose weights are loaded afterwards: training images are zeros."""
-        shape = spec.shape
-        return Ingredients(spec, latent, tuple(hidden), lambda n: torch.zeros(min(n, train_size), *shape), train_size)
+
+        def zeros(n: int) -> tuple[Tensor, Tensor]:
+            """Blank images, the first of the training split."""
+            count = min(n, train_size)
+            return torch.zeros(count, *spec.shape), torch.arange(count)
+
+        return Ingredients(spec, group_sizes(latent), tuple(hidden), zeros, train_size)
 
     def served(self) -> dict[str, Any]:
         """Each ingredient by the name under which constructors ask for it."""
-        return dict(vars(self))
+        images: Callable[[int], Tensor] = lambda n: self.train_sample(n)[0]  # noqa: E731
+        return {**vars(self), "latent": self.latents[-1], "train_images": images}
+
+
+def group_sizes(latent: int | Sequence[int]) -> tuple[int, ...]:
+    """The size of each latent group, top first, of a number (one group) or a list. VaezooError for a size under 1."""
+    sizes = (latent,) if isinstance(latent, int) else tuple(latent)
+    if not sizes or any(size < 1 for size in sizes):
+        raise VaezooError(f"latent must be a whole number >= 1 or a list of them, top first, got {latent!r}")
+    return sizes
 
 
 def construct(
@@ -115,6 +134,12 @@ def construct(
         for slot in (*BUILT_FIRST, *(each for each in PARTS if each not in BUILT_FIRST)):
             name, values = slots[slot]
             plugin = registry(slot)[name]
+            if (
+                len(ingredients.latents) > 1
+                and slot in ("posterior", "prior")
+                and "latents" not in plugin.builder_arguments
+            ):
+                raise Skip(f"{slot} {name!r} has one latent group, and {len(ingredients.latents)} are asked for")
             part: Any = _make(plugin, served, values)
             parts[slot] = part
             if slot == "likelihood":
@@ -128,8 +153,10 @@ def construct(
             if slot == "encoder":
                 served["features"] = tuple(part.features)
     objective = parts.pop("objective")
+    if objective.one_group and len(ingredients.latents) > 1:
+        raise Skip(f"objective {slots['objective'][0]!r} takes one latent group, got {len(ingredients.latents)}")
     requests_of("objective", objective)
-    return LatentModel(**parts, spec=spec), objective
+    return LatentModel(**parts, spec=spec, latents=ingredients.latents), objective
 
 
 def measures_of(likelihood: Plugin) -> tuple[str, ...]:
@@ -150,9 +177,9 @@ def _make(plugin: Plugin, served: Mapping[str, Any], values: Mapping[str, Any]) 
         if name in served:
             own[name] = served[name]
         elif parameter.default is Parameter.empty:
-            raise Skip(
-                f"{plugin.slot} {plugin.name!r} ({plugin.place}) asks for {name!r}, which is not served here "
-                f"(there are: {', '.join(served)}); hyper-parameters stand after '*'"
+            raise VaezooError(
+                f"{plugin.slot} {plugin.name!r} ({plugin.place}) asks for an {unknown('argument', name, served)}; "
+                "hyper-parameters stand after '*'"
             )
     try:
         made: nn.Module = plugin.target(**own, **values)
@@ -218,7 +245,7 @@ class Rehearsals:
         """The outcome of `rehearse`, which is run only as far as it can find anything new."""
         given = ingredients.served()
         shapes = {slot: (name, _without_fractions(values)) for slot, (name, values) in slots.items()}
-        alike = repr((shapes, allow_pseudo_likelihood, {**given, "train_images": None}))
+        alike = repr((shapes, allow_pseudo_likelihood, {**given, "train_images": None, "train_sample": None}))
         if alike not in self._done:
             outcome = rehearse(slots, ingredients, allow_pseudo_likelihood=allow_pseudo_likelihood)
             if outcome.error is None:
@@ -251,12 +278,14 @@ def build(
     variant: str | Variant,
     dataset: Dataset | str,
     *,
-    latent: int = 20,
+    latent: int | Sequence[int] = 20,
     hidden: Sequence[int] = (400,),
     seed: int = 0,
     overrides: Mapping[str, Choice] | None = None,
 ) -> LatentModel:
     """A fresh LatentModel of a variant (a registered name or a Variant) for a dataset.
+
+    latent: the size of the latent group, or of each one, top first.
 
     overrides: {slot: name or (name, {hyper-parameters})} in place of what the variant declares.
 

@@ -24,7 +24,7 @@ def terms(model: LatentModel, batch: Batch, samples: int, seed: int = 0) -> dict
         found = {"log p(x|z)": draws.log_likelihood, "log p(z)": draws.log_prior, "log q(z|x)": draws.log_posterior}
         found |= {f"z[{n}]": group for n, group in enumerate(draws.z)}
         if draws.kl is not None:
-            found["KL"] = draws.kl
+            found |= {f"KL[{n}]": group for n, group in enumerate(draws.kl)}
     return found
 
 
@@ -41,22 +41,17 @@ def total(value: Any) -> Tensor:
 
 @PROOFS.add("shapes", *MODULE_SLOTS)
 def shapes(subject: Subject) -> str:
-    """z [K, B, Z], log p(x|z) [K, B], log p(z) and log q(z|x) [L, K, B], KL [L, B, Z], for K = 1 and 5."""
+    """z [K, B, Z], log p(x|z) [K, B], log p(z) and log q(z|x) [L, K, B], KL [B, Z_l], for K = 1 and 5."""
     model, objective = subject.build()
     batch = subject.batch(model)
     for samples in (1, 5):
         try:
             _shapes_of_parts(model, batch, samples)
-            found = terms(model, batch, samples)
+            terms(model, batch, samples)
         except Skip as reason:
             raise NotRun(str(reason)) from None
         except VaezooError as error:
             raise Wrong(f"K={samples}", str(error)) from None
-        if "KL" in found:
-            sizes = {group.shape[-1] for name, group in found.items() if name.startswith("z[")}
-            groups = len(found["log q(z|x)"])
-            size = found["KL"].shape[-1] if len(sizes) > 1 else sizes.pop()
-            _fits("kl(q) [L, B, Z]", found["KL"], samples, groups, 3, size)
         objective.importance_samples, own = samples, objective.importance_samples
         value = value_of(subject, model, objective, batch)
         objective.importance_samples = own
@@ -87,7 +82,7 @@ def _shapes_of_parts(model: LatentModel, batch: Batch, samples: int) -> None:
         _fits("features [B, *self.features]", model.encoder(batch.x), samples, 3, *model.encoder.features)
     with keyed(0, model, batch):
         z = model.draw(batch, samples).z
-    parameters = model.decoder.parameters_of(z, model._parts(batch))
+    parameters = model.decoder_output(batch, z)
     shape = model.likelihood.parameter_shape
     _fits("the decoder's parameters [K, B, *parameter_shape]", parameters, samples, samples, 3, *shape)
     mean = model.likelihood.mean(parameters[0])

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class Batch:
     """Images as the parts get them.
 
-    x: [B, *shape]. context: [B, C], or None for a model that is not conditional. index: each one's number among the
-    training images, int64 [B], or None for images of another split. progress: how far training has come, a scalar in
-    0..1, or None outside training.
+    x: [B, *shape]. context: [B, C], or None for a model that is not conditional. index: each one's number in its split,
+    int64 [B] or None; noise is keyed by it. progress: how far training has come, a scalar in 0..1, or None outside
+    training.
     """
 
     x: Tensor
@@ -29,15 +29,15 @@ class Batch:
     progress: Tensor | None = None
 
     @property
-    def numbers(self) -> Tensor:
-        """`index`, or -1 for each image where it is None. int64 [B]"""
-        if self.index is not None:
+    def training_index(self) -> Tensor:
+        """Which training image each one is: `index` in training, -1 outside it. int64 [B]"""
+        if self.index is not None and self.progress is not None:
             return self.index
         return torch.full(self.x.shape[:1], -1, dtype=torch.int64, device=self.x.device)
 
     @property
-    def stage(self) -> Tensor:
-        """`progress`, or 1 where it is None. A scalar."""
+    def training_progress(self) -> Tensor:
+        """`progress`, and 1 outside training. A scalar."""
         return self.x.new_ones(()) if self.progress is None else self.progress
 
 
@@ -60,7 +60,7 @@ class Draws:
     @property
     def progress(self) -> Tensor:
         """How far training has come, a scalar in 0..1; 1 outside training."""
-        return self.batch.stage
+        return self.batch.training_progress
 
     @cached_property
     def log_likelihood(self) -> Tensor:

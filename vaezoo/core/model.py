@@ -175,11 +175,11 @@ class LatentModel(nn.Module):
 
     def log_likelihood(self, batch: Batch, z: Latents) -> Tensor:
         """log p(x|z) in nats. [K, B]"""
-        parameters = self._parameters(batch, z)
+        parameters = self.decoder_output(batch, z)
         value = self._call(self.likelihood.log_prob, batch.x, parameters, batch=batch)
         return _checked("log_likelihood", value, "KB", z, self.likelihood)
 
-    def _parameters(self, batch: Batch, z: Latents) -> Tensor:
+    def decoder_output(self, batch: Batch, z: Latents) -> Tensor:
         """The decoder's parameters of p(x|z). [K, B, *parameter_shape]"""
         return self._network(lambda: self.decoder.parameters_of(z, _Served(self, batch, {})))
 
@@ -206,7 +206,8 @@ class LatentModel(nn.Module):
         if kl is not None and (not isinstance(kl, tuple) or [tuple(each.shape) for each in kl] != wanted):
             shapes = [list(each.shape) for each in kl] if isinstance(kl, tuple) else type(kl).__name__
             raise VaezooError(
-                f"kl must be a tuple of [B, Z_l], {[list(each) for each in wanted]}, got {shapes} from {_where(self.prior)}"
+                f"kl must be a tuple of [B, Z_l], {[list(each) for each in wanted]}, got {shapes} "
+                f"from {_where(self.prior)}"
             )
         found: tuple[Tensor, ...] | None = kl
         return found
@@ -260,7 +261,7 @@ class LatentModel(nn.Module):
         """
         batch = self.batch(x, context)
         with noise.fallback(self.device, self.dtype):
-            return self.likelihood.mean(self._parameters(batch, self.draw(batch, 1).z)[0])
+            return self.likelihood.mean(self.decoder_output(batch, self.draw(batch, 1).z)[0])
 
     @torch.no_grad()
     def interpolate(self, a: Images, b: Images, steps: int = 8, context: Images | None = None) -> Tensor:
@@ -274,17 +275,16 @@ class LatentModel(nn.Module):
             batch = self.batch(x, context)
             ends.append(tuple(group[0] for group in self.draw(batch, 1).z))
         weights = torch.linspace(0, 1, steps, device=self.device, dtype=self.dtype)
-        lines = [tuple(torch.lerp(*pair, weight) for pair in zip(*ends, strict=True)) for weight in weights]
+        lines = [tuple(torch.lerp(u, v, weight) for u, v in zip(*ends, strict=True)) for weight in weights]
         return torch.stack([self.decode(z, context) for z in lines])
 
     @torch.no_grad()
     def traverse(
         self, x: Images, dim: int, values: Sequence[float], context: Images | None = None, group: int = -1
     ) -> Tensor:
-        """E[x|z] where one latent dimension of one draw of q(z|x) takes each of the values. [B, *shape] -> [len(values),
-        B, *shape]
+        """E[x|z] where one latent dimension of one draw of q(z|x) takes each of the values.
 
-        group: the latent group of `dim`, the lowest one when left out.
+        [B, *shape] -> [len(values), B, *shape]. group: the latent group of `dim`, the lowest one when left out.
         """
         z = tuple(each[0] for each in self.draw(self.batch(x, context), 1).z)
         if not -z[group].shape[-1] <= dim < z[group].shape[-1]:
@@ -313,11 +313,11 @@ class LatentModel(nn.Module):
         with noise.fallback(self.device, self.dtype):
             if self.decoder.autoregressive:
                 for place in self.decoder.pixel_order(self.spec.shape).tolist():
-                    drawn = self.likelihood.sample(self._parameters(batch, groups)[0]).flatten(1)[:, place]
+                    drawn = self.likelihood.sample(self.decoder_output(batch, groups)[0]).flatten(1)[:, place]
                     batch.x.view(count, -1)[:, place] = drawn
                 if finish == self.likelihood.sample:
                     return batch.x
-            return finish(self._parameters(batch, groups)[0])
+            return finish(self.decoder_output(batch, groups)[0])
 
 
 class _Served(dict[str, Any]):
@@ -345,8 +345,8 @@ class _Served(dict[str, Any]):
         if name == "log_joint":
             return lambda z: model.log_likelihood(batch, z) + model.log_prior(batch, z).sum(0)
         if name == "index":
-            return batch.numbers
-        return batch.stage if name == "progress" else getattr(batch, name)
+            return batch.training_index
+        return batch.training_progress if name == "progress" else getattr(batch, name)
 
 
 class _Score(nn.Module):

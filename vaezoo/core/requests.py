@@ -3,8 +3,8 @@
 A plugin's method lists its own arguments first (`z`, `x`, `n`, ...). LatentModel hands over the arguments named after
 them at each call. So no part stores another part, and a deep copy or a mapped copy of a model is complete.
 
-SERVICES is the one table of what which method may request. The model, the planner, `vaezoo show`, `vaezoo check` and the
-documentation read it.
+SERVICES is the one table of what which method may request. The model, the planner, `vaezoo show`, `vaezoo check` and
+the documentation read it.
 """
 
 import inspect
