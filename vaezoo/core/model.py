@@ -188,7 +188,8 @@ class LatentModel(nn.Module):
         """
         if ("x", True) in requested_arguments(self.decoder.forward, 1):
             raise NotImplementedError(f"{_where(self.decoder)} must be handed x: give it a default to sample without")
-        return self._decoded(z, self.likelihood.sample)
+        with noise.without_images():
+            return self._decoded(z, self.likelihood.sample)
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
@@ -199,7 +200,7 @@ class LatentModel(nn.Module):
     @torch.no_grad()
     def prior_sample(self, n: int) -> Latents:
         """n draws from p(z), a tuple of [n, Z_l]."""
-        with noise.fallback(self.device, self.dtype):
+        with noise.fallback(self.device, self.dtype), noise.without_images():
             z = call_with_requests(self.prior.sample, n, parts=self._parts(None))
         z = z if isinstance(z, tuple) else (z,)
         return tuple(group.to(self.device, self.dtype) for group in z)
