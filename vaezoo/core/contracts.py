@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from vaezoo.core import noise
 from vaezoo.core.requests import may_request, requested_arguments
 
 if TYPE_CHECKING:
@@ -197,6 +198,12 @@ class Objective(nn.Module, ABC):
     batch_coupled: bool = False
     lower_bound: bool = False
     surrogate: bool = False
+
+    def __call__(self, draws: Draws) -> Tensor | dict[str, Tensor]:
+        """`forward`, in which `noise.step` is legal where the objective declares `batch_coupled`."""
+        with noise.coupled(self.batch_coupled):
+            value: Tensor | dict[str, Tensor] = super().__call__(draws)
+        return value
 
     def estimates(self, draws: Draws) -> Tensor | None:
         """A plain formula for what `forward` maximises in expectation where the KL's weight is 1: [B] or a scalar, in

@@ -252,7 +252,8 @@ class LatentModel(nn.Module):
     @torch.no_grad()
     def simulate(self, z: Latents, context: Images | None = None) -> Tensor:
         """An image drawn from p(x|z) for each of n latents. A tuple of [n, Z_l] -> [n, *shape]"""
-        return self._decoded(z, self.likelihood.sample, self._context(context, len(z[0])))
+        with noise.without_images():
+            return self._decoded(z, self.likelihood.sample, self._context(context, len(z[0])))
 
     @torch.no_grad()
     def reconstruct(self, x: Images, context: Images | None = None) -> Tensor:
@@ -300,7 +301,7 @@ class LatentModel(nn.Module):
     def prior_sample(self, n: int, context: Images | None = None) -> Latents:
         """n draws from p(z), a tuple of [n, Z_l]."""
         batch = Batch(self._place.new_empty(0), self._context(context, n))
-        with noise.fallback(self.device, self.dtype):
+        with noise.fallback(self.device, self.dtype), noise.without_images():
             z = self._call(self.prior.sample, n, batch=batch)
         z = z if isinstance(z, tuple) else (z,)
         return tuple(group.to(self.device, self.dtype) for group in z)
