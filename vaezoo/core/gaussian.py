@@ -89,6 +89,16 @@ class DiagonalGaussian:
         """
         return 0.5 * (self.mean.square() + (2 * self.log_std).exp() - 1) - self.log_std
 
+    def kl_divergence(self, other: "DiagonalGaussian") -> Tensor:
+        """KL(self || other) of each dimension in closed form, in nats. [..., Z]
+
+        log(s / std) + 0.5 (std^2 + (mean - m)^2) / s^2 - 0.5 for other = N(m, s^2); equals `kl_standard_normal` where
+        other is N(0, I).
+        """
+        ratio = self.log_std - other.log_std
+        apart = (self.mean - other.mean) * (-other.log_std).exp()
+        return 0.5 * (apart.square() + (2 * ratio).exp() - 1) - ratio
+
     def _place(self, eps: Tensor) -> Tensor:
         return self.mean + self.std * eps.to(self.mean)
 
@@ -101,14 +111,18 @@ class DiagonalGaussian:
 def mixture_log_density(z: Tensor, mean: Tensor, log_std: Tensor, log_weight: Tensor) -> Tensor:
     """log sum_c w_c N(z; mean_c, std_c) in nats, for C diagonal components. [..., Z], [C, Z], [C, Z], [C] -> [...]
 
+    log_weight: [C], or one row for each row of z, which broadcasts against [..., C]; -infinity leaves a component out.
+
     The squares are expanded, so that C components cost one matrix product with [z^2, z] and no [..., C, Z] tensor. They
     are taken about the components' common mean. The cancellation error in float32 grows with Z (mean / std)^2, so
     components that are far narrower than their distances need float64.
     """
+    shared = log_weight if log_weight.ndim == 1 else 0.0
     centre = mean.mean(0)
     z, mean = z - centre, mean - centre
     precision = (-2 * log_std).exp()
-    constant = log_weight - (0.5 * mean.square() * precision + log_std).sum(-1) - mean.shape[-1] * HALF_LOG_TWO_PI
+    constant = shared - (0.5 * mean.square() * precision + log_std).sum(-1) - mean.shape[-1] * HALF_LOG_TWO_PI
     terms = torch.cat([-0.5 * precision, mean * precision], -1)  # [C, 2 Z]
     flat = torch.cat([z.square(), z], -1).view(-1, terms.shape[1])
-    return torch.addmm(constant, flat, terms.T).logsumexp(-1).view(z.shape[:-1])
+    value = torch.addmm(constant, flat, terms.T).view(*z.shape[:-1], -1)
+    return (value if log_weight.ndim == 1 else value + log_weight).logsumexp(-1)

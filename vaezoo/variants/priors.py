@@ -14,6 +14,12 @@ VARIANTS = (
         prior="mixture",
         about="the VAE whose prior is a learned mixture of diagonal Gaussians",
     ),
+    Variant(
+        "exemplar-vae",
+        prior="exemplar",
+        about="the VAE whose prior is a mixture about the encodings of training images",
+        paper="Norouzi et al. (2020), arXiv:2004.04795",
+    ),
 )
 
 for variant in VARIANTS:
