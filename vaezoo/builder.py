@@ -225,7 +225,8 @@ def rehearse(slots: Slots, ingredients: Ingredients, *, allow_pseudo_likelihood:
         """Build, and run one pass."""
         model, objective = construct(slots, ingredients, allow_pseudo_likelihood=allow_pseudo_likelihood)
         x = torch.zeros(2, *ingredients.spec.shape)
-        objective(model.draw(model.batch(x, index=torch.arange(2)), objective.importance_samples))
+        context = torch.zeros(2, ingredients.spec.context or 0) if model.conditional else None
+        objective(model.draw(model.batch(x, context, torch.arange(2)), objective.importance_samples))
         return {"parameter_shape": tuple(model.likelihood.parameter_shape), "features": tuple(model.encoder.features)}
 
     return _rehearsed(attempt)

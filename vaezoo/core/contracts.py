@@ -205,9 +205,12 @@ class Objective(nn.Module, ABC):
             value: Tensor | dict[str, Tensor] = super().__call__(draws)
         return value
 
-    def estimates(self, draws: Draws) -> Tensor | None:
+    def estimates(self, draws: Draws) -> Tensor | dict[str, Tensor] | None:
         """A plain formula for what `forward` maximises in expectation where the KL's weight is 1: [B] or a scalar, in
         nats. `vaezoo check` compares the two. None where the objective claims no such formula.
+
+        Where `forward` gives a dictionary, one formula is claimed for "inference" and "generative" alike; a dictionary
+        claims one for each of its groups.
         """
         return None
 

@@ -124,5 +124,5 @@ def mixture_log_density(z: Tensor, mean: Tensor, log_std: Tensor, log_weight: Te
     constant = shared - (0.5 * mean.square() * precision + log_std).sum(-1) - mean.shape[-1] * HALF_LOG_TWO_PI
     terms = torch.cat([-0.5 * precision, mean * precision], -1)  # [C, 2 Z]
     flat = torch.cat([z.square(), z], -1).view(-1, terms.shape[1])
-    value = torch.addmm(constant, flat, terms.T).view(*z.shape[:-1], -1)
+    value = torch.addmm(constant, flat, terms.T).view(*z.shape[:-1], len(mean))
     return (value if log_weight.ndim == 1 else value + log_weight).logsumexp(-1)

@@ -18,7 +18,7 @@ from vaezoo.core.data import DataSpec
 from vaezoo.core.draws import Batch, Draws
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.precision import computing, known_precision
-from vaezoo.core.requests import call_with_requests, requests_of
+from vaezoo.core.requests import call_with_requests, requested_arguments, requests_of
 
 Images = Tensor | np.ndarray
 """Images or context as a user has them: a tensor or a numpy array."""
@@ -145,6 +145,12 @@ class LatentModel(nn.Module):
         return call_with_requests(method, *own, parts=_Served(self, batch, more), entry=entry)
 
     def _encode_images(self, x: Tensor, context: Tensor | None = None) -> PosteriorDistribution:
+        requested = (*requested_arguments(self.encoder.forward, 1), *requested_arguments(self.posterior_net.forward, 1))
+        if context is None and ("context", True) in requested:
+            raise Skip(
+                f"prior {type(self.prior).__name__} encodes images without context, and the encoder or the posterior "
+                "of this conditional model requests it; use another prior"
+            )
         return self.posterior(Batch(x, context))
 
     def posterior(self, batch: Batch) -> PosteriorDistribution:

@@ -29,9 +29,7 @@ class Exemplar(Prior):
     the first use of a posterior that is not Gaussian.
     """
 
-    def __init__(
-        self, train_sample: Callable[[int], tuple[Tensor, Tensor]], train_size: int, *, exemplars: int = 500
-    ):
+    def __init__(self, train_sample: Callable[[int], tuple[Tensor, Tensor]], train_size: int, *, exemplars: int = 500):
         super().__init__()
         if min(exemplars, train_size) < 2:
             raise VaezooError(

@@ -36,7 +36,9 @@ class TrainingModule(nn.Module):
         """
         with noise.stream(key, index=index, dtype=self.model.dtype, prefetched=prefetched):
             x = noise.bernoulli(stored) if self.dynamic else stored
-            draws = self.model.draw(self.model.batch(x, context, index), self.objective.importance_samples)
+            draws = self.model.draw(
+                self.model.batch(x, context, index, kl_weight.new_ones(())), self.objective.importance_samples
+            )
             draws.kl_weight = kl_weight
             value = self.objective(draws)
         values = value if isinstance(value, dict) else {"all": value}
