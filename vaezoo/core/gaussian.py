@@ -89,16 +89,6 @@ class DiagonalGaussian:
         """
         return 0.5 * (self.mean.square() + (2 * self.log_std).exp() - 1) - self.log_std
 
-    def kl_divergence(self, other: "DiagonalGaussian") -> Tensor:
-        """KL(self || other) of each dimension in closed form, in nats. [..., Z]
-
-        log(s / std) + 0.5 (std^2 + (mean - m)^2) / s^2 - 0.5 for other = N(m, s^2); equals `kl_standard_normal` where
-        other is N(0, I).
-        """
-        ratio = self.log_std - other.log_std
-        apart = (self.mean - other.mean) * (-other.log_std).exp()
-        return 0.5 * (apart.square() + (2 * ratio).exp() - 1) - ratio
-
     def _place(self, eps: Tensor) -> Tensor:
         return self.mean + self.std * eps.to(self.mean)
 

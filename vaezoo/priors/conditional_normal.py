@@ -34,4 +34,4 @@ class ConditionalNormal(Prior):
         return self._density(context).draw()
 
     def kl(self, q: PosteriorDistribution, context: Tensor) -> tuple[Tensor] | None:
-        return None if q.gaussian is None else (q.gaussian.kl_divergence(self._density(context)),)
+        return None if q.gaussian is None else (q.gaussian.kl(self._density(context)),)
