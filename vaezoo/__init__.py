@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # what type checkers see of the names that `__getattr__` look
     from vaezoo.core.data import Dataset, DataSpec
     from vaezoo.core.draws import Batch, Draws
     from vaezoo.core.gaussian import DiagonalGaussian, mixture_log_density
+    from vaezoo.core.groups import GaussianGroups, TopDownPrior
     from vaezoo.core.model import LatentModel
     from vaezoo.datasets import load_dataset
     from vaezoo.evaluation.estimate import Estimate, evaluating, log_likelihood
@@ -51,6 +52,7 @@ _MODULES = {
     "core.data": ("DataSpec", "Dataset"),
     "core.draws": ("Batch", "Draws"),
     "core.gaussian": ("DiagonalGaussian", "mixture_log_density"),
+    "core.groups": ("GaussianGroups", "TopDownPrior"),
     "core.model": ("LatentModel",),
     "datasets": ("load_dataset",),
     "builder": ("build",),
@@ -76,6 +78,7 @@ __all__ = [
     "Encoder",
     "Estimate",
     "Evaluation",
+    "GaussianGroups",
     "LatentModel",
     "Latents",
     "Likelihood",
@@ -84,6 +87,7 @@ __all__ = [
     "PosteriorDistribution",
     "Prior",
     "Skip",
+    "TopDownPrior",
     "VaezooError",
     "VaezooWarning",
     "Variant",

@@ -89,6 +89,26 @@ class DiagonalGaussian:
         """
         return 0.5 * (self.mean.square() + (2 * self.log_std).exp() - 1) - self.log_std
 
+    def kl(self, p: "DiagonalGaussian") -> Tensor:
+        """KL(q || p) of each dimension in closed form, in nats. [..., Z]
+
+        With r = log_std - p.log_std it is 0.5 ((mean - p.mean)^2 / p.std^2 + e^2r - 1) - r: 0 where the two are equal,
+        and `kl_standard_normal` for p = N(0, I).
+        """
+        distance = (self.mean - p.mean) * (-p.log_std).exp()
+        ratio = self.log_std - p.log_std
+        return 0.5 * (distance.square() + (2 * ratio).exp() - 1) - ratio
+
+    def product(self, other: "DiagonalGaussian") -> "DiagonalGaussian":
+        """The Gaussian whose density is proportional to the product of the two densities. [..., Z]
+
+        Its precision 1 / std^2 is the sum of the two precisions, its mean their means weighted by precision. Two
+        estimates of one quantity are merged so: Sønderby et al. (2016), arXiv:1602.02282.
+        """
+        share = (2 * (other.log_std - self.log_std)).sigmoid()  # of this precision in the sum
+        log_std = -0.5 * torch.logaddexp(-2 * self.log_std, -2 * other.log_std)
+        return DiagonalGaussian(other.mean + share * (self.mean - other.mean), log_std)
+
     def _place(self, eps: Tensor) -> Tensor:
         return self.mean + self.std * eps.to(self.mean)
 
