@@ -4,10 +4,23 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vaezoo.core import noise
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+LOG_STD_AS_GIVEN = 7.0
+"""Up to this size a log standard deviation is what the network gave; beyond, it approaches 1 more."""
+
+
+def bounded_log_std(log_std: Tensor) -> Tensor:
+    """log_std within (-8, 8), so that std, 1 / std and their squares overflow for no finite input. [...] -> [...]
+
+    The identity, bit for bit, up to a size of 7; beyond it 7 + t / (1 + t) with t = |log_std| - 7, whose slope
+    1 / (1 + t)^2 is continuous and never 0.
+    """
+    middle = log_std.clamp(-LOG_STD_AS_GIVEN, LOG_STD_AS_GIVEN)
+    return middle + F.softsign(log_std - middle)
 
 
 class DiagonalGaussian:
@@ -21,6 +34,12 @@ class DiagonalGaussian:
 
     def __init__(self, mean: Tensor, log_std: Tensor):
         self.mean, self.log_std = mean, log_std
+
+    @classmethod
+    def from_heads(cls, params: Tensor) -> "DiagonalGaussian":
+        """The Gaussian of a network's output: the first half is the mean, the second log_std, bounded. [..., 2 Z]"""
+        mean, log_std = params.chunk(2, -1)
+        return cls(mean, bounded_log_std(log_std))
 
     @property
     def std(self) -> Tensor:
@@ -38,9 +57,18 @@ class DiagonalGaussian:
 
     def rsample_and_log_prob(self, samples: int) -> tuple[tuple[Tensor], Tensor]:
         """K samples ([K, B, Z],) and their log q(z|x) [L=1, K, B] in nats, from the same eps."""
-        eps = noise.normal(samples, *self.mean.shape).to(self.mean)
-        log_q = -(0.5 * eps.square() + self.log_std).sum(-1) - self.mean.shape[-1] * HALF_LOG_TWO_PI
-        return (self._place(eps),), log_q[None]
+        z, log_q = self._place_and_score(noise.normal(samples, *self.mean.shape))
+        return (z,), log_q[None]
+
+    def draw(self) -> Tensor:
+        """One sample for each element of the mean, z = mean + std * eps: for a mean that is [K, B, Z] already, as that
+        of p(z_l | z_above), eps is keyed by sample and image. [..., Z]
+        """
+        return self._place(noise.normal(*self.mean.shape))
+
+    def draw_and_log_prob(self) -> tuple[Tensor, Tensor]:
+        """`draw`, and the log density of the sample in nats, from the same eps. [..., Z], [...]"""
+        return self._place_and_score(noise.normal(*self.mean.shape))
 
     def log_density(self, value: Tensor) -> Tensor:
         """log N(value; mean, std) summed over the last axis, in nats. [..., Z] -> [...]
@@ -63,6 +91,11 @@ class DiagonalGaussian:
 
     def _place(self, eps: Tensor) -> Tensor:
         return self.mean + self.std * eps.to(self.mean)
+
+    def _place_and_score(self, eps: Tensor) -> tuple[Tensor, Tensor]:
+        eps = eps.to(self.mean)
+        log_q = -(0.5 * eps.square() + self.log_std).sum(-1) - self.mean.shape[-1] * HALF_LOG_TWO_PI
+        return self._place(eps), log_q
 
 
 def mixture_log_density(z: Tensor, mean: Tensor, log_std: Tensor, log_weight: Tensor) -> Tensor:

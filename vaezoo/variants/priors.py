@@ -14,6 +14,12 @@ VARIANTS = (
         prior="mixture",
         about="the VAE whose prior is a learned mixture of diagonal Gaussians",
     ),
+    Variant(
+        "vae-realnvp-prior",
+        prior="realnvp",
+        about="the VAE whose prior is a standard normal pushed through affine coupling layers",
+        paper="Dinh et al. (2017), arXiv:1605.08803",
+    ),
 )
 
 for variant in VARIANTS:
