@@ -96,7 +96,7 @@ def _neighbours_importable(files: dict[Path, str]) -> Iterator[None]:
         top, dot, inner = name.partition(".")
         importer, file = (str((globals or {}).get(key, "")) for key in ("__name__", "__file__"))
         folder = None if level or not importer.startswith(PREFIX) else folder_beside(importer, Path(file))
-        path = None if folder is None else neighbour(folder, top)
+        path = None if folder is None or top == "vaezoo" else neighbour(folder, top)
         if path is not None and not _is_importable(top, path):
             name = f"{_module(path, files).__name__}{dot}{inner}"
         return usual(name, globals, locals, fromlist or (), level)
@@ -109,7 +109,7 @@ def _neighbours_importable(files: dict[Path, str]) -> Iterator[None]:
 
 
 def _is_importable(name: str, path: Path) -> bool:
-    """Whether every module imports this same file under this name: vaezoo itself, or an installed package."""
+    """Whether every module imports this same file under this name, for example a package beside an installed file."""
     try:
         spec = importlib.util.find_spec(name)
     except ValueError:  # a module without a spec

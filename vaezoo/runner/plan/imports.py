@@ -137,7 +137,7 @@ class Dependencies:
 
     def _of_name(self, name: str, whole: bool) -> Iterator[Path]:
         """The files behind a dotted name of vaezoo: of the module that defines it. whole: a package stands for all of
-        its files, for code that hands it on as an object.
+        its files, for code that hands it on as an object, or imports * from it.
         """
         folder, parts = self.house, name.split(".")[1:]
         for number, part in enumerate(parts):
@@ -152,9 +152,10 @@ class Dependencies:
                 if part in exported and exported[part] != f"{package}.{part}":
                     yield from self._of_name(".".join([exported[part], *parts[number + 1 :]]), whole)
                     return
+                whole = whole and (folder != self.house or part == "*")  # vaezoo.__version__ stands for nothing
                 break
-        if whole and folder.name in PACKAGES and folder.parent == self.house:
-            yield from folder.rglob("*.py")
+        if whole:
+            yield from filter(self._counts, folder.rglob("*.py"))
 
     def _counts(self, module: Path) -> bool:
         inside = module.relative_to(self.house).with_suffix("").parts
