@@ -2,14 +2,26 @@
 latent dimensions.
 
 Every part treats each image of a batch alone, in train and in eval mode. Only an objective may couple a batch, and it
-declares so. A part keeps state from step to step in buffers, which it changes in place, since a training step is
-replayed without its Python.
+declares so. A pass is pure: it changes no attribute, no buffer and no global. What changes over training is one of three
+things, and any part or objective may have each:
+
+progress, in 0..1, which a method requests or reads from the draws. annealed_until: the progress after which it changes
+nothing more; no epoch before it is chosen as the best.
+update(draws), which runs after the objective without gradients and writes declared buffers only (a moving baseline, an
+EMA codebook). The step puts their new values in place after the optimiser's step.
+refit(images), which runs after each epoch without gradients on up to 1,000 training images [N, *shape] and writes
+parameters and buffers in place. Where it names `parameters`, that is a function images -> the parameters of p(x|z)
+[N, *parameter_shape] at one draw z ~ q(z|x).
+
+replayable, an attribute of every part and objective from outside vaezoo, declares that a training step may be replayed
+without its Python: that the code stores to nothing but local names.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
@@ -42,6 +54,8 @@ class PosteriorDistribution(Protocol):
 class Encoder(nn.Module, ABC):
     """x [B, *shape] -> features [B, *features]. `self.features` is the shape of one image's features."""
 
+    replayable: ClassVar[bool] = False
+    annealed_until: float = 0.0
     features: tuple[int, ...]
 
     @abstractmethod
@@ -53,6 +67,9 @@ class Encoder(nn.Module, ABC):
 class Posterior(nn.Module, ABC):
     """features [B, *features] -> q(z|x)."""
 
+    replayable: ClassVar[bool] = False
+    annealed_until: float = 0.0
+
     @abstractmethod
     @may_request
     def forward(self, features: Tensor) -> PosteriorDistribution:
@@ -61,6 +78,9 @@ class Posterior(nn.Module, ABC):
 
 class Prior(nn.Module, ABC):
     """p(z). A flat prior (L = 1) writes `log_density` and `sample`; this class adds the rest."""
+
+    replayable: ClassVar[bool] = False
+    annealed_until: float = 0.0
 
     @may_request
     def log_density(self, z: Tensor) -> Tensor:
@@ -92,6 +112,9 @@ class Decoder(nn.Module, ABC):
     `forward` gets the lowest group as [N, Z] and gives [N, *parameter_shape]; this class folds K and B into N.
     """
 
+    replayable: ClassVar[bool] = False
+    annealed_until: float = 0.0
+
     @abstractmethod
     @may_request
     def forward(self, z: Tensor) -> Tensor:
@@ -115,6 +138,8 @@ class Likelihood(nn.Module, ABC):
     one image's parameters.
     """
 
+    replayable: ClassVar[bool] = False
+    annealed_until: float = 0.0
     measures: ClassVar[tuple[str, ...]] = ()
     parameter_shape: tuple[int, ...]
 
@@ -138,9 +163,13 @@ class Objective(nn.Module, ABC):
 
     importance_samples: K in training. batch_coupled: whether an image's value depends on the others of its batch.
     lower_bound: whether its mean is at most log p(x) where the KL's weight is 1. surrogate: whether only its gradient
-    is right, not its value. `vaezoo check` tests all of these.
+    is right, not its value. `vaezoo check` tests all of these. learning_rates: of groups of parameters that have one of
+    their own, {"own": 1e-4}; a schedule scales each alike.
     """
 
+    replayable: ClassVar[bool] = False
+    annealed_until: float = 0.0
+    learning_rates: Mapping[str, float] = MappingProxyType({})
     importance_samples: int = 1
     batch_coupled: bool = False
     lower_bound: bool = False

@@ -19,11 +19,13 @@ class Batch:
     """Images as the parts get them.
 
     x: [B, *shape]. context: [B, C] or None. index: each image's number in its split, [B], or None.
+    progress: how far training has come, a scalar in 0..1, or None outside training.
     """
 
     x: Tensor
     context: Tensor | None = None
     index: Tensor | None = None
+    progress: Tensor | None = None
 
 
 @dataclass
@@ -41,6 +43,11 @@ class Draws:
     z: Latents
     log_posterior: Tensor
     kl_weight: Tensor = field(default_factory=lambda: torch.ones(()))
+
+    @property
+    def progress(self) -> Tensor:
+        """How far training has come, a scalar in 0..1; 1 outside training."""
+        return self.batch.x.new_ones(()) if self.batch.progress is None else self.batch.progress
 
     @cached_property
     def log_likelihood(self) -> Tensor:

@@ -101,11 +101,17 @@ class LatentModel(nn.Module):
         with computing(self._precision, self.device):
             return run().to(self.dtype)
 
-    def batch(self, x: Tensor, context: Tensor | None = None, index: Tensor | None = None) -> Batch:
+    def batch(
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        index: Tensor | None = None,
+        progress: Tensor | None = None,
+    ) -> Batch:
         """A Batch on the model's device from images as they are stored or as floats. x: [B, *shape]"""
         if tuple(x.shape[1:]) != self.spec.shape:
             raise VaezooError(f"x must be [B, {', '.join(map(str, self.spec.shape))}], got {list(x.shape)}")
-        return Batch(self.spec.to_float(x.to(self.device)).to(self.dtype), context, index)
+        return Batch(self.spec.to_float(x.to(self.device)).to(self.dtype), context, index, progress)
 
     def _parts(self, batch: Batch | None) -> dict[str, Any]:
         parts: dict[str, Any] = {"encode": self._encode_images, "prior": self.prior}
@@ -137,10 +143,14 @@ class LatentModel(nn.Module):
 
     def log_likelihood(self, batch: Batch, z: Latents) -> Tensor:
         """log p(x|z) in nats. [K, B]"""
-        parts = self._parts(batch)
-        parameters = self._network(lambda: self.decoder.parameters_of(z, parts))
-        value = call_with_requests(self.likelihood.log_prob, batch.x, parameters, parts=parts)
+        parameters = self.decoder_output(batch, z)
+        value = call_with_requests(self.likelihood.log_prob, batch.x, parameters, parts=self._parts(batch))
         return _checked("log_likelihood", value, "KB", z, self.likelihood)
+
+    def decoder_output(self, batch: Batch, z: Latents) -> Tensor:
+        """The decoder's parameters of p(x|z). [K, B, *parameter_shape]"""
+        parts = self._parts(batch)
+        return self._network(lambda: self.decoder.parameters_of(z, parts))
 
     def log_prior(self, batch: Batch, z: Latents) -> Tensor:
         """log p(z) of each latent group in nats. [L, K, B]"""
