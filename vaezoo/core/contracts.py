@@ -2,8 +2,8 @@
 latent dimensions.
 
 Every part treats each image of a batch alone, in train and in eval mode. Only an objective may couple a batch, and it
-declares so. A pass is pure: it changes no attribute, no buffer and no global. What changes over training is one of three
-things, and any part or objective may have each:
+declares so. A pass is pure: it changes no attribute, no buffer and no global. What changes over training is one of
+three things, and any part or objective may have each:
 
 progress, in 0..1, which a method requests or reads from the draws. annealed_until: the progress after which it changes
 nothing more; no epoch before it is chosen as the best.

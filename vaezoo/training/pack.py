@@ -67,8 +67,7 @@ class Pack:
             return cast(tuple[Values, Values], functional_call(self.members[0], state, inputs))
 
         axes = tuple(0 if _differs_by_seed(value) else None for value in inputs)
-        mapped = torch.vmap(one_seed, (0, *axes))((self._parameters, self._buffers), *inputs)
-        return cast(tuple[Values, Values], mapped)
+        return torch.vmap(one_seed, (0, *axes))((self._parameters, self._buffers), *inputs)
 
 
 def _differs_by_seed(value: Any) -> bool:

@@ -74,7 +74,7 @@ def refit(model: LatentModel, parts: Mapping[str, nn.Module], split: Split, *, s
     function images -> the parameters of p(x|z) [N, *parameter_shape] at one draw z ~ q(z|x), whose noise is keyed by
     the epoch. VaezooError where `refit` puts something else in place of a tensor or changes another attribute.
     """
-    refitted = [part for part in parts.values() if callable(getattr(part, "refit", None))]
+    refitted = [(part, part.refit) for part in parts.values() if callable(getattr(part, "refit", None))]
     if not refitted:
         return
     index = torch.randperm(len(split), generator=torch.Generator().manual_seed(noise.derive(seed, "refit")))[:REFITTED]
@@ -83,10 +83,10 @@ def refit(model: LatentModel, parts: Mapping[str, nn.Module], split: Split, *, s
     with evaluating(model):
         with noise.stream(noise.derive(seed, "refit", "binarisation"), index=index):
             images = model.batch(split.images(index), context).x
-        for part in refitted:
+        for part, method in refitted:
             before = state_snapshot([part])
             served = {"parameters": _decoder_output(model, context, noise.derive(seed, "refit", epoch))}
-            call_with_requests(part.refit, images, parts=served)
+            call_with_requests(method, images, parts=served)
             if name := changed_attribute(before, state_snapshot([part])):
                 raise VaezooError(
                     f"refit of {described(type(part))} assigns {name!r}, and it may write parameters and buffers in "
