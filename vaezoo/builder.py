@@ -299,3 +299,14 @@ def build(
     chosen = {s: (c, {}) if isinstance(c, str) else c for s, c in (overrides or {}).items()}
     slots = resolve(variant, dataset.spec, chosen)
     return construct(slots, Ingredients.of(dataset, latent, hidden), seed=seed)[0]
+
+
+def objective_for(model: LatentModel, name: str, dataset: Dataset, *, seed: int = 0) -> Objective:
+    """The registered objective of this name for a model that is built, with its default hyper-parameters."""
+    plugin = registry("objective")[name]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(noise.derive(seed, "objective"))
+        latent = model.prior_sample(1)[-1].shape[-1]
+        made = _make(plugin, Ingredients.of(dataset, latent, ()).served(), checked_options(plugin, {}))
+    assert isinstance(made, Objective)
+    return made.to(model.device, model.dtype)

@@ -159,7 +159,7 @@ def mapped(subject: Subject) -> str:
     named = dict(pack.named_parameters())
     try:
         twice = None if context is None else torch.stack([context] * 2)
-        values = pack(torch.stack([stored] * 2), torch.stack([index] * 2), keys, weight, twice)
+        values, _ = pack(torch.stack([stored] * 2), torch.stack([index] * 2), keys, weight, twice)
         losses = torch.stack(list(values.values())).sum(0)
         found = torch.autograd.grad(losses.sum(), list(named.values()), allow_unused=True)
     except RuntimeError as error:
@@ -168,7 +168,7 @@ def mapped(subject: Subject) -> str:
     grads = {name: torch.zeros_like(named[name]) if g is None else g for name, g in zip(named, found, strict=True)}
     worst = 0.0
     for n, module in enumerate(modules):
-        own = total(module(stored, index, keys[n], weight, context))
+        own = total(module(stored, index, keys[n], weight, context)[0])
         own.backward()
         worst = max(worst, off_by(losses[n].detach(), own.detach()))
         for name, p in module.named_parameters():
