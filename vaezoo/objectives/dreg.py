@@ -25,7 +25,7 @@ class DReG(Objective):
     only its own samples.
     """
 
-    surrogate = True
+    lower_bound, surrogate = True, True
 
     def __init__(self, *, importance_samples: int = 5):
         super().__init__()

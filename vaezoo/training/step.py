@@ -146,7 +146,8 @@ class TrainingStep:
         """
         tables = (self._order, self._keys, self._weights, self._progress)
         index, key, weight, now = (row_of(table, self.position) for table in tables)
-        context = None if self.split.context is None else _gathered(self.split.context, index)
+        given = self.split.context if self.module.model.conditional else None
+        context = None if given is None else _gathered(given, index)
         return _gathered(self.split.x, index), index, key, weight, context, self.prefetched_noise.rows(), now
 
     def _step(self) -> None:

@@ -79,7 +79,8 @@ def refit(model: LatentModel, parts: Mapping[str, nn.Module], split: Split, *, s
         return
     index = torch.randperm(len(split), generator=torch.Generator().manual_seed(noise.derive(seed, "refit")))[:REFITTED]
     index = index.to(split.x.device)
-    context = None if split.context is None else split.context[index].to(model.device)
+    given = split.context if model.conditional else None
+    context = None if given is None else given[index].to(model.device)
     with evaluating(model):
         with noise.stream(noise.derive(seed, "refit", "binarisation"), index=index):
             images = model.batch(split.images(index), context).x

@@ -28,7 +28,7 @@ VARIANTS = (
     ),
     Variant(
         "factor-vae",
-        objective="factor",
+        objective=("factor", {"width": 1000, "depth": 6}),
         about="the VAE with the total correlation of its latents penalised through a discriminator",
         paper="Kim and Mnih (2018), arXiv:1802.05983",
     ),
