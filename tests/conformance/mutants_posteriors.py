@@ -237,7 +237,7 @@ class Ladder:
         return torch.cat([self.top.log_prob(z[:1]), self.below(z[0]).log_density(z[1])[None]])
 
 
-@posterior("ladder")
+@posterior("rungs")
 class LadderHeads(vaezoo.Posterior):
     """A hierarchical posterior."""
 
@@ -253,7 +253,7 @@ class LadderHeads(vaezoo.Posterior):
         return self.kind(vaezoo.DiagonalGaussian(*self.heads(flat).chunk(2, -1)), self.below, flat)
 
 
-@posterior("ladder-wrong")
+@posterior("rungs-wrong")
 class LadderWrong(LadderHeads):
     """The lower group's log std is dropped."""
 
@@ -261,7 +261,7 @@ class LadderWrong(LadderHeads):
         share = 0.0
 
 
-@vaezoo.register.prior("ladder")
+@vaezoo.register.prior("rungs")
 class LadderPrior(vaezoo.Prior):
     """p(z1) p(z2|z1), with z2 about z1."""
 
@@ -281,13 +281,13 @@ class LadderPrior(vaezoo.Prior):
         return top, vaezoo.DiagonalGaussian(top, self.log_std).rsample(1)[0]
 
 
-@vaezoo.register.prior("ladder-wrong")
+@vaezoo.register.prior("rungs-wrong")
 class LadderPriorWrong(LadderPrior):
     """Its samples hang together, its density says they do not."""
 
     share = 0.0
 
 
-for name in ("ladder", "ladder-wrong"):
-    vaezoo.register.variant(vaezoo.Variant(f"{name}-posterior", posterior=name, prior="ladder"))
-vaezoo.register.variant(vaezoo.Variant("ladder-prior", posterior="ladder", prior="ladder-wrong"))
+for name in ("rungs", "rungs-wrong"):
+    vaezoo.register.variant(vaezoo.Variant(f"{name}-posterior", posterior=name, prior="rungs"))
+vaezoo.register.variant(vaezoo.Variant("rungs-prior", posterior="rungs", prior="rungs-wrong"))

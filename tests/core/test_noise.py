@@ -129,7 +129,7 @@ def words_of(keys, images=50):
     found = []
     for key in keys:
         with noise.stream(key, index=torch.arange(images)) as stream:
-            found += [stream.bits((40, images, 25), 1)[0].flatten() for _ in range(2)]
+            found += [stream.bits((40, images, 25), 1, True).flatten() for _ in range(2)]
     return torch.cat(found)
 
 

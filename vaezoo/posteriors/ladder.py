@@ -1,0 +1,57 @@
+"""The ladder posterior, which merges what the image says of each group with what the prior says."""
+
+import math
+
+from torch import Tensor, nn
+
+from vaezoo.core.contracts import Latents, Posterior, Prior
+from vaezoo.core.errors import Skip
+from vaezoo.core.gaussian import DiagonalGaussian
+from vaezoo.core.groups import GaussianGroups, TopDownPrior
+from vaezoo.nets.dense import dense_stack
+from vaezoo.nets.linear import Linear
+from vaezoo.registry import register
+
+
+@register.posterior("ladder", paper="Sønderby et al. (2016), arXiv:1602.02282, without BatchNorm")
+class Ladder(Posterior):
+    """q(z|x) = q(z_1|x) q(z_2|z_1, x) .. q(z_L|z_{L-1}, x), diagonal Gaussians, where z_1 is the top group.
+
+    Dense layers of the widths `hidden` lead from the features of each group to those of the group above it, and linear
+    heads give an estimate of the group, a Gaussian. The top group's is its estimate. Below, q(z_l|z_{l-1}, x) is
+    proportional to the product of the estimate and the prior's p(z_l|z_{l-1}): means weighted by precision. The
+    prior's parameters are thus parameters of q too. One group gives the posterior `gaussian`.
+
+    [B, *features] -> GaussianGroups over [B, Z_l], top first. Raises Skip for a prior that is no TopDownPrior.
+    """
+
+    def __init__(
+        self, features: tuple[int, ...], latents: tuple[int, ...], hidden: tuple[int, ...], *, activation: str = "relu"
+    ):
+        super().__init__()
+        width = math.prod(features)
+        self.heads = nn.ModuleList([Linear(width, 2 * latents[-1])])
+        self.above = nn.ModuleList()
+        for size in latents[-2::-1]:
+            self.above.append(dense_stack(width, hidden, activation))
+            width = hidden[-1] if hidden else width
+            self.heads.append(Linear(width, 2 * size))
+
+    def forward(self, features: Tensor, prior: Prior) -> GaussianGroups:
+        if not isinstance(prior, TopDownPrior):
+            raise Skip(
+                f"posterior Ladder merges its estimates with the prior's p(z_l|z_above), which {type(prior).__name__} "
+                "does not have; use the prior 'top-down'"
+            )
+        features = features.flatten(1)
+        estimates = [DiagonalGaussian.from_heads(self.heads[0](features))]
+        for layers, heads in zip(self.above, self.heads[1:], strict=True):  # type: ignore[arg-type]
+            features = layers(features)
+            estimates.insert(0, DiagonalGaussian.from_heads(heads(features)))
+
+        def conditional(above: Latents) -> DiagonalGaussian:
+            """The Gaussian of the next group, given those above it."""
+            estimate = estimates[len(above)]
+            return estimate.product(prior.conditional(above)) if above else estimate
+
+        return GaussianGroups(conditional, len(estimates))
