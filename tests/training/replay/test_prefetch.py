@@ -52,6 +52,8 @@ def test_steps_leave_the_same(variant, seeds, monkeypatch):
 class Draws(Objective):
     """Draws numbers of its own besides: normal ones of another shape and of none of the images, and uniform ones."""
 
+    replayable = True
+
     def forward(self, draws):
         own = noise.normal(2, len(draws.batch.x), 5).sum((0, 2)) + noise.normal(4).sum() + noise.uniform(3).sum()
         return draws.log_weight.mean(0) + own * draws.z[0].square().sum((0, 2))
