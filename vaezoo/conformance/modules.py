@@ -138,7 +138,7 @@ def images_alone(subject: Subject) -> str:
             together = terms(model, batch, 3)
             for n, pair in enumerate(pairs(batch)):
                 for name, value in terms(model, pair, 3).items():
-                    axis = 2 if name.startswith("log p(z") or name.startswith("log q") else 1
+                    axis = 2 if name.startswith("log p(z") or name.startswith("log q") else 0 if name[:2] == "KL" else 1
                     other = together[name].narrow(axis, 2 * n, 2)
                     worst = max(worst, off_by(value, other))
                     mode = "train" if training else "eval"
