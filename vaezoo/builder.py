@@ -1,8 +1,8 @@
 """Variant + DataSpec + sizes -> LatentModel: the constructor rule, and the rehearsal that a plan makes of a row.
 
 As with pytest's fixtures, a plugin names what it wants. Constructor arguments before `*` are asked of the builder:
-`spec`, `latent`, `latents`, `hidden`, `features`, `parameter_shape`, `train_images`, `train_sample`, `train_size`. Those after `*` are
-hyper-parameters.
+`spec`, `latent`, `latents`, `hidden`, `features`, `parameter_shape`, `train_images`, `train_sample`, `train_size`.
+Those after `*` are hyper-parameters.
 """
 
 import warnings
@@ -134,12 +134,9 @@ def construct(
         for slot in (*BUILT_FIRST, *(each for each in PARTS if each not in BUILT_FIRST)):
             name, values = slots[slot]
             plugin = registry(slot)[name]
-            if (
-                len(ingredients.latents) > 1
-                and slot in ("posterior", "prior")
-                and "latents" not in plugin.builder_arguments
-            ):
-                raise Skip(f"{slot} {name!r} has one latent group, and {len(ingredients.latents)} are asked for")
+            groups, flat = len(ingredients.latents), "latents" not in plugin.builder_arguments
+            if groups > 1 and flat and slot in ("posterior", "prior"):
+                raise Skip(f"{slot} {name!r} has one latent group, and {groups} are asked for")
             part: Any = _make(plugin, served, values)
             parts[slot] = part
             if slot == "likelihood":

@@ -160,12 +160,7 @@ class Landing(vaezoo.Objective):
         return vaezoo.bounds.elbo(draws)
 
     def forward(self, draws):
-        stopped = self.stopped(draws).log_prob(draws.z)
-        return (draws.log_likelihood + (draws.log_prior - stopped).sum(0)).mean(0)
-
-    def stopped(self, draws):
-        """q with its weights cut from the graph."""
-        return draws.model.posterior(draws.batch, stopped=True)
+        return (draws.log_likelihood + (draws.log_prior - draws.log_posterior_stopped).sum(0)).mean(0)
 
 
 @objective("landing-wrong")

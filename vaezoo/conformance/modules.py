@@ -61,8 +61,6 @@ def shapes(subject: Subject) -> str:
                 f"K={samples}",
                 f"an objective gives [B=3] or a scalar, got {list(part.shape)}",
             )
-    if any(name == "x" and needed for name, needed in requested_arguments(model.decoder.forward, 1)):
-        return "K = 1, 5; no sampling"
     with torch.no_grad():
         try:
             drawn = model.sample(4)
@@ -126,6 +124,13 @@ def nothing_hidden(subject: Subject) -> str:
     )
 
 
+def _axis_of_images(term: str) -> int:
+    """Which axis of a term goes over the images."""
+    if term.startswith("KL"):
+        return 0
+    return 2 if term.startswith(("log p(z", "log q")) else 1
+
+
 @PROOFS.add("images alone", *ALONE)
 def images_alone(subject: Subject) -> str:
     """Every term of an image is the same whatever the other images of its batch are, in train and in eval mode."""
@@ -138,8 +143,7 @@ def images_alone(subject: Subject) -> str:
             together = terms(model, batch, 3)
             for n, pair in enumerate(pairs(batch)):
                 for name, value in terms(model, pair, 3).items():
-                    axis = 2 if name.startswith("log p(z") or name.startswith("log q") else 0 if name[:2] == "KL" else 1
-                    other = together[name].narrow(axis, 2 * n, 2)
+                    other = together[name].narrow(_axis_of_images(name), 2 * n, 2)
                     worst = max(worst, off_by(value, other))
                     mode = "train" if training else "eval"
                     must(

@@ -22,7 +22,8 @@ class Ladder(Posterior):
     proportional to the product of the estimate and the prior's p(z_l|z_{l-1}): means weighted by precision. The
     prior's parameters are thus parameters of q too. One group gives the posterior `gaussian`.
 
-    [B, *features] -> GaussianGroups over [B, Z_l], top first. Raises Skip for a prior that is no TopDownPrior.
+    [B, *features] -> GaussianGroups over [B, Z_l], top first. Raises Skip where a prior of several groups is no
+    TopDownPrior.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Ladder(Posterior):
             self.heads.append(Linear(width, 2 * size))
 
     def forward(self, features: Tensor, prior: Prior) -> GaussianGroups:
-        if not isinstance(prior, TopDownPrior):
+        if self.above and not isinstance(prior, TopDownPrior):
             raise Skip(
                 f"posterior Ladder merges its estimates with the prior's p(z_l|z_above), which {type(prior).__name__} "
                 "does not have; use the prior 'top-down'"
