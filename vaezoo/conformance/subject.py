@@ -195,8 +195,8 @@ class Subject:
         """The variant whose other parts surround the plugin, and whether the plugin fits into it.
 
         It is the first that fits of: the variants of the plugin's own module that name it, `vae`, all others that name
-        it, and of a plugin for several groups all others. Where none fits, it is the first. An error of another kind than VaezooError is the plugin's own, and for the
-        proofs to find.
+        it, and of a plugin for several groups all others. Where none fits, it is the first. An error of another kind
+        than VaezooError is the plugin's own, and for the proofs to find.
         """
         if isinstance(self.plugin.target, Variant):
             return self.plugin.target, True
