@@ -77,9 +77,7 @@ def prior_samples(subject: Subject) -> str:
 
 @PROOFS.add("closed-form KL", "prior", "posterior", "variant")
 def closed_form_kl(subject: Subject) -> str:
-    """kl(q), of several groups the mean of kl(q, z), summed over groups and dimensions = E_q[log q - log p], for every
-    image.
-    """
+    """kl(q), or the mean of kl(q, z), summed over groups and dimensions = E_q[log q - log p], for every image."""
     for each in subject.in_each_variant():
         try:
             model, batch = _double(each, 3)

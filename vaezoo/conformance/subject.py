@@ -218,9 +218,13 @@ class Subject:
         return chosen[0], False
 
     def _naming(self) -> list[Plugin]:
-        """The registered variants that name the plugin as a part."""
-        every = registry("variant").values()
-        return [p for p in every if self.plugin.name in (c := getattr(p.target, self.plugin.slot, ""), c[0])]
+        """The registered variants that name the plugin as a part; none where it is a variant itself."""
+        found, slot = [], self.plugin.slot
+        for variant in registry("variant").values() if slot in PARTS else ():
+            choice = getattr(variant.target, slot)
+            if self.plugin.name == (choice if isinstance(choice, str) else choice[0]):
+                found.append(variant)
+        return found
 
     def _altered_options(self) -> dict[str, float]:
         """Fractions of 0.7 times their defaults, without those that the plugin's constructor refuses."""
