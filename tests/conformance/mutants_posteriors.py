@@ -208,6 +208,7 @@ class PlanarTenthWrong(Planar):
 
     class kind(Affine):
         share = 0.9
+<<<<<<< HEAD
 
 
 class Ladder:
@@ -292,3 +293,5 @@ class LadderPriorWrong(LadderPrior):
 for name in ("rungs", "rungs-wrong"):
     vaezoo.register.variant(vaezoo.Variant(f"{name}-posterior", posterior=name, prior="rungs"))
 vaezoo.register.variant(vaezoo.Variant("rungs-prior", posterior="rungs", prior="rungs-wrong"))
+=======
+>>>>>>> hier11
