@@ -101,7 +101,7 @@ def _claimed_groups(subject: Subject, model: LatentModel, objective: Objective, 
 
 @PROOFS.add("value as claimed", "objective")
 def value_as_claimed(subject: Subject) -> str:
-    """The mean of its value is the mean of what it claims to estimate, in nats; of each group's value that it claims."""
+    """The mean of its value is the mean of what it claims to estimate, in nats; so is each group's value it claims."""
     model, objective, batch = linear_gaussian(subject)
     groups = _claimed_groups(subject, model, objective, batch)
     if objective.surrogate:

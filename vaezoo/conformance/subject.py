@@ -263,11 +263,7 @@ class Subject:
         """Why the plugin cannot be built with these hyper-parameters; None where it can, or skips these images."""
         shape = self._shape or SHAPES[0]
         try:
-<<<<<<< HEAD
-            self.build_on(specs_of(self.measure, shape, self.context)[0], 2, 0, {}, options)
-=======
-            self.build_on(specs_of(self.measure, shape)[0], self.latents(self._latent), 0, {}, options)
->>>>>>> hier11
+            self.build_on(specs_of(self.measure, shape, self.context)[0], self.latents(self._latent), 0, {}, options)
         except Skip:
             return None
         except Exception as error:
