@@ -20,7 +20,9 @@ MUTANTS = {
     "prior/box-wrong": "density integrates to 1",
     "prior/scale-wrong": "samples as density",
     "prior/sharing-wrong": "samples as density",
-    "prior/rungs-wrong": "samples as density",
+    "prior/two-groups-wrong": "samples as density",
+    "prior/chain-kl-wrong": "closed-form KL",
+    "prior/chain-sum-wrong": "closed-form KL",
     "prior/kl-half-wrong": "closed-form KL",
     "prior/kl-mean-wrong": "closed-form KL",
     "prior/kl-swapped-wrong": "closed-form KL",
@@ -47,7 +49,7 @@ MUTANTS = {
     "posterior/planar-sign-wrong": "log-determinant",
     "posterior/planar-missing-wrong": "E[h/q] = 1",
     "posterior/planar-tenth-wrong": "E[h/q] = 1",
-    "posterior/rungs-wrong": "log-determinant",
+    "posterior/two-groups-wrong": "log-determinant",
     "encoder/batch-norm-wrong": "images alone",
     "encoder/batch-mean-wrong": "images alone",
     "encoder/features-wrong": "shapes",
@@ -154,7 +156,7 @@ def test_a_mutant_is_rejected_by_its_figure(name):
     assert found.detail.startswith(proof.formula), found
 
 
-WITH_A_WRONG_PART = ("variant/rungs-wrong-posterior", "variant/rungs-prior")
+WITH_A_WRONG_PART = ("variant/two-groups-wrong-posterior", "variant/two-groups-prior", "variant/ladder-sum")
 """Variants whose only purpose is to put a wrong part in its place."""
 
 

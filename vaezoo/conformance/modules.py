@@ -11,7 +11,7 @@ from vaezoo.conformance.verdict import NotRun, Wrong, must
 from vaezoo.core.draws import Batch
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.model import LatentModel
-from vaezoo.core.requests import call_with_requests, requested_arguments
+from vaezoo.core.requests import call_with_requests
 from vaezoo.training.module import TrainingModule
 
 ALONE = ("encoder", "posterior", "prior", "decoder", "likelihood", "variant")

@@ -32,7 +32,7 @@ DIRECTIONS = 6
 def linear_gaussian(subject: Subject) -> tuple[LatentModel, Objective, Batch]:
     """The objective on probabilistic PCA of 4 dimensions and 2 latents, in float64, and 16 images drawn from it."""
     linear = Subject(subject.plugin, subject.quick)
-    model, objective = linear.build_on(DataSpec((4,), "continuous"), 2, 0, dict(LINEAR_GAUSSIAN_PARTS))
+    model, objective = linear.build_on(DataSpec((4,), "continuous"), (2,), 0, dict(LINEAR_GAUSSIAN_PARTS))
     jitter(model, 0)
     jitter(objective, 0)
     with torch.no_grad():  # a narrow q, as after training: near q = p the two ways round of a KL are nearly one
@@ -101,7 +101,7 @@ def _claimed_groups(subject: Subject, model: LatentModel, objective: Objective, 
 
 @PROOFS.add("value as claimed", "objective")
 def value_as_claimed(subject: Subject) -> str:
-    """The mean of its value is the mean of what it claims to estimate, in nats; of each group's value that it claims."""
+    """The mean of its value is the mean of what it claims to estimate, in nats; so is each group's value it claims."""
     model, objective, batch = linear_gaussian(subject)
     groups = _claimed_groups(subject, model, objective, batch)
     if objective.surrogate:

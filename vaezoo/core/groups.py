@@ -97,10 +97,10 @@ class TopDownPrior(Prior):
         """KL(q(z_l|z_above, x) || p(z_l|z_above)) of each group and dimension, the mean over the samples of the groups
         above, in nats: a tuple of [B, Z_l].
 
-        It is in closed form where q draws from the top down (or has one group): z_l of either is then Gaussian given the
-        same z_above, and E_q[log q - log p] is the sum of these divergences in the mean over z_above. Of a q that draws
-        from the bottom up, q(z_l|z_below, x) and p(z_l|z_above) have different parents: the expectation of their ratio
-        is no divergence of two Gaussians, and this is None.
+        It is in closed form where q draws from the top down (or has one group): z_l is then Gaussian given the same
+        z_above in both, and E_q[log q - log p] is the sum of these divergences, in the mean over z_above. A q that
+        draws from the bottom up gives z_l other parents than p(z_l|z_above) does, so that the mean of a group's
+        log q - log p is no divergence of two Gaussians: then this is None.
         """
         if isinstance(q, GaussianGroups):
             each = q.given_above(z)

@@ -26,8 +26,8 @@ from torch import Tensor
 from vaezoo.core import variates
 from vaezoo.core.errors import VaezooError
 from vaezoo.core.streams import (
-    GOLDEN,
     GLOBAL_GENERATOR,
+    GOLDEN,
     Source,
     Stream,
     coupled,
@@ -42,14 +42,13 @@ from vaezoo.core.streams import (
     stream,
     without_images,
 )
-from vaezoo.core.torch_internals import transform_active
 
 __all__ = [
     "GLOBAL_GENERATOR",
     "GOLDEN",
     "Source",
-    "Stream",
     "StepDraws",
+    "Stream",
     "bernoulli",
     "categorical",
     "coupled",
@@ -145,11 +144,8 @@ def gamma(concentration: Tensor) -> Tensor:
     eps = _shaped(variates.normals(_words("gamma", shape, 2, rounds, device), torch.float64), *shape, rounds)
     u = _shaped(variates.uniforms(_words("gamma", shape, 2, rounds, device), torch.float64), *shape, rounds)
     boost = _shaped(variates.fine_uniforms(_words("gamma", shape, 1, 1, device)), *shape)
-    exact = variates.gammas(a, eps, u, boost)
-    value = exact.to(concentration.dtype).clamp(min=torch.finfo(concentration.dtype).tiny)
-    if not torch.is_grad_enabled() or not (concentration.requires_grad or transform_active()):
-        return value
-    return value + (concentration - concentration.detach()) * variates.gamma_slope(a, exact).to(value)
+    numbers: Tensor = variates.GammaNumbers.apply(concentration, variates.gammas(a, eps, u, boost))
+    return numbers
 
 
 def categorical(logits: Tensor) -> Tensor:

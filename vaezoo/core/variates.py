@@ -6,6 +6,7 @@ float32 gets the numbers of one in float64, rounded.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,7 +39,7 @@ def uniforms(word: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def fine_uniforms(word: Tensor) -> Tensor:
-    """One number of each word, uniform in (0, 1) on a grid of 2^-52, never 0 or 1. int64 [..., W] -> float64 [..., W]"""
+    """A float64 number of each word, uniform in (0, 1) on a grid of 2^-52, never 0 or 1. int64 [..., W] -> [..., W]"""
     return ((word >> 12) & ((1 << 52) - 1)).double().add(0.5).mul(2.0**-52)
 
 
@@ -53,14 +54,40 @@ def gammas(concentration: Tensor, normal: Tensor, uniform: Tensor, boost: Tensor
     """
     small = concentration < 1
     d = torch.where(small, concentration + 1, concentration) - 1 / 3
-    cubes = (1 + normal / (9 * d).sqrt().unsqueeze(-1)).clamp(min=1e-9).pow(3)  # at the clamp all are rejected
     wide = d.unsqueeze(-1)
-    accepted = uniform.log() < 0.5 * normal.square() + wide * (1 - cubes + cubes.log())
+    root = 1 + normal / (9 * wide).sqrt()
+    cubes = root.clamp(min=1e-9).pow(3)
+    accepted = (root > 0) & (uniform.log() < 0.5 * normal.square() + wide * (1 - cubes + cubes.log()))
     factor = torch.ones_like(concentration)
     for cube, takes in zip(reversed(cubes.unbind(-1)), reversed(accepted.unbind(-1)), strict=True):
         factor = torch.where(takes, cube, factor)
     scale = torch.where(small, boost.log() / concentration, 0.0).exp()
     return torch.where(concentration > 0, d * factor * scale, math.nan)
+
+
+class GammaNumbers(torch.autograd.Function):
+    """float64 gamma numbers in the dtype of their concentration, with its gradient `gamma_slope`. [...], [...] -> [...]
+
+    It has no forward rule and no second derivative, so torch refuses those instead of giving wrong numbers.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(concentration: Tensor, value: Tensor) -> Tensor:
+        """The numbers, rounded, and at least the smallest normal number, so that their logarithm is finite."""
+        return value.to(concentration.dtype).clamp(min=torch.finfo(concentration.dtype).tiny)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        """Saves both for the gradient."""
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """By the concentration. The value is held fixed."""
+        concentration, value = ctx.saved_tensors
+        return grad * gamma_slope(concentration.double(), value).to(grad), None
 
 
 def gamma_slope(concentration: Tensor, value: Tensor) -> Tensor:
@@ -93,7 +120,8 @@ def poissons(rate: Tensor, uniform: Tensor) -> Tensor:
 
     P(X <= k) = Q(k + 1, rate) is the incomplete gamma function. The normal approximation with its first correction
     (Cornish and Fisher 1938) is at most 11 above k and 6 below it, at any rate and any u of `fine_uniforms`; k is
-    found by bisection from there. NaN where the rate is below 0 or not finite.
+    found by bisection from there. NaN where the rate is below 0 or not finite. Exact up to rates of 10^6; beyond, and
+    more than 4.5 standard deviations above the mean, torch's function is inexact and k off by at most 16.
     """
     normal = torch.special.ndtri(uniform)
     guess = rate + rate.sqrt() * normal + (normal.square() - 1) / 6

@@ -13,7 +13,9 @@ from vaezoo.nets.linear import Linear
 from vaezoo.registry import register
 
 
-@register.posterior("bottom-up", paper="Burda et al. (2016), arXiv:1509.00519; Sønderby et al. (2016), arXiv:1602.02282")
+@register.posterior(
+    "bottom-up", paper="Burda et al. (2016), arXiv:1509.00519; Sønderby et al. (2016), arXiv:1602.02282"
+)
 class BottomUp(Posterior):
     """q(z|x) = q(z_L|x) q(z_{L-1}|z_L) .. q(z_1|z_2), diagonal Gaussians, where z_1 is the top group.
 
@@ -29,7 +31,9 @@ class BottomUp(Posterior):
         super().__init__()
         upwards = latents[::-1]
         self.heads = nn.Sequential(nn.Flatten(1), Linear(math.prod(features), 2 * upwards[0]))
-        self.above = nn.ModuleList(GaussianNet(low, hidden, high, activation=activation) for low, high in pairwise(upwards))
+        self.above = nn.ModuleList(
+            GaussianNet(low, hidden, high, activation=activation) for low, high in pairwise(upwards)
+        )
 
     def forward(self, features: Tensor) -> GaussianGroups:
         lowest = DiagonalGaussian.from_heads(self.heads(features))

@@ -22,7 +22,8 @@ class Ladder(Posterior):
     proportional to the product of the estimate and the prior's p(z_l|z_{l-1}): means weighted by precision. The
     prior's parameters are thus parameters of q too. One group gives the posterior `gaussian`.
 
-    [B, *features] -> GaussianGroups over [B, Z_l], top first. Raises Skip for a prior that is no TopDownPrior.
+    [B, *features] -> GaussianGroups over [B, Z_l], top first. Raises Skip where a prior of several groups is no
+    TopDownPrior.
     """
 
     def __init__(
@@ -38,20 +39,21 @@ class Ladder(Posterior):
             self.heads.append(Linear(width, 2 * size))
 
     def forward(self, features: Tensor, prior: Prior) -> GaussianGroups:
-        if not isinstance(prior, TopDownPrior):
-            raise Skip(
-                f"posterior Ladder merges its estimates with the prior's p(z_l|z_above), which {type(prior).__name__} "
-                "does not have; use the prior 'top-down'"
-            )
         features = features.flatten(1)
         estimates = [DiagonalGaussian.from_heads(self.heads[0](features))]
-        for layers, heads in zip(self.above, self.heads[1:], strict=True):  # type: ignore[arg-type]
+        for layers, heads in zip(self.above, list(self.heads)[1:], strict=True):
             features = layers(features)
             estimates.insert(0, DiagonalGaussian.from_heads(heads(features)))
 
         def conditional(above: Latents) -> DiagonalGaussian:
             """The Gaussian of the next group, given those above it."""
-            estimate = estimates[len(above)]
-            return estimate.product(prior.conditional(above)) if above else estimate
+            if not above:
+                return estimates[0]
+            if not isinstance(prior, TopDownPrior):
+                raise Skip(
+                    "posterior Ladder merges its estimates with the prior's p(z_l|z_above), which "
+                    f"{type(prior).__name__} does not have; use the prior 'top-down'"
+                )
+            return estimates[len(above)].product(prior.conditional(above))
 
         return GaussianGroups(conditional, len(estimates))

@@ -95,14 +95,13 @@ class TrainingStep:
         self._buffers = dict(module.named_buffers())
         self._run: Callable[[], None] = self._step
         rule = replay_rule(modules[0].model, modules[0].objective)
-        self._watched, self._checked = rule.watched and not eager, -1
-        if eager or rule.reason is not None:
-            if not eager:
-                warnings.warn(f"runs eagerly: {rule.reason}", VaezooWarning, stacklevel=3)
-        elif cuda:
-            self._run = CudaGraphStep(self._step, self.device, self._state)
-        elif not options.compile:
-            self._run = RecordedStep(self._step, modules)
+        replayed = not eager and (cuda or not options.compile)
+        self._watched, self._checked = rule.watched and replayed, -1
+        if replayed and rule.reason is not None:
+            warnings.warn(f"runs eagerly: {rule.reason}", VaezooWarning, stacklevel=3)
+        elif replayed:
+            graph = CudaGraphStep(self._step, self.device, self._state) if cuda else None
+            self._run = graph or RecordedStep(self._step, modules)
 
     def start_epoch(self, order: Tensor) -> None:
         """Begin an epoch: `values` are filled anew, and keys, learning rates and KL weights of its steps are computed.

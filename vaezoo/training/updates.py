@@ -74,7 +74,8 @@ def refit(model: LatentModel, parts: Mapping[str, nn.Module], split: Split, *, s
     function images -> the parameters of p(x|z) [N, *parameter_shape] at one draw z ~ q(z|x), whose noise is keyed by
     the epoch. VaezooError where `refit` puts something else in place of a tensor or changes another attribute.
     """
-    refitted = [(part, part.refit) for part in parts.values() if callable(getattr(part, "refit", None))]
+    methods = [(part, getattr(part, "refit", None)) for part in parts.values()]
+    refitted = [(part, method) for part, method in methods if callable(method)]
     if not refitted:
         return
     index = torch.randperm(len(split), generator=torch.Generator().manual_seed(noise.derive(seed, "refit")))[:REFITTED]

@@ -53,6 +53,7 @@ class Draws(Objective):
     """Draws numbers of its own besides: normal ones of another shape and of none of the images, and uniform ones."""
 
     batch_coupled = True
+    replayable = True
 
     def forward(self, draws):
         own = noise.normal(2, len(draws.batch.x), 5).sum((0, 2)) + noise.step.normal(4).sum()
