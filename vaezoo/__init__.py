@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # what type checkers see of the names that `__getattr__` look
     from vaezoo.evaluation.estimate import Estimate, evaluating, log_likelihood
     from vaezoo.evaluation.evaluation import Evaluation
     from vaezoo.runner.store import read_results
+    from vaezoo.training.notebook import train
 
 __version__ = "0.1.0"
 
@@ -59,6 +60,7 @@ _MODULES = {
     "evaluation.estimate": ("Estimate", "evaluating", "log_likelihood"),
     "evaluation.evaluation": ("Evaluation",),
     "runner.store": ("read_results",),
+    "training.notebook": ("train",),
     "api": ("run", "load_model"),
 }
 _LAZY = {name: f"vaezoo.{module}" for module, found in _MODULES.items() for name in found}
@@ -105,6 +107,7 @@ __all__ = [
     "read_results",
     "register",
     "run",
+    "train",
 ]
 
 

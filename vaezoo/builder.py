@@ -222,7 +222,8 @@ def rehearse(slots: Slots, ingredients: Ingredients, *, allow_pseudo_likelihood:
         """Build, and run one pass."""
         model, objective = construct(slots, ingredients, allow_pseudo_likelihood=allow_pseudo_likelihood)
         x = torch.zeros(2, *ingredients.spec.shape)
-        objective(model.draw(model.batch(x, index=torch.arange(2)), objective.importance_samples))
+        context = torch.zeros(2, ingredients.spec.context or 0) if model.conditional else None
+        objective(model.draw(model.batch(x, context, torch.arange(2)), objective.importance_samples))
         return {"parameter_shape": tuple(model.likelihood.parameter_shape), "features": tuple(model.encoder.features)}
 
     return _rehearsed(attempt)
@@ -298,3 +299,14 @@ def build(
     chosen = {s: (c, {}) if isinstance(c, str) else c for s, c in (overrides or {}).items()}
     slots = resolve(variant, dataset.spec, chosen)
     return construct(slots, Ingredients.of(dataset, latent, hidden), seed=seed)[0]
+
+
+def objective_for(model: LatentModel, name: str, dataset: Dataset, *, seed: int = 0) -> Objective:
+    """The registered objective of this name for a model that is built, with its default hyper-parameters."""
+    plugin = registry("objective")[name]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(noise.derive(seed, "objective"))
+        latent = model.prior_sample(1)[-1].shape[-1]
+        made = _make(plugin, Ingredients.of(dataset, latent, ()).served(), checked_options(plugin, {}))
+    assert isinstance(made, Objective)
+    return made.to(model.device, model.dtype)

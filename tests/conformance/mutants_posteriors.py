@@ -108,7 +108,8 @@ class OneEpsImagesWrong(Heads):
 
     class kind(Normal):
         def noise(self, samples):
-            return vaezoo.noise.normal(samples, 1, self.mean.shape[1]).expand(samples, *self.mean.shape)
+            eps = vaezoo.noise.normal(samples, *self.mean.shape)
+            return eps[:, :1].expand_as(eps)
 
 
 @posterior("torch-randn-wrong")

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from vaezoo.conformance.grid import Density, Grid, over
 from vaezoo.conformance.proof import PROOFS
-from vaezoo.conformance.subject import Subject, images, keyed
+from vaezoo.conformance.subject import Subject, keyed, rows
 from vaezoo.conformance.verdict import ERRORS, NotRun, close_to, must, within_errors
 from vaezoo.core import noise
 from vaezoo.core.contracts import Latents, PosteriorDistribution
 from vaezoo.core.draws import Batch
 from vaezoo.core.gaussian import DiagonalGaussian
 from vaezoo.core.model import LatentModel
+from vaezoo.core.requests import requests_of
 
 BLOCK = 20000
 """Samples drawn at a time."""
@@ -35,15 +36,16 @@ def _on_a_line_or_plane(z: Latents) -> Tensor:
     return flat
 
 
-def _prior_on_grid(subject: Subject, latent: int, count: int) -> tuple[Grid, Tensor]:
+def _prior_on_grid(subject: Subject, latent: int, count: int, training: bool = False) -> tuple[Grid, Tensor]:
+    """A prior's density, of one context, and samples. training: the density of the first training image."""
     model, _ = _double(subject, latent)
+    batch = subject.batch(model, 1, training=training)
     with torch.no_grad(), keyed(7, model):
-        z = model.prior_sample(count)
+        z = model.prior_sample(count, None if batch.context is None else batch.context.expand(count, -1))
     sizes = [group.shape[-1] for group in z]
 
     def density(points: Tensor) -> Tensor:
         """log p(z) at points of the grid."""
-        batch = Batch(images(model.spec, 1).to(model.dtype))
         with torch.no_grad():
             return model.log_prior(batch, tuple(p[:, None] for p in points.split(sizes, -1))).sum(0)[:, 0]
 
@@ -53,13 +55,25 @@ def _prior_on_grid(subject: Subject, latent: int, count: int) -> tuple[Grid, Ten
 
 @PROOFS.add("density integrates to 1", "prior")
 def prior_normalised(subject: Subject) -> str:
-    """The integral of p(z) over a grid is 1, in 1 and 2 dimensions."""
+    """The integral of p(z) over a grid is 1, in 1 and 2 dimensions; also that of a training image, where p(z) depends
+    on its index.
+    """
 
     def one(latent: int) -> str:
         grid, _ = _prior_on_grid(subject, latent, 2000)
-        return f"{grid.integral(f'the integral of exp log_density in {latent}-D'):.4f}"
+        figure = f"{grid.integral(f'the integral of exp log_density in {latent}-D'):.4f}"
+        if _depends_on_index(subject):
+            grid, _ = _prior_on_grid(subject, latent, 2000, training=True)
+            grid.integral(f"the integral of exp log_density in {latent}-D of a training image")
+        return figure
 
     return over((1, 2), one)
+
+
+def _depends_on_index(subject: Subject) -> bool:
+    """Whether the prior requests the index of the images."""
+    requested = requests_of("prior", subject.build()[0].prior)
+    return any(name == "index" for names in requested.values() for name, _ in names)
 
 
 @PROOFS.add("samples as density", "prior")
@@ -230,9 +244,8 @@ def independent(subject: Subject) -> str:
 def log_determinant(subject: Subject) -> str:
     """log q(z|x) = log N(eps) - log |det dz/deps|, by automatic differentiation of the samples by their noise."""
     model, batch = _double(subject, 3)
-    assert batch.index is not None
     for n in range(3):
-        one = Batch(batch.x[n : n + 1], None, batch.index[n : n + 1])
+        one = rows(batch, slice(n, n + 1))
         for seed in (19, 20, 21, 22):
             found, expected = _by_change_of_variables(model, one, seed)
             figure = close_to(found, expected, 1e-6 * (1 + abs(expected)), f"log q(z|x) of image {n}")

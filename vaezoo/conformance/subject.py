@@ -23,17 +23,19 @@ from vaezoo.registry import PARTS, Plugin, Variant, registry
 
 SHAPES: tuple[tuple[int, ...], ...] = ((1, 8, 8), (6,), (3, 32, 32), (1, 28, 28))
 """Shapes of images, tried in turn until the plugin does not skip one."""
+CONTEXT = 3
+"""Length of each image's context. A model none of whose parts requests it is not conditional."""
 TRAIN_SIZE = 600
 LEVELS = 5
 BOUNDED = 256
 """Levels of continuous images in [0, 1): for a plugin that skips those on the whole line."""
 
 
-def specs_of(measure: str, shape: tuple[int, ...]) -> list[DataSpec]:
+def specs_of(measure: str, shape: tuple[int, ...], context: int | None = CONTEXT) -> list[DataSpec]:
     """Specs of a measure, in few levels, to be tried in turn."""
     if measure == "continuous":
-        return [DataSpec(shape, measure), DataSpec(shape, measure, BOUNDED)]
-    return [DataSpec(shape, measure, LEVELS if measure == "discrete" else None)]
+        return [DataSpec(shape, measure, levels, context=context) for levels in (None, BOUNDED)]
+    return [DataSpec(shape, measure, LEVELS if measure == "discrete" else None, context=context)]
 
 
 def images(spec: DataSpec, count: int, seed: int = 0) -> Tensor:
@@ -47,6 +49,21 @@ def images(spec: DataSpec, count: int, seed: int = 0) -> Tensor:
     if spec.measure == "counts":
         return (uniform * 5).floor()
     return uniform if spec.levels else torch.randn(count, *spec.shape, generator=generator)
+
+
+def contexts(model: LatentModel, count: int, seed: int = 0) -> Tensor | None:
+    """Random contexts, [count, C], or None for a model that is not conditional."""
+    if not model.conditional or model.spec.context is None:
+        return None
+    generator = torch.Generator().manual_seed(noise.derive(seed, "context"))
+    return torch.randn(count, model.spec.context, generator=generator).to(model.dtype)
+
+
+def rows(batch: Batch, chosen: slice) -> Batch:
+    """Some images of a batch, with their context and index."""
+    assert batch.index is not None
+    context = None if batch.context is None else batch.context[chosen]
+    return Batch(batch.x[chosen], context, batch.index[chosen], batch.progress)
 
 
 @torch.no_grad()
@@ -64,11 +81,14 @@ def jitter(module: nn.Module, seed: int) -> None:
 
 @dataclass
 class Subject:
-    """A plugin under proof. quick: fewer samples, for our own tests of the whole registry."""
+    """A plugin under proof. quick: fewer samples, for our own tests of the whole registry. context: the length of
+    the images' context, or None for images without.
+    """
 
     plugin: Plugin
     quick: bool = False
     measure: str = ""
+    context: int | None = CONTEXT
     _shape: tuple[int, ...] | None = field(default=None, repr=False)
     _around: Variant | None = field(default=None, repr=False)
     _options: dict[str, float] | None = field(default=None, repr=False)
@@ -92,7 +112,7 @@ class Subject:
     def each_measure(self) -> Iterator[Subject]:
         """This subject on every measure that it scores."""
         for measure in self.measures:
-            yield Subject(self.plugin, self.quick, measure)
+            yield Subject(self.plugin, self.quick, measure, self.context)
 
     def in_each_variant(self) -> Iterator[Subject]:
         """This subject, then the plugin with the other parts of every variant that names it."""
@@ -145,7 +165,7 @@ class Subject:
         latents = self.latents(latent or self._latent)
         for candidate in (shape,) if shape else (self._shape,) if self._shape else SHAPES:
             assert candidate is not None
-            for spec in specs_of(self.measure, candidate):
+            for spec in specs_of(self.measure, candidate, self.context):
                 try:
                     made = self.build_on(spec, latents, seed, overrides or {}, options)
                 except Skip as reason:
@@ -243,16 +263,21 @@ class Subject:
         """Why the plugin cannot be built with these hyper-parameters; None where it can, or skips these images."""
         shape = self._shape or SHAPES[0]
         try:
-            self.build_on(specs_of(self.measure, shape)[0], self.latents(self._latent), 0, {}, options)
+            self.build_on(specs_of(self.measure, shape, self.context)[0], self.latents(self._latent), 0, {}, options)
         except Skip:
             return None
         except Exception as error:
             return f"{type(error).__name__}: {error}".splitlines()[0]
         return None
 
-    def batch(self, model: LatentModel, count: int = 3, seed: int = 2) -> Batch:
-        """Random images for a model, in its dtype."""
-        return model.batch(images(model.spec, count, seed), index=torch.arange(count))
+    def batch(self, model: LatentModel, count: int = 3, seed: int = 2, training: bool = False) -> Batch:
+        """Random images for a model, in its dtype, with a context where it is conditional.
+
+        training: as halfway through training, where the index says which training image each one is.
+        """
+        progress = torch.full((), 0.5, dtype=model.dtype) if training else None
+        x = images(model.spec, count, seed)
+        return model.batch(x, contexts(model, count, seed), torch.arange(count), progress)
 
     def part(self, model: LatentModel, objective: Objective) -> nn.Module:
         """The plugin's own module."""
