@@ -33,6 +33,27 @@ def test_divergence_from_the_standard_normal(mean, log_std):
     assert (q.kl_standard_normal() >= 0).all()
 
 
+@pytest.mark.parametrize(("mean", "log_std"), EXTREMES)
+def test_divergence_of_two_gaussians(mean, log_std):
+    q, p = (DiagonalGaussian(mean + normals(4, 3, seed=s), log_std + 0.3 * normals(4, 3, seed=s + 1)) for s in (0, 2))
+    expected = distributions.kl_divergence(*(distributions.Normal(each.mean, each.std) for each in (q, p)))
+    torch.testing.assert_close(q.kl(p), expected, rtol=1e-9, atol=1e-9)
+    assert torch.equal(q.kl(q), torch.zeros(4, 3, dtype=torch.float64))
+    zero = torch.zeros(3, dtype=torch.float64)
+    assert torch.equal(q.kl(DiagonalGaussian(zero, zero)), q.kl_standard_normal())
+
+
+@pytest.mark.parametrize(("mean", "log_std"), EXTREMES)
+def test_the_product_is_proportional_to_both_densities(mean, log_std):
+    """log p q - log p - log q is one number for all points: what the product lacks in mass."""
+    q, p = (DiagonalGaussian(mean + normals(4, 3, seed=s), log_std + 0.3 * normals(4, 3, seed=s + 1)) for s in (0, 2))
+    both = q.product(p)
+    points = both.mean + both.std * normals(50, 4, 3, seed=5)
+    off = both.log_density(points) - q.log_density(points) - p.log_density(points)
+    torch.testing.assert_close(off, off[:1].expand_as(off), rtol=1e-8, atol=1e-7)
+    torch.testing.assert_close(both.std**-2, q.std**-2 + p.std**-2)
+
+
 def test_divergence_is_exactly_0_at_the_standard_normal():
     assert torch.equal(DiagonalGaussian(torch.zeros(2, 3), torch.zeros(2, 3)).kl_standard_normal(), torch.zeros(2, 3))
 
