@@ -13,7 +13,7 @@ import vaezoo
 HOUSE = Path(vaezoo.__file__).parent
 SLOTS = ("encoders", "posteriors", "priors", "decoders", "likelihoods", "objectives")
 LAYERS: tuple[tuple[set[str], ...], ...] = (
-    ({"core", "registry", ""},),
+    ({"core", "plugin_files", "registry", ""},),
     ({"nets"},),  # "" is vaezoo/__init__.py: its lazy names are followed to where they live
     ({"flows"},),
     (*({slot} for slot in SLOTS), {"datasets"}),

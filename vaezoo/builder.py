@@ -1,8 +1,8 @@
 """Variant + DataSpec + sizes -> LatentModel: the constructor rule, and the rehearsal that a plan makes of a row.
 
 As with pytest's fixtures, a plugin names what it wants. Constructor arguments before `*` are asked of the builder:
-`spec`, `latent`, `latents`, `hidden`, `features`, `parameter_shape`, `train_images`, `train_sample`, `train_size`. Those after `*` are
-hyper-parameters.
+`spec`, `latent`, `latents`, `hidden`, `features`, `parameter_shape`, `train_images`, `train_sample`, `train_size`.
+Those after `*` are hyper-parameters.
 """
 
 import warnings
@@ -134,12 +134,9 @@ def construct(
         for slot in (*BUILT_FIRST, *(each for each in PARTS if each not in BUILT_FIRST)):
             name, values = slots[slot]
             plugin = registry(slot)[name]
-            if (
-                len(ingredients.latents) > 1
-                and slot in ("posterior", "prior")
-                and "latents" not in plugin.builder_arguments
-            ):
-                raise Skip(f"{slot} {name!r} has one latent group, and {len(ingredients.latents)} are asked for")
+            groups, flat = len(ingredients.latents), "latents" not in plugin.builder_arguments
+            if groups > 1 and flat and slot in ("posterior", "prior"):
+                raise Skip(f"{slot} {name!r} has one latent group, and {groups} are asked for")
             part: Any = _make(plugin, served, values)
             parts[slot] = part
             if slot == "likelihood":
@@ -225,7 +222,8 @@ def rehearse(slots: Slots, ingredients: Ingredients, *, allow_pseudo_likelihood:
         """Build, and run one pass."""
         model, objective = construct(slots, ingredients, allow_pseudo_likelihood=allow_pseudo_likelihood)
         x = torch.zeros(2, *ingredients.spec.shape)
-        objective(model.draw(model.batch(x, index=torch.arange(2)), objective.importance_samples))
+        context = torch.zeros(2, ingredients.spec.context or 0) if model.conditional else None
+        objective(model.draw(model.batch(x, context, torch.arange(2)), objective.importance_samples))
         return {"parameter_shape": tuple(model.likelihood.parameter_shape), "features": tuple(model.encoder.features)}
 
     return _rehearsed(attempt)
@@ -301,3 +299,14 @@ def build(
     chosen = {s: (c, {}) if isinstance(c, str) else c for s, c in (overrides or {}).items()}
     slots = resolve(variant, dataset.spec, chosen)
     return construct(slots, Ingredients.of(dataset, latent, hidden), seed=seed)[0]
+
+
+def objective_for(model: LatentModel, name: str, dataset: Dataset, *, seed: int = 0) -> Objective:
+    """The registered objective of this name for a model that is built, with its default hyper-parameters."""
+    plugin = registry("objective")[name]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(noise.derive(seed, "objective"))
+        latent = model.prior_sample(1)[-1].shape[-1]
+        made = _make(plugin, Ingredients.of(dataset, latent, ()).served(), checked_options(plugin, {}))
+    assert isinstance(made, Objective)
+    return made.to(model.device, model.dtype)

@@ -8,9 +8,7 @@ had registered by then is taken back. Other plugins are unaffected.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import importlib.util
 import inspect
 import pkgutil
 import sys
@@ -23,6 +21,7 @@ from typing import Any, TypeVar
 
 from vaezoo.core.columns import Column, checked_columns
 from vaezoo.core.errors import VaezooError, unknown
+from vaezoo.plugin_files import import_plugin_file
 
 FOLDERS = {
     "encoder": "encoders",
@@ -242,25 +241,17 @@ class Register:
                 self._attempt(f"{point.name} ({point.value})", lambda _, load=point.load: load())  # type: ignore[misc]
 
     def load_file(self, path: str | Path) -> None:
-        """Import a plugin file once. VaezooError with the reason for a file that is not there or does not import."""
+        """Import a plugin file once, with the modules beside it that it imports (`vaezoo/plugin_files.py`).
+
+        VaezooError with the reason for a file that is not there or does not import.
+        """
         path = Path(path).resolve()
         if not path.is_file():
             raise VaezooError(f"plugin file {path} does not exist; a plugin's path is relative to the matrix file")
-        if path in self.files:
-            return
-        name = f"vaezoo_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-
-        def run(_: str) -> None:
-            """Execute the file as a module under a name of its own."""
-            spec = importlib.util.spec_from_file_location(name, path)
-            if spec is None or spec.loader is None:
-                raise VaezooError(f"plugin file {path} is not a Python file")
-            module = sys.modules[name] = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-
-        if (reason := self._failure(str(path), run)) is not None:
-            raise VaezooError(f"plugin file {path} could not be imported: {reason}")
-        self.files[path] = name
+        if path not in self.files:
+            reason = self._failure(str(path), lambda _: import_plugin_file(path, self.files))
+            if reason is not None:
+                raise VaezooError(f"plugin file {path} could not be imported: {reason}")
 
     def _attempt(self, source: str, load: Callable[[str], Any]) -> None:
         """Import what nobody named; what fails is listed as unavailable."""

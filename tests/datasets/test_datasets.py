@@ -75,6 +75,25 @@ def test_dequantised_digits_lie_in_the_unit_interval_and_give_the_levels_back():
     assert u.var() == pytest.approx(1 / 12, abs=0.002)
 
 
+@pytest.mark.parametrize("name", ["digits", "digits-binary", "digits-dequantised"])
+def test_labels_are_a_context_on_request(name):
+    """The classes one-hot; the images, their checksum and the labels stay the same."""
+    plain, conditional = load_dataset(name), load_dataset(name, options={"context": "labels"})
+    assert (plain.spec.context, plain.test.context, plain.context_checksum) == (None, None, None)
+    assert conditional.spec.context == 10
+    for split in ("train", "valid", "test"):
+        found = getattr(conditional, split)
+        assert torch.equal(found.context.argmax(1), getattr(plain, split).y)
+        assert torch.equal(found.context.sort(1).values, torch.tensor([*[0.0] * 9, 1.0]).expand(len(found), 10))
+    assert conditional.checksum == plain.checksum
+    assert isinstance(conditional.context_checksum, str)
+
+
+def test_another_context_is_refused():
+    with pytest.raises(VaezooError, match=r"^dataset 'digits': option 'context' must be 'labels' or None, got 'label'"):
+        load_dataset("digits", options={"context": "label"})
+
+
 # --- seeds, checksums, memory
 
 
@@ -151,7 +170,7 @@ def test_an_unknown_name_or_option_hints_at_the_nearest():
         load_dataset("linear-gaussian", options={"latent": 2})
     with pytest.raises(VaezooError, match=r"^dataset 'digits': 'seed' is handed over by the loader and cannot"):
         load_dataset("digits", options={"seed": 2})
-    with pytest.raises(VaezooError, match=r"^dataset 'digits': option 'size' is unknown; there are none"):
+    with pytest.raises(VaezooError, match=r"^dataset 'digits': option 'size' is unknown; there are: context"):
         load_dataset("digits", options={"size": 2})
 
 

@@ -44,7 +44,7 @@ TRANSFORMS = {
     ),
 }
 transforms = pytest.mark.parametrize("kind", TRANSFORMS)
-near = partial(torch.testing.assert_close, rtol=1e-9, atol=1e-9)
+assert_near = partial(torch.testing.assert_close, rtol=1e-9, atol=1e-9)
 
 
 def take(net, other, kept, width):
@@ -74,8 +74,8 @@ def assert_same(flow, transform):
     theirs = transform(context)
     mapped, log_det = theirs.call_and_ladj(z)
     for found, right in zip(flow(z, context), (mapped, log_det), strict=True):
-        near(found, right)
-    near(flow.inverse(mapped, context)[0], theirs.inv(mapped))
+        assert_near(found, right)
+    assert_near(flow.inverse(mapped, context)[0], theirs.inv(mapped))
     assert float((mapped - z).detach().abs().mean()) > 0.1
 
 
@@ -109,15 +109,15 @@ def test_splines_under_any_parameters_and_their_gradients(scale):
     theirs = zuko_spline(*params.T.split((BINS, BINS, BINS - 1), -1))
     values = ours.forward(x, params), theirs.call_and_ladj(x)
     for found, right in zip(*values, strict=True):
-        near(found, right)
+        assert_near(found, right)
     weights = points(200, seed=2)
     by_ours, by_theirs = (
         torch.autograd.grad(sum((each * weights).sum() for each in value), (x, params)) for value in values
     )
     for found, right in zip(by_ours, by_theirs, strict=True):
-        near(found, right)
+        assert_near(found, right)
     y = values[0][0].detach()
-    near(ours.inverse(y, params)[0], theirs.inv(y), rtol=1e-6, atol=1e-6)
+    assert_near(ours.inverse(y, params)[0], theirs.inv(y), rtol=1e-6, atol=1e-6)
 
 
 def test_affine_is_torchs_with_a_clipped_scale():
@@ -125,8 +125,8 @@ def test_affine_is_torchs_with_a_clipped_scale():
     log_scale = params[1] / (1 + params[1].abs() / 5)
     torchs = TorchAffine(params[0], log_scale.exp())
     y, log_derivative = AffineTransform(5.0).forward(x, params)
-    near(y, torchs(x))
-    near(log_derivative, torchs.log_abs_det_jacobian(x, y))
+    assert_near(y, torchs(x))
+    assert_near(log_derivative, torchs.log_abs_det_jacobian(x, y))
 
 
 def test_permutation():

@@ -247,8 +247,8 @@ def test_a_gradient_that_leaks_between_seeds_is_found():
 
     class Leaks(Pack):
         def __call__(self, *given):
-            values = super().__call__(*given)
-            return {name: v + 0.1 * (v.flip(0) - v.flip(0).detach()) for name, v in values.items()}
+            values, buffers = super().__call__(*given)
+            return {name: v + 0.1 * (v.flip(0) - v.flip(0).detach()) for name, v in values.items()}, buffers
 
     leaking = Leaks([TrainingModule(model, objective) for model, objective in made(data)])
     assert "the gradient of" in disagreement(leaking, *step_inputs)

@@ -2,15 +2,19 @@
 latent dimensions.
 
 Every part treats each image of a batch alone, in train and in eval mode. Only an objective may couple a batch, and it
-declares so.
+declares so. A pass is pure: it changes no attribute, no buffer and no global. What changes over training is one of
+three things, and any part or objective may have each:
 
-A pass is pure: its outputs depend on inputs, parameters, buffers and noise alone, and it changes no attribute and no
-buffer. What changes over training is one of three things. `progress`, a tensor in 0..1, is served to every method that
-names it. `update(draws)`, which a part or an objective may define, writes its own buffers after each step.
-`refit(images)`, which a part may define, runs after each epoch without gradients.
+progress, in 0..1, which a method requests or reads from the draws. annealed_until: the progress after which it changes
+nothing more; no epoch before it is chosen as the best.
+update(draws), which runs after the objective without gradients and writes declared buffers only (a moving baseline, an
+EMA codebook). The step puts their new values in place after the optimiser's step.
+refit(images), which runs after each epoch without gradients on up to 1,000 training images [N, *shape] and writes
+parameters and buffers in place. Where it names `parameters`, that is a function images -> the parameters of p(x|z)
+[N, *parameter_shape] at one draw z ~ q(z|x).
 
 replayable, an attribute of every part and objective from outside vaezoo, declares that a training step may be replayed
-without its Python.
+without its Python: that the code stores to nothing but local names.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from vaezoo.core import noise
 from vaezoo.core.requests import may_request, requested_arguments
 
 if TYPE_CHECKING:
@@ -55,6 +60,7 @@ class Encoder(nn.Module, ABC):
     """x [B, *shape] -> features [B, *features]. `self.features` is the shape of one image's features."""
 
     replayable: ClassVar[bool] = False
+    annealed_until: float = 0.0
     features: tuple[int, ...]
 
     @abstractmethod
@@ -67,6 +73,7 @@ class Posterior(nn.Module, ABC):
     """features [B, *features] -> q(z|x). support: of its samples, the same for all groups or a tuple of one a group."""
 
     replayable: ClassVar[bool] = False
+    annealed_until: float = 0.0
     support: Support | tuple[Support, ...] = "real"
 
     @abstractmethod
@@ -82,6 +89,7 @@ class Prior(nn.Module, ABC):
     """
 
     replayable: ClassVar[bool] = False
+    annealed_until: float = 0.0
     support: Support | tuple[Support, ...] = "real"
 
     @may_request
@@ -126,6 +134,7 @@ class Decoder(nn.Module, ABC):
     """
 
     replayable: ClassVar[bool] = False
+    annealed_until: float = 0.0
     autoregressive: ClassVar[bool] = False
 
     @abstractmethod
@@ -163,6 +172,7 @@ class Likelihood(nn.Module, ABC):
     """
 
     replayable: ClassVar[bool] = False
+    annealed_until: float = 0.0
     measures: ClassVar[tuple[str, ...]] = ()
     parameter_shape: tuple[int, ...]
 
@@ -192,15 +202,25 @@ class Objective(nn.Module, ABC):
 
     replayable: ClassVar[bool] = False
     one_group: bool = False
+    annealed_until: float = 0.0
     learning_rates: Mapping[str, float] = MappingProxyType({})
     importance_samples: int = 1
     batch_coupled: bool = False
     lower_bound: bool = False
     surrogate: bool = False
 
-    def estimates(self, draws: Draws) -> Tensor | None:
+    def __call__(self, draws: Draws) -> Tensor | dict[str, Tensor]:
+        """`forward`, in which `noise.step` is legal where the objective declares `batch_coupled`."""
+        with noise.coupled(self.batch_coupled):
+            value: Tensor | dict[str, Tensor] = super().__call__(draws)
+        return value
+
+    def estimates(self, draws: Draws) -> Tensor | dict[str, Tensor] | None:
         """A plain formula for what `forward` maximises in expectation where the KL's weight is 1: [B] or a scalar, in
         nats. `vaezoo check` compares the two. None where the objective claims no such formula.
+
+        Where `forward` gives a dictionary, one formula is claimed for "inference" and "generative" alike; a dictionary
+        claims one for each of its groups.
         """
         return None
 

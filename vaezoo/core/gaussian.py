@@ -17,7 +17,7 @@ def bounded_log_std(log_std: Tensor) -> Tensor:
     """log_std within (-8, 8), so that std, 1 / std and their squares overflow for no finite input. [...] -> [...]
 
     The identity, bit for bit, up to a size of 7; beyond it 7 + t / (1 + t) with t = |log_std| - 7, whose slope
-    1 / (1 + t)^2 is continuous and never 0.
+    1 / (1 + t)^2 is continuous and falls slowly, so that training finds back from far outside.
     """
     middle = log_std.clamp(-LOG_STD_AS_GIVEN, LOG_STD_AS_GIVEN)
     return middle + F.softsign(log_std - middle)
@@ -89,6 +89,26 @@ class DiagonalGaussian:
         """
         return 0.5 * (self.mean.square() + (2 * self.log_std).exp() - 1) - self.log_std
 
+    def kl(self, p: "DiagonalGaussian") -> Tensor:
+        """KL(q || p) of each dimension in closed form, in nats. [..., Z]
+
+        With r = log_std - p.log_std it is 0.5 ((mean - p.mean)^2 / p.std^2 + e^2r - 1) - r: 0 where the two are equal,
+        and `kl_standard_normal` for p = N(0, I).
+        """
+        distance = (self.mean - p.mean) * (-p.log_std).exp()
+        ratio = self.log_std - p.log_std
+        return 0.5 * (distance.square() + (2 * ratio).exp() - 1) - ratio
+
+    def product(self, other: "DiagonalGaussian") -> "DiagonalGaussian":
+        """The Gaussian whose density is proportional to the product of the two densities. [..., Z]
+
+        Its precision 1 / std^2 is the sum of the two precisions, its mean their means weighted by precision. Two
+        estimates of one quantity are merged so: Sønderby et al. (2016), arXiv:1602.02282.
+        """
+        share = (2 * (other.log_std - self.log_std)).sigmoid()  # of this precision in the sum
+        log_std = -0.5 * torch.logaddexp(-2 * self.log_std, -2 * other.log_std)
+        return DiagonalGaussian(other.mean + share * (self.mean - other.mean), log_std)
+
     def _place(self, eps: Tensor) -> Tensor:
         return self.mean + self.std * eps.to(self.mean)
 
@@ -101,14 +121,18 @@ class DiagonalGaussian:
 def mixture_log_density(z: Tensor, mean: Tensor, log_std: Tensor, log_weight: Tensor) -> Tensor:
     """log sum_c w_c N(z; mean_c, std_c) in nats, for C diagonal components. [..., Z], [C, Z], [C, Z], [C] -> [...]
 
+    log_weight: [C], or one row for each row of z, which broadcasts against [..., C]; -infinity leaves a component out.
+
     The squares are expanded, so that C components cost one matrix product with [z^2, z] and no [..., C, Z] tensor. They
     are taken about the components' common mean. The cancellation error in float32 grows with Z (mean / std)^2, so
     components that are far narrower than their distances need float64.
     """
+    shared = log_weight if log_weight.ndim == 1 else 0.0
     centre = mean.mean(0)
     z, mean = z - centre, mean - centre
     precision = (-2 * log_std).exp()
-    constant = log_weight - (0.5 * mean.square() * precision + log_std).sum(-1) - mean.shape[-1] * HALF_LOG_TWO_PI
+    constant = shared - (0.5 * mean.square() * precision + log_std).sum(-1) - mean.shape[-1] * HALF_LOG_TWO_PI
     terms = torch.cat([-0.5 * precision, mean * precision], -1)  # [C, 2 Z]
     flat = torch.cat([z.square(), z], -1).view(-1, terms.shape[1])
-    return torch.addmm(constant, flat, terms.T).logsumexp(-1).view(z.shape[:-1])
+    value = torch.addmm(constant, flat, terms.T).view(*z.shape[:-1], len(mean))
+    return (value if log_weight.ndim == 1 else value + log_weight).logsumexp(-1)

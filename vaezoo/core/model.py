@@ -18,7 +18,7 @@ from vaezoo.core.data import DataSpec
 from vaezoo.core.draws import Batch, Draws
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.precision import computing, known_precision
-from vaezoo.core.requests import call_with_requests, requests_of
+from vaezoo.core.requests import call_with_requests, requested_arguments, requests_of
 
 Images = Tensor | np.ndarray
 """Images or context as a user has them: a tensor or a numpy array."""
@@ -145,6 +145,12 @@ class LatentModel(nn.Module):
         return call_with_requests(method, *own, parts=_Served(self, batch, more), entry=entry)
 
     def _encode_images(self, x: Tensor, context: Tensor | None = None) -> PosteriorDistribution:
+        requested = (*requested_arguments(self.encoder.forward, 1), *requested_arguments(self.posterior_net.forward, 1))
+        if context is None and ("context", True) in requested:
+            raise Skip(
+                f"prior {type(self.prior).__name__} encodes images without context, and the encoder or the posterior "
+                "of this conditional model requests it; use another prior"
+            )
         return self.posterior(Batch(x, context))
 
     def posterior(self, batch: Batch) -> PosteriorDistribution:
@@ -252,7 +258,8 @@ class LatentModel(nn.Module):
     @torch.no_grad()
     def simulate(self, z: Latents, context: Images | None = None) -> Tensor:
         """An image drawn from p(x|z) for each of n latents. A tuple of [n, Z_l] -> [n, *shape]"""
-        return self._decoded(z, self.likelihood.sample, self._context(context, len(z[0])))
+        with noise.without_images():
+            return self._decoded(z, self.likelihood.sample, self._context(context, len(z[0])))
 
     @torch.no_grad()
     def reconstruct(self, x: Images, context: Images | None = None) -> Tensor:
@@ -300,7 +307,7 @@ class LatentModel(nn.Module):
     def prior_sample(self, n: int, context: Images | None = None) -> Latents:
         """n draws from p(z), a tuple of [n, Z_l]."""
         batch = Batch(self._place.new_empty(0), self._context(context, n))
-        with noise.fallback(self.device, self.dtype):
+        with noise.fallback(self.device, self.dtype), noise.without_images():
             z = self._call(self.prior.sample, n, batch=batch)
         z = z if isinstance(z, tuple) else (z,)
         return tuple(group.to(self.device, self.dtype) for group in z)

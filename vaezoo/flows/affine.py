@@ -22,11 +22,13 @@ class AffineTransform(ElementwiseTransform):
         self.bound = bound
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        """y = exp(log_scale) x + shift and log |dy/dx|, element by element. x [..., Z] -> both [..., Z]"""
         shift, log_scale = self._parts(params, x)
         y = x * log_scale.exp() + shift
         return y, log_scale.expand_as(y)
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        """x = (y - shift) exp(-log_scale) and log |dy/dx| there. y [..., Z] -> both [..., Z]"""
         shift, log_scale = self._parts(params, y)
         x = (y - shift) * (-log_scale).exp()
         return x, log_scale.expand_as(x)

@@ -43,10 +43,12 @@ class AutoregressiveFlow(Flow):
         self.net.zero_outputs()
 
     def map_forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """All dimensions at once: their parameters depend on z, which is given."""
         moved, log_derivative = self.transform.forward(z, self.net(z, context))
         return moved, log_derivative.sum(-1)
 
     def map_inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Dimension by dimension: the parameters of each depend on those already inverted."""
         found, log_derivative = z, z
         for _ in range(self.latent):  # each pass makes one more coordinate right, in their order
             found, log_derivative = self.transform.inverse(z, self.net(found, context))

@@ -29,11 +29,13 @@ class HouseholderSylvesterFlow(SylvesterFlow):
         return vectors.view(*vectors.shape[:-1], self.reflections, self.latent)
 
     def coordinates(self, z: Tensor, basis: Tensor) -> Tensor:
+        """Q^T z, by the reflections in turn."""
         for v in basis.unbind(-2):
             z = reflection(z, v)
         return z
 
     def combination(self, y: Tensor, basis: Tensor) -> Tensor:
+        """Q y, by the reflections in reverse."""
         for v in reversed(basis.unbind(-2)):
             y = reflection(y, v)
         return y

@@ -24,6 +24,7 @@ class FlowParameters(nn.Module):
                 self.from_context.weight.mul_(0.1 * std)
 
     def forward(self, context: Tensor | None) -> Tensor:
+        """The map's parameters: its own, or for each context own + W context. [..., C] -> [..., width]"""
         if self.from_context is None:
             return self.own
         total: Tensor = self.own + self.from_context(context)

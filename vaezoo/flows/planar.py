@@ -24,6 +24,7 @@ class PlanarFlow(Flow):
         self.parameters_of = FlowParameters(2 * latent + 1, context, std=latent**-0.5)
 
     def map_forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """z + u h(w z + b) and log |1 + h' w u|."""
         w, v, b = self.parameters_of(context).split((self.latent, self.latent, 1), -1)
         along = (w * v).sum(-1, keepdim=True)
         w_dot_u = F.softplus(along) - 1

@@ -42,6 +42,7 @@ class FlowSequence(Flow):
         return next(flow for flow in self.parts if not flow.has_inverse).inverse_missing()
 
     def map_forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Each flow in turn; their log-determinants add up."""
         total = None
         for flow in self.parts:
             z, log_det = flow(z, context)
@@ -49,6 +50,7 @@ class FlowSequence(Flow):
         return z, cast(Tensor, total)
 
     def map_inverse(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Each flow inverted in reverse; their log-determinants add up."""
         total = None
         for flow in reversed(self.parts):
             z, log_det = flow.inverse(z, context)

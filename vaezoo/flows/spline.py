@@ -40,6 +40,7 @@ class SplineTransform(ElementwiseTransform):
         self.width = 3 * bins - 1
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        """The spline at x and log |dy/dx|, element by element. x [..., Z] -> both [..., Z]"""
         at = self._bin_of(x, params, given_y=False)
         t = (at.inside - at.x0) / at.w
         between = t * (1 - t)
@@ -48,6 +49,7 @@ class SplineTransform(ElementwiseTransform):
         return self._with_tails(x, y, at, t)
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        """The x whose spline is y, and log |dy/dx| there. y [..., Z] -> both [..., Z]"""
         at = self._bin_of(y, params, given_y=True)
         above = at.inside - at.y0
         bend = above * (at.d0 + at.d1 - 2 * at.s)

@@ -40,6 +40,7 @@ class SylvesterFlow(Flow):
         """Q y. [..., M] -> [..., Z]"""
 
     def map_forward(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """z + Q R h(R~ Q^T z + b) and its log-determinant, the product of a diagonal."""
         size = self.columns
         off_diagonal, diagonals, b = self.parameters_of(context).split((size * size, 2 * size, size), -1)
         off_diagonal = off_diagonal.view(*off_diagonal.shape[:-1], size, size)  # R above the diagonal, S^T below it

@@ -26,6 +26,7 @@ class ContextStack(nn.Module):
         self.from_context = Linear(context, layers[0].out_features, bias=False) if context else None
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """The layers in turn, the context added to what the first one gives. [..., in], [..., C] -> [..., out]"""
         first, *others = self.layers
         x = first(x)
         if self.from_context is not None:

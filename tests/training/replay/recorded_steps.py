@@ -62,6 +62,8 @@ def assert_identical(one, other):
 class Layered(Objective):
     """Has a layer of its own between the likelihood and its value."""
 
+    replayable = True
+
     def __init__(self, layer):
         super().__init__()
         self.layer = layer

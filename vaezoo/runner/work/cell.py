@@ -39,8 +39,8 @@ from vaezoo.runner.work.evaluate import evaluated
 from vaezoo.training.loop import Diverged, EpochResult, TrainingResult, train, train_pack
 from vaezoo.training.options import TrainingOptions
 
-Trained = tuple[LatentModel, Dataset, TrainingResult | Diverged]
-"""A model after training, its data, and what training gave."""
+Trained = tuple[LatentModel, Dataset, TrainingResult | Diverged, Sequence[str]]
+"""A model after training, its data, what training gave, and what it warned of."""
 
 
 def start_worker(threads: int, parent: int) -> None:
@@ -94,8 +94,9 @@ def _trained_together(tasks: Sequence[Task], device: str) -> list[Trained]:
         others = [prepare(task, device, dataset)[:2] for task in tasks[1:]]
         models, objectives = zip((model, objective), *others, strict=True)
         report = _reporter(tasks, store)
-        outcomes = train_pack(models, objectives, dataset, options, seeds=_seeds(tasks), report=report)
-    return [(own, dataset, outcome) for own, outcome in zip(models, outcomes, strict=True)]
+        with _warnings_kept() as kept:
+            outcomes = train_pack(models, objectives, dataset, options, seeds=_seeds(tasks), report=report)
+    return [(own, dataset, outcome, kept) for own, outcome in zip(models, outcomes, strict=True)]
 
 
 def run_cell(task: Task, device: str, trained: Trained | None = None) -> Status:
@@ -175,7 +176,7 @@ def _trained(task: Task, device: str, store: Store) -> Trained:
     model, objective, dataset, options = prepare(task, device)
     report, [seed] = _reporter([task], store), _seeds([task])
     outcome = train(model, objective, dataset, options, seed=seed, report=lambda progress: report(0, progress))
-    return model, dataset, outcome
+    return model, dataset, outcome, ()
 
 
 def _measured(record: Record, task: Task, device: str, store: Store, trained: Trained | None) -> Record:
@@ -183,7 +184,8 @@ def _measured(record: Record, task: Task, device: str, store: Store, trained: Tr
     with _warnings_kept() as kept:
         if task.alone is not None:
             kept.append(task.alone)
-        model, dataset, outcome = trained or _trained(task, device, store)
+        model, dataset, outcome, warned = trained or _trained(task, device, store)
+        kept.extend(warned)
         if isinstance(outcome, Diverged):
             raise outcome
         results, context = evaluated(task.cell, model, dataset)
