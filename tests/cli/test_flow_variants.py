@@ -14,7 +14,7 @@ for path in sorted(pathlib.Path("results/alone/cells").glob("*.json")):
     drawn, again = model.sample(40), model.reconstruct(images)
     assert drawn.shape == (40, 1, 8, 8) and set(drawn.unique().tolist()) == {0.0, 1.0}
     assert again.shape == (20, 1, 8, 8) and 0 < again.min() and again.max() < 1
-    estimate = vaezoo.log_likelihood(model, images, importance_samples=5, seed=record["specification"]["seed"])
+    estimate = vaezoo.log_likelihood(model, images, importance_samples=5)
     print(json.dumps([record["label"], record["specification"]["seed"], float(estimate.estimate.mean())]))
 """
 
@@ -36,9 +36,9 @@ def test_they_train_alone_and_packed_and_load_again(shell, matrix_file, tmp_path
     for row, record in alone.items():
         assert packed[row]["pack"] == [0, 1]
         assert record["warnings"] == packed[row]["warnings"] == []
-        found = packed[row]["metrics"]["iwll"]
-        assert found == pytest.approx(record["metrics"]["iwll"], rel=1e-4)
+        found = packed[row]["results"]["iwll"]
+        assert found == pytest.approx(record["results"]["iwll"], rel=1e-4)
     lines = shell.python(RELOAD, cwd=tmp_path).splitlines()
     assert len(lines) == 6
     for label, seed, iwll in map(json.loads, lines):
-        assert iwll == pytest.approx(alone[label, seed]["metrics"]["iwll"], rel=1e-5)
+        assert iwll == pytest.approx(alone[label, seed]["results"]["iwll"], rel=1e-5)
