@@ -90,7 +90,8 @@ class Hamiltonian(Posterior):
 
     Hence E[h(z)/q] = 1 for every normalised h, E[w] = p(x), and each bound is a lower bound of log p(x). E[log q -
     log p(z)] is the KL divergence of the extended space, at least that of z alone. Only its own samples are scored.
-    Equals the posterior `gaussian` for N = 0, in its samples and in log q.
+    Equals the posterior `gaussian` for N = 0, in its samples and in log q. Without cooling, exact dynamics would
+    conserve log p(x, z) + log N(rho; 0, I), and log w would be that of the start.
 
     The gradients depend on the weights of decoder and prior, and training differentiates them again. Needs a
     likelihood, a decoder and a prior that can be differentiated by z.
