@@ -135,6 +135,21 @@ def test_log_std_is_bounded_and_smooth_outside(dtype):
         assert (slope[~near].abs() < 1e-8).all()
     inside = torch.linspace(6.5, 7.5, 50, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(bounded_log_std, inside)
+    assert torch.autograd.gradgradcheck(bounded_log_std, inside)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")  # torch warns of it at its first forward derivative
+def test_bounded_log_std_is_the_same_mapped_and_under_forward_derivatives():
+    log_std = 8 * normals(3, 50)
+    log_std.requires_grad_()
+    bounded = bounded_log_std(log_std)
+    (slope,) = torch.autograd.grad(bounded.sum(), log_std)
+    mapped = torch.vmap(bounded_log_std)(log_std)
+    assert torch.equal(mapped, bounded)
+    assert torch.equal(torch.autograd.grad(mapped.sum(), log_std)[0], slope)
+    value, forward = torch.func.jvp(bounded_log_std, (log_std.detach(),), (torch.ones_like(log_std),))
+    torch.testing.assert_close(value, bounded.detach())
+    torch.testing.assert_close(forward, slope)
 
 
 @pytest.mark.parametrize("size", [1e2, 1e10, 1e18])

@@ -94,8 +94,8 @@ def gamma_slope(concentration: Tensor, value: Tensor) -> Tensor:
     """dz/da of z = F^-1(u; a), the quantile of Gamma(a, 1) whose u is held fixed: -(dF/da) / f(z; a). float64 [...]
 
     Figurnov et al. (2018), arXiv:1805.08498. dF/da is a central difference of the incomplete gamma function, of the
-    tail on the side of z, so that nothing cancels. (torch's private `_standard_gamma_grad` is off by up to 3 per cent
-    in the tails, and cannot be mapped without a loop.)
+    tail on the side of z, so that nothing cancels. (torch's private `_standard_gamma_grad` is less exact in the tails,
+    and `vmap` maps it by a loop.)
     """
     a, z = concentration, value.clamp(min=torch.finfo(torch.float64).tiny)
     h = 3e-5 * a / (1 + a).sqrt()
