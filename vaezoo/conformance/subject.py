@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vaezoo.builder import Ingredients, construct, measures_of, resolve
+from vaezoo.builder import Ingredients, construct, group_sizes, measures_of, resolve
 from vaezoo.conformance.verdict import NotRun
 from vaezoo.core import noise
 from vaezoo.core.contracts import Objective
@@ -146,7 +146,13 @@ class Subject:
         own: dict[str, Any] = {}
         if self.plugin.slot != "variant":
             own = {self.plugin.slot: (self.plugin.name, options or {})}
-        ingredients = Ingredients(spec, latent, (8,), lambda n: images(spec, min(n, TRAIN_SIZE), seed=1), TRAIN_SIZE)
+
+        def train_sample(n: int) -> tuple[Tensor, Tensor]:
+            """Random images, the first ones of a training split."""
+            count = min(n, TRAIN_SIZE)
+            return images(spec, count, seed=1), torch.arange(count)
+
+        ingredients = Ingredients(spec, group_sizes(latent), (8,), train_sample, TRAIN_SIZE)
 
         def made(around: Variant) -> tuple[LatentModel, Objective]:
             slots = resolve(around, spec, {**{s: (n, {}) for s, n in overrides.items()}, **own})

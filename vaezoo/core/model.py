@@ -72,6 +72,14 @@ class LatentModel(nn.Module):
         }
 
     @property
+    def conditional(self) -> bool:
+        """Whether a part requests the images' context."""
+        requested = [
+            name for all_of in self._requests().values() for m, own in all_of for name, _ in requested_arguments(m, own)
+        ]
+        return self.spec.context is not None and "context" in requested
+
+    @property
     def device(self) -> torch.device:
         """The device of the parameters."""
         return self._place.device
@@ -176,19 +184,19 @@ class LatentModel(nn.Module):
         return self.posterior(self.batch(x))
 
     @torch.no_grad()
-    def sample(self, n: int) -> Tensor:
-        """n images drawn from p(x|z) p(z). [n, *shape]"""
-        return self.simulate(self.prior_sample(n))
+    def sample(self, n: int, context: Tensor | None = None) -> Tensor:
+        """n images drawn from p(x|z) p(z), of a conditional model one for each context [n, C]. [n, *shape]"""
+        return self.simulate(self.prior_sample(n), context)
 
     @torch.no_grad()
-    def simulate(self, z: Latents) -> Tensor:
+    def simulate(self, z: Latents, context: Tensor | None = None) -> Tensor:
         """An image drawn from p(x|z) for each of n latents. A tuple of [n, Z_l] -> [n, *shape]
 
         Raises NotImplementedError where the decoder needs x, which does not exist before it is drawn.
         """
         if ("x", True) in requested_arguments(self.decoder.forward, 1):
             raise NotImplementedError(f"{_where(self.decoder)} must be handed x: give it a default to sample without")
-        return self._decoded(z, self.likelihood.sample)
+        return self._decoded(z, self.likelihood.sample, context=context)
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
@@ -204,9 +212,13 @@ class LatentModel(nn.Module):
         z = z if isinstance(z, tuple) else (z,)
         return tuple(group.to(self.device, self.dtype) for group in z)
 
-    def _decoded(self, z: Latents, finish: Callable[[Tensor], Tensor], batch: Batch | None = None) -> Tensor:
+    def _decoded(
+        self, z: Latents, finish: Callable[[Tensor], Tensor], batch: Batch | None = None, context: Tensor | None = None
+    ) -> Tensor:
         with noise.fallback(self.device, self.dtype):
             groups, parts = tuple(group[None] for group in z), self._parts(batch)
+            if context is not None:
+                parts["context"] = context.to(self.device, self.dtype)
             return finish(self._network(lambda: self.decoder.parameters_of(groups, parts))[0])
 
 

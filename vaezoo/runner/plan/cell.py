@@ -19,8 +19,8 @@ class Comparability:
     """What must agree for two numbers to share a ranking.
 
     measure, binarisation, checksum: of the data; split, images: which of them are evaluated, and how many; estimator,
-    importance_samples, precision: how; conditional: whether the numbers are log p(x|context); pseudo_likelihood:
-    whether the likelihood does not score this measure.
+    importance_samples, precision: how; conditional: whether the numbers are log p(x|context); context_checksum: of that
+    context, None where they are log p(x); pseudo_likelihood: whether the likelihood does not score this measure.
     """
 
     measure: str
@@ -33,6 +33,7 @@ class Comparability:
     images: int
     importance_samples: int
     precision: str
+    context_checksum: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Every fact by name."""
@@ -40,7 +41,7 @@ class Comparability:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Comparability":
-        """The facts of a record or a stored plan."""
+        """The facts of a record or a stored plan, also of one without context_checksum, which version 0.1.0 wrote."""
         return cls(**known_fields(cls, value))
 
 
