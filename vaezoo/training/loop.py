@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaezoo.core import noise
 from vaezoo.core.contracts import Objective
-from vaezoo.core.data import Dataset
+from vaezoo.core.data import Dataset, Split
 from vaezoo.core.errors import VaezooError
 from vaezoo.core.model import LatentModel
 from vaezoo.evaluation.estimate import log_likelihood
@@ -160,7 +160,7 @@ def _train_epochs(
     order_of: Callable[[int], Tensor],
 ) -> None:
     """Train until the last epoch, or until every seed's run has ended. order_of: epoch -> the order of its images."""
-    valid = dataset.valid.x[: options.validation_images]
+    valid = dataset.valid.rows(slice(options.validation_images))
     seconds = 0.0
     for epoch in range(1, options.epochs + 1):
         started = time.perf_counter()
@@ -198,7 +198,7 @@ class _SeedRun:
         self.failure: Diverged | None = None
         self.ended = False
 
-    def finish_epoch(self, epoch: int, objectives: Tensor, valid: Tensor, seconds: float) -> None:
+    def finish_epoch(self, epoch: int, objectives: Tensor, valid: Split, seconds: float) -> None:
         """Validate after an epoch, report it, and keep its weights where they are the best.
 
         objectives: the objective of each step, [steps]. seconds: in training so far.
@@ -208,7 +208,9 @@ class _SeedRun:
             number = (epoch - 1) * len(objectives) + int(bad[0]) + 1
             return self._fail(f"the objective is {float(objectives[bad[0]])} at step {number} (epoch {epoch})")
         training, options = self.training, self.options
-        score = float(log_likelihood(self.model, valid, VALIDATION_SAMPLES, seed=0).estimate.mean())
+        context = valid.context if self.model.conditional else None
+        found = log_likelihood(self.model, valid.x, VALIDATION_SAMPLES, seed=0, context=context)
+        score = float(found.estimate.mean())
         if not math.isfinite(score):
             return self._fail(f"validation iwll is {score} after step {epoch * len(objectives)} (epoch {epoch})")
         training.seconds = seconds

@@ -120,7 +120,8 @@ class TrainingStep:
     def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, dict[int, Tensor]]:
         """What the module gets at this step: stored images, index, key, KL weight, context, prefetched noise."""
         index, key, weight = (row_of(table, self.position) for table in (self._order, self._keys, self._weights))
-        context = None if self.split.context is None else _gathered(self.split.context, index)
+        known = self.split.context if self.module.model.conditional else None
+        context = None if known is None else _gathered(known, index)
         return _gathered(self.split.x, index), index, key, weight, context, self.prefetched_noise.rows()
 
     def _step(self) -> None:

@@ -36,12 +36,12 @@ class Comparability:
     context_checksum: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Every fact by name."""
-        return dict(vars(self))
+        """Every fact by name; a context_checksum that is None is left out."""
+        return {name: value for name, value in vars(self).items() if (name, value) != ("context_checksum", None)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Comparability":
-        """The facts of a record or a stored plan, also of one without context_checksum, which version 0.1.0 wrote."""
+        """The facts of a record or a stored plan."""
         return cls(**known_fields(cls, value))
 
 
