@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from vaezoo.core import noise
 from vaezoo.core.contracts import Objective
-from vaezoo.core.data import MEASURES, Dataset, DataSpec
+from vaezoo.core.data import MEASURES, Dataset, DataSpec, Split
 from vaezoo.core.errors import Skip, VaezooError, unknown
 from vaezoo.core.model import LatentModel
 from vaezoo.core.options import checked_options
@@ -191,53 +191,64 @@ class Rehearsal:
     """The outcome of a rehearsal: what the built parts serve each other, or the error that ended it.
 
     served: `parameter_shape` and `features`; empty where there is an error. error: a Skip (the combination cannot be),
-    another VaezooError (invalid user input), whatever else a plugin raised, or None.
+    another VaezooError (invalid user input), whatever else a plugin raised, or None. conditional: whether one of the
+    model's parts requests the images' context.
     """
 
     served: Mapping[str, Any] = field(default_factory=dict)
     error: BaseException | None = None
+    conditional: bool = False
 
 
-def _rehearsed(attempt: Callable[[], Mapping[str, Any]]) -> Rehearsal:
+def _rehearsed(attempt: Callable[[], Rehearsal]) -> Rehearsal:
     """Run the attempt and keep its error. It learns nothing, warns of nothing, and draws from noise of its own."""
     threads, quiet = torch.get_num_threads(), warnings.catch_warnings(action="ignore")
     torch.set_num_threads(1)  # two images are too little work to share
     try:
         with quiet, torch.random.fork_rng(devices=[]), torch.no_grad(), noise.stream(0, index=torch.arange(2)):
-            return Rehearsal(attempt())
+            return attempt()
     except (Exception, SystemExit) as error:
         return Rehearsal(error=error)
     finally:
         torch.set_num_threads(threads)
 
 
-def rehearse(slots: Slots, ingredients: Ingredients, *, allow_pseudo_likelihood: bool = False) -> Rehearsal:
-    """Build a model and run one training pass over two blank images on the CPU, so that a plan finds what cannot be.
+def rehearse(
+    slots: Slots, ingredients: Ingredients, example: Split | None = None, *, allow_pseudo_likelihood: bool = False
+) -> Rehearsal:
+    """Build a model and run one training pass over two images on the CPU, so that a plan finds what cannot be.
 
-    (Torch's meta device would compute nothing, but its kernels are written in Python: they are slower than two images,
-    and the first one imports torch._dynamo.)
+    example: two training images in the data's dtype, with their context; blank ones where it is left out. (Torch's meta
+    device would compute nothing, but its kernels are written in Python: they are slower than two images, and the first
+    one imports torch._dynamo.)
     """
+    spec = ingredients.spec
+    context = None if spec.context is None else torch.zeros(2, spec.context)
+    images = example or Split(torch.zeros(2, *spec.shape), None, spec, context=context)
 
-    def attempt() -> dict[str, Any]:
+    def attempt() -> Rehearsal:
         """Build, and run one pass."""
         model, objective = construct(slots, ingredients, allow_pseudo_likelihood=allow_pseudo_likelihood)
-        x = torch.zeros(2, *ingredients.spec.shape)
-        context = torch.zeros(2, ingredients.spec.context or 0) if model.conditional else None
-        objective(model.draw(model.batch(x, context, torch.arange(2)), objective.importance_samples))
-        return {"parameter_shape": tuple(model.likelihood.parameter_shape), "features": tuple(model.encoder.features)}
+        seen = images.context if model.conditional else None
+        batch = model.batch(images.images(), seen, torch.arange(2))
+        objective(model.draw(batch, objective.importance_samples))
+        served = {"parameter_shape": tuple(model.likelihood.parameter_shape), "features": tuple(model.encoder.features)}
+        return Rehearsal(served, conditional=model.conditional)
 
     return _rehearsed(attempt)
 
 
 class Rehearsals:
-    """A plan's rehearsals. Rows that differ only in fractions are rehearsed once.
+    """A plan's rehearsals on one data set. Rows that differ only in fractions are rehearsed once.
 
     A fraction (a beta, a scale) does not change the shape of a tensor. For a further row with other fractions only the
-    parts that are new are built, because a constructor may refuse a value. Of a failure nothing is remembered.
+    parts that are new are built, because a constructor may refuse a value. Of a failure nothing is remembered. example:
+    see `rehearse`.
     """
 
-    def __init__(self) -> None:
-        self._done: dict[str, tuple[dict[str, Any], set[str]]] = {}
+    def __init__(self, example: Split | None = None) -> None:
+        self.example = example
+        self._done: dict[str, tuple[Rehearsal, set[str]]] = {}
 
     def __call__(self, slots: Slots, ingredients: Ingredients, *, allow_pseudo_likelihood: bool = False) -> Rehearsal:
         """The outcome of `rehearse`, which is run only as far as it can find anything new."""
@@ -245,23 +256,24 @@ class Rehearsals:
         shapes = {slot: (name, _without_fractions(values)) for slot, (name, values) in slots.items()}
         alike = repr((shapes, allow_pseudo_likelihood, {**given, "train_images": None, "train_sample": None}))
         if alike not in self._done:
-            outcome = rehearse(slots, ingredients, allow_pseudo_likelihood=allow_pseudo_likelihood)
+            outcome = rehearse(slots, ingredients, self.example, allow_pseudo_likelihood=allow_pseudo_likelihood)
             if outcome.error is None:
-                self._done[alike] = {**given, **outcome.served}, {repr((slot, *part)) for slot, part in slots.items()}
+                self._done[alike] = outcome, {repr((slot, *part)) for slot, part in slots.items()}
             return outcome
-        served, built = self._done[alike]
+        first, built = self._done[alike]
         for slot, (name, values) in slots.items():
             if (part := repr((slot, name, values))) not in built:
-                outcome = _rehearsed(partial(_built_alone, registry(slot)[name], values, served))
+                attempt = partial(_built_alone, registry(slot)[name], values, {**given, **first.served})
+                outcome = _rehearsed(attempt)
                 if outcome.error is not None:
                     return outcome
                 built.add(part)
-        return Rehearsal(served)
+        return first
 
 
-def _built_alone(plugin: Plugin, values: Mapping[str, Any], served: Mapping[str, Any]) -> Mapping[str, Any]:
+def _built_alone(plugin: Plugin, values: Mapping[str, Any], served: Mapping[str, Any]) -> Rehearsal:
     _make(plugin, served, values)
-    return served
+    return Rehearsal()
 
 
 def _without_fractions(value: Any) -> Any:

@@ -165,7 +165,7 @@ def scores_of(monkeypatch, scores):
     """Make validation give these scores, one an epoch; the states of the model at each."""
     remaining, kept = iter(scores), []
 
-    def fake(model, x, samples, seed):
+    def fake(model, x, samples, seed, context=None):
         kept.append(state(model))
         return type("Estimate", (), {"estimate": torch.tensor([next(remaining)], dtype=torch.float64)})
 

@@ -14,7 +14,7 @@ from vaezoo.core.errors import VaezooError, unknown
 Style = Literal["nats", "bits", "count", "speed", "plain"]
 RankedBy = Literal["data", "estimate", "device", ""]
 
-SAME_DATA = ("checksum", "binarisation", "measure", "split", "images", "conditional")
+SAME_DATA = ("checksum", "binarisation", "measure", "split", "images", "conditional", "context_checksum")
 SAME_ESTIMATE = ("estimator", "importance_samples")
 MUST_AGREE: Mapping[RankedBy, tuple[str, ...]] = {
     "data": SAME_DATA,

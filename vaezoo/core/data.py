@@ -96,6 +96,11 @@ class Split:
         x = self.x if index is None else self.x[index]
         return self.spec.to_float(noise.bernoulli(x) if self.dynamic else x)
 
+    def rows(self, index: Tensor | slice) -> "Split":
+        """The split of these images."""
+        chosen = [t if t is None else t[index] for t in (self.x, self.y, self.context)]
+        return Split(chosen[0], chosen[1], self.spec, self.dynamic, chosen[2])  # type: ignore[arg-type]
+
     def to(self, device: torch.device | str) -> "Split":
         """The same split with its tensors on a device."""
         moved = [t if t is None else t.to(device) for t in (self.x, self.y, self.context)]

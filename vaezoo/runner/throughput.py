@@ -18,7 +18,17 @@ from vaezoo.evaluation.blocks import now
 from vaezoo.nets.linear import linear
 from vaezoo.runner.machine.device import describe, peak_memory, resolve_device, restart_peak_memory
 from vaezoo.runner.machine.sharing import device_use
-from vaezoo.runner.machine.timing import IMAGES, Work, estimating, orders, rate, sampling, training
+from vaezoo.runner.machine.timing import (
+    DRAWN,
+    IMAGES,
+    Work,
+    estimating,
+    first_contexts,
+    orders,
+    rate,
+    sampling,
+    training,
+)
 from vaezoo.runner.matrix.file import load, rows
 from vaezoo.runner.plan.cell import Cell, Task
 from vaezoo.runner.plan.planner import Plan, make_plan
@@ -129,7 +139,10 @@ def _speeds(plan: Plan, cell: Cell, device: str, threads: int, pack: int, peak: 
         notes = [*disturbed, *(str(each.message) for each in caught if issubclass(each.category, VaezooWarning))]
         yield Speed(**facts, work="train", seeds=seeds, **found, reason="; ".join(notes) or None)
     model, _, data, _ = prepare(_task(plan, cell, 0), device)
-    for work, do in (("iwll", estimating(model, data.test.x[:IMAGES])), ("sample", sampling(model))):
+    images = data.test.x[:IMAGES]
+    estimate = estimating(model, images, context=first_contexts(model, data.test, len(images)))
+    sample = sampling(model, first_contexts(model, data.test, DRAWN))
+    for work, do in (("iwll", estimate), ("sample", sample)):
         with device_use(device, alone=True) as disturbed, warnings.catch_warnings():
             warnings.simplefilter("ignore", VaezooWarning)  # of an estimate under untrained weights
             restart_peak_memory(device)

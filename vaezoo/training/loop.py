@@ -281,11 +281,9 @@ class _SeedRun:
         refit(self.model, self.parts, self.dataset.train, seed=self.seed, epoch=epoch)
         self.refit_seconds += time.perf_counter() - started
         seconds += self.refit_seconds
-        valid = self.dataset.valid.x[: options.validation_images]
-        given = self.dataset.valid.context if self.model.conditional else None
-        context = None if given is None else given[: options.validation_images]
-        estimate = log_likelihood(self.model, valid, VALIDATION_SAMPLES, seed=0, context=context).estimate
-        score = float(estimate.mean())
+        valid = self.dataset.valid.rows(slice(options.validation_images))
+        context = valid.context if self.model.conditional else None
+        score = float(log_likelihood(self.model, valid.x, VALIDATION_SAMPLES, seed=0, context=context).estimate.mean())
         if not math.isfinite(score):
             return self._fail(f"validation iwll is {score} after step {epoch * len(objectives)} (epoch {epoch})")
         training.seconds = seconds

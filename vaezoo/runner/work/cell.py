@@ -144,7 +144,10 @@ def prepare(
     spec = task.cell.specification
     if dataset is None:
         dataset = load_dataset(spec.dataset.name, task.data_root, options=spec.dataset.options)
-    if dataset.checksum != spec.dataset.checksum:
+    changed = dataset.checksum != spec.dataset.checksum
+    if spec.dataset.context_checksum is not None:  # which only a conditional model depends on
+        changed |= dataset.context_checksum != spec.dataset.context_checksum
+    if changed:
         raise VaezooError(f"dataset {spec.dataset.name!r} has changed since the plan was made; plan and run again")
     for title, code in spec.code.items():
         slot, _, name = title.partition("/")

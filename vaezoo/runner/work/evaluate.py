@@ -21,7 +21,13 @@ def evaluated(cell: Cell, model: LatentModel, dataset: Dataset) -> tuple[dict[st
     """
     count = cell.comparability.images
     images = dataset.test.x[:count]
-    context = Evaluation(cell.comparability.importance_samples, 0, dataset, torch.arange(count))
+    context = Evaluation(
+        importance_samples=cell.comparability.importance_samples,
+        seed=0,
+        dataset=dataset,
+        index=torch.arange(count),
+        context=dataset.test.context[:count] if model.conditional and dataset.test.context is not None else None,
+    )
     results: dict[str, Any] = {"parameters": sum(p.numel() for p in model.parameters())}
     for name, values in cell.specification.metrics or ():
         found = registry("metric")[name].target(model, images, context, **values)
@@ -29,7 +35,7 @@ def evaluated(cell: Cell, model: LatentModel, dataset: Dataset) -> tuple[dict[st
     if not math.isfinite(results["iwll"]):
         raise Diverged(f"the test iwll is {results['iwll']} although training was finite")
     if model.precision != "float32":
-        results |= difference_from_float32(model, images, context.importance_samples)
+        results |= difference_from_float32(model, images, context.importance_samples, context.context)
     if dataset.log_likelihood is not None:
         results["true_log_likelihood"] = float(dataset.log_likelihood(images).double().mean())
     return results, context
