@@ -10,7 +10,7 @@ from vaezoo.registry import Slots
 from vaezoo.runner.json_values import known_fields
 from vaezoo.training.options import TrainingOptions
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Raised by one whenever a change to core, training or evaluation changes what a cell measures: every cell is then run
 again.
 """
