@@ -224,7 +224,7 @@ class Subject:
         own = [p.target for p in naming if p.module == self.plugin.module]
         plain: Variant = registry("variant")["vae"].target
         others = [*naming, *(every if self.grouped else [])]
-        chosen = list(dict.fromkeys([*own, plain, *(p.target for p in others)]))
+        chosen = [*own, plain, *(p.target for p in others if p.target not in own)]
         for around in chosen:
             try:
                 model, objective = made(around)
