@@ -153,6 +153,26 @@ def test_training_differentiates_the_gradients_again():
     assert abs(expected) > 0.01
 
 
+def test_a_conditional_model_hands_the_steps_its_context():
+    """The gradient of log p(x, z|context): another context is another path from the same start."""
+    context = torch.eye(3)[torch.arange(40) % 3]
+    split = (BINARY, None, context)
+    model = build(
+        "conditional-vae",
+        vaezoo.Dataset(split, split, split, measure="binary"),
+        latent=2,
+        hidden=(6,),
+        overrides={"posterior": ("hamiltonian", OPTIONS)},
+    ).double()
+    q = model.encode(BINARY[:6], context[:6])
+    other = model.encode(BINARY[:6], context[1:7])
+    start = torch.zeros(1, 6, 2, dtype=torch.float64)
+    with torch.no_grad():
+        ends = [each.move(start, start)[0] for each in (q, q, other)]
+    assert torch.equal(ends[0], ends[1])
+    assert not torch.isclose(ends[0], ends[2]).any()
+
+
 def test_it_scores_only_its_own_samples():
     model = model_with("hamiltonian")
     draws = drawn(model)
