@@ -60,6 +60,7 @@ def prior_normalised(subject: Subject) -> str:
     """
 
     def one(latent: int) -> str:
+        """The integral in so many dimensions."""
         grid, _ = _prior_on_grid(subject, latent, 2000)
         figure = f"{grid.integral(f'the integral of exp log_density in {latent}-D'):.4f}"
         if _depends_on_index(subject):

@@ -87,6 +87,7 @@ class TopDownPrior(Prior):
         return torch.stack([self.conditional(z[:n]).log_density(group) for n, group in enumerate(z)])
 
     def sample(self, n: int) -> Latents:
+        """n draws, group by group from the top. A tuple of [n, Z_l]"""
         drawn: Latents = ()
         for _ in self.latents:
             p = self.conditional(drawn)

@@ -38,6 +38,7 @@ class DReG(Objective):
         return bounds.iwll(draws)
 
     def forward(self, draws: Draws) -> dict[str, Tensor]:
+        """The value of each group of parameters. {"generative": [B], "inference": [B]}"""
         weight = draws.kl_weight
         log_prior = draws.log_prior.sum(0)
         log_weight = draws.log_likelihood + weight * (log_prior - draws.log_posterior.sum(0))

@@ -68,6 +68,7 @@ class Factor(Objective):
         }
 
     def forward(self, draws: Draws) -> dict[str, Tensor]:
+        """The value of each group of parameters, `own` being the discriminator's. {group: [B]}"""
         elbo = draws.log_likelihood.mean(0) - draws.kl_weight * draws.kl_estimate
         z = torch.cat(draws.z, -1)  # [K, B, Z]
         fixed = z.detach()

@@ -36,6 +36,7 @@ class BottomUp(Posterior):
         )
 
     def forward(self, features: Tensor) -> GaussianGroups:
+        """q(z|x) of each image. [B, *features] -> groups top first, each [K, B, Z_l]"""
         lowest = DiagonalGaussian.from_heads(self.heads(features))
 
         def conditional(below: Latents) -> DiagonalGaussian:

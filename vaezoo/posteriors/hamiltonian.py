@@ -124,6 +124,7 @@ class Hamiltonian(Posterior):
         self.raw_inverse_temperature = nn.Parameter(torch.tensor(_logit(inverse_temperature)))
 
     def forward(self, features: Tensor, log_joint: LogJoint) -> HamiltonianDistribution:
+        """q(z|x) of each image. [B, *features] -> samples [K, B, Z]"""
         start = DiagonalGaussian.from_heads(self.heads(features))
         step = self.largest_step * self.raw_step.sigmoid()
         excess = self.raw_inverse_temperature.sigmoid().rsqrt() - 1

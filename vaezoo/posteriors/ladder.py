@@ -39,6 +39,7 @@ class Ladder(Posterior):
             self.heads.append(Linear(width, 2 * size))
 
     def forward(self, features: Tensor, prior: Prior) -> GaussianGroups:
+        """q(z|x) of each image. [B, *features] -> groups top first, each [K, B, Z_l]"""
         features = features.flatten(1)
         estimates = [DiagonalGaussian.from_heads(self.heads[0](features))]
         for layers, heads in zip(self.above, list(self.heads)[1:], strict=True):

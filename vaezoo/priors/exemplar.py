@@ -51,6 +51,7 @@ class Exemplar(Prior):
         return DiagonalGaussian(q.mean, bounded_log_std(self.log_std).expand_as(q.mean))
 
     def log_density(self, z: Tensor, encode: Encode, index: Tensor) -> Tensor:
+        """log p(z) in nats, in training without the image's own exemplar. [K, B, Z] -> [K, B]"""
         components = self._components(encode)
         own = index[:, None] == self.numbers  # [B, N]
         count = own.shape[1] - own.sum(-1, keepdim=True)

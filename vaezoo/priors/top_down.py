@@ -25,6 +25,7 @@ class TopDown(TopDownPrior):
         self.below = nn.ModuleList(nets)
 
     def conditional(self, above: Latents) -> DiagonalGaussian:
+        """p of the next group, given those above it; N(0, I) for the top one."""
         if not above:
             return self.standard_normal()
         found: DiagonalGaussian = self.below[len(above) - 1](above[-1])
