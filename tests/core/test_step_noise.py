@@ -151,5 +151,5 @@ def test_only_a_batch_coupled_objective_draws_by_step():
     for dynamic in (False, True):
         module = TrainingModule(model, ProjectedAndCoupled(), dynamic)
         stored = (255 * x).to(torch.uint8) if dynamic else x
-        value = module(stored, torch.arange(4), key, torch.ones(()))["all"]
-        assert torch.equal(value, module(stored, torch.arange(4), key, torch.ones(()))["all"])
+        value = module(stored, torch.arange(4), key, torch.ones(()))[0]["all"]
+        assert torch.equal(value, module(stored, torch.arange(4), key, torch.ones(()))[0]["all"])
