@@ -25,6 +25,8 @@ def two(latents: tuple[int, ...]) -> tuple[int, int]:
 class TwoGroupPrior(vaezoo.TopDownPrior):
     """p(z) = N(z_1; 0, I) N(z_2; W z_1 + b, diag(std^2)). TopDownPrior adds log_prob, sample and the closed-form KL."""
 
+    replayable = True  # a pass stores nothing, so a training step may be repeated without its Python
+
     def __init__(self, latents: tuple[int, ...], *, start_std: float = 0.5):
         super().__init__(latents)
         top, low = two(latents)
@@ -41,6 +43,8 @@ class TwoGroupPrior(vaezoo.TopDownPrior):
 @vaezoo.register.posterior("two-group")
 class TwoGroupPosterior(vaezoo.Posterior):
     """q(z|x) = q(z_1|x) q(z_2|z_1, x), diagonal Gaussians whose mean and log_std are linear in the features and z_1."""
+
+    replayable = True
 
     def __init__(self, features: tuple[int, ...], latents: tuple[int, ...]):
         super().__init__()

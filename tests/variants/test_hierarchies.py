@@ -7,6 +7,7 @@ import torch
 from small_hierarchies import SIZES, by_every_parameter, dataset, drawn, moved, pair, those_of
 
 from vaezoo import Skip, bounds
+from vaezoo.api import plan_of
 from vaezoo.builder import Ingredients, construct, rehearse, resolve
 from vaezoo.objectives.dreg import DReG
 from vaezoo.training.loop import train, train_pack
@@ -198,3 +199,15 @@ def test_a_flat_part_among_two_groups_is_a_skipped_row(variant, parts, reason):
     error = rehearse(slots, Ingredients.of(data, [2, 3], (5,))).error
     assert isinstance(error, Skip)
     assert reason in str(error)
+
+
+def test_a_plan_skips_the_flat_rows_and_keeps_the_others():
+    rows = [{"name": "hvae-2"}, {"name": "hvae-2", "label": "flat", "prior": "normal"}, {"name": "ladder-vae"}]
+    matrix = {"datasets": ["digits-binary"], "model": {"latent": [4, 8], "hidden": [4]}, "variants": rows}
+    plan, _ = plan_of(matrix, device="cpu")
+    skipped = {cell.label: cell.skip for cell in plan.cells}
+    assert skipped == {
+        "hvae-2": None,
+        "flat": "prior 'normal' has one latent group, and 2 are asked for",
+        "ladder-vae": None,
+    }
