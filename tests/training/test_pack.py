@@ -25,7 +25,9 @@ def dataset(measure="binary", dynamic=False, n=60):
         return vaezoo.Dataset(x, x[:20], x[:20], measure=measure)
     gray, binary = (255 * x).round().to(torch.uint8), x.round().to(torch.uint8)
     how = "dynamic" if dynamic else "none"
-    return vaezoo.Dataset(gray if dynamic else binary, binary[:20], binary[:20], "binary", binarisation=how)
+    context = x.flatten(1)[:, :3]  # which a conditional model takes and others ignore
+    train, valid = (gray if dynamic else binary, None, context), (binary[:20], None, context[:20])
+    return vaezoo.Dataset(train, valid, valid, "binary", binarisation=how)
 
 
 def made(data, variant="vae", seeds=SEEDS, nets=None, objective=None):

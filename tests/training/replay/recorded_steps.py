@@ -21,7 +21,9 @@ def dataset(measure="binary", n=600):
         return vaezoo.Dataset(x, x[:20], x[:20], measure)
     gray = (255 * x).round().to(torch.uint8)
     binary = (gray[:20] > 127).to(torch.uint8)
-    return vaezoo.Dataset(gray, binary, binary, "binary", binarisation="dynamic")
+    context = x.flatten(1)[:, :3]  # which a conditional model takes and others ignore
+    train, valid = (gray, None, context), (binary, None, context[:20])
+    return vaezoo.Dataset(train, valid, valid, "binary", binarisation="dynamic")
 
 
 def made(data, seeds=1, variant="vae", nets=None, objective=None):
