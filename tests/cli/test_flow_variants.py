@@ -25,6 +25,7 @@ def figures(folder):
     return {(record["label"], record["specification"]["seed"]): record for record in records}
 
 
+@pytest.mark.nightly
 def test_they_train_alone_and_packed_and_load_again(shell, matrix_file, tmp_path):
     settings = {"seeds": 2, "evaluate": {"importance_samples": 5, "images": 20, "throughput": False}}
     for name, more in (("alone", {}), ("packed", {"pack": 2})):

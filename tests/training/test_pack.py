@@ -16,6 +16,8 @@ from vaezoo.training.options import TrainingOptions
 from vaezoo.training.pack import Pack, disagreement
 
 SEEDS = [3, 1, 4]
+SMALL = {"components": 5, "width": 16}
+"""Sizes of parts, far below their defaults."""
 QUICK = TrainingOptions(epochs=3, batch_size=16, learning_rate=1e-2, kl_warmup=1.5, schedule="cosine")
 
 
@@ -36,8 +38,8 @@ def made(data, variant="vae", seeds=SEEDS, nets=None, objective=None):
     for seed in seeds:
         slots = resolve(variant, data.spec, nets or {})
         for slot in PARTS:
-            if "components" in registry(slot)[slots[slot][0]].hyperparameters:
-                slots[slot][1]["components"] = 5
+            known = registry(slot)[slots[slot][0]].hyperparameters
+            slots[slot][1].update({name: value for name, value in SMALL.items() if name in known})
         model, own = construct(slots, Ingredients.of(data, 3, (9, 7)), seed=seed)
         found.append((model, objective() if objective else own))
     return found

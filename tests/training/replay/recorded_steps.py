@@ -5,6 +5,7 @@ import torch
 import vaezoo
 from vaezoo import Objective
 from vaezoo.builder import Ingredients, construct, resolve
+from vaezoo.registry import registry
 from vaezoo.training.loop import make_packed_step, make_step
 from vaezoo.training.module import TrainingModule
 from vaezoo.training.options import TrainingOptions
@@ -27,9 +28,11 @@ def dataset(measure="binary", n=600):
 
 
 def made(data, seeds=1, variant="vae", nets=None, objective=None):
-    pairs = [
-        construct(resolve(variant, data.spec, nets or {}), Ingredients.of(data, 3, (8,)), seed=s) for s in range(seeds)
-    ]
+    slots = resolve(variant, data.spec, nets or {})
+    for slot, (name, values) in slots.items():
+        if "width" in registry(slot)[name].hyperparameters:
+            values["width"] = 16
+    pairs = [construct(slots, Ingredients.of(data, 3, (8,)), seed=s) for s in range(seeds)]
     pairs = [(model, objective() if objective else own) for model, own in pairs]
     if seeds == 1:
         return make_step(*pairs[0], data, SETTINGS, 0)
