@@ -9,6 +9,8 @@ import pytest
 import torch
 
 import vaezoo
+from vaezoo.cli.app import row_settings, variant_plugin
+from vaezoo.core.errors import VaezooError
 
 SCRIPT = Path(sys.executable).with_name("vaezoo")
 
@@ -192,6 +194,32 @@ def test_a_folder_without_results_is_one_line(shell, tmp_path, command):
     assert said == f"{tmp_path} holds no results of a matrix (no plan.json); give the folder that `vaezoo run` wrote to"
     assert list(tmp_path.iterdir()) == []
     assert shell.wrong(command, tmp_path / "nowhere").startswith(f"{tmp_path / 'nowhere'} holds no results")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["name=iwae"], "--set name=iwae: the argument NAME says which variant"),
+        (["train.epochs=1", "train.epochs=2"], "--set train.epochs=2: 'train.epochs' has been given a value already"),
+        (["train.epochs=1", "train=1"], "--set train=1: 'train' has been given a value already"),
+    ],
+)
+def test_settings_that_are_refused(settings, words):
+    with pytest.raises(VaezooError, match=re.escape(words)):
+        row_settings(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("bata-vae", "^variant 'bata-vae' is unknown; did you mean 'beta-vae'"),
+        ("norml", "^variant 'norml' is unknown; there are: "),
+        ("gaussian", "^`try` takes a variant, and 'gaussian' is a posterior and a likelihood; try one of"),
+    ],
+)
+def test_only_variants_are_near_misses_of_a_variant(name, words):
+    with pytest.raises(VaezooError, match=words):
+        variant_plugin(name, "try")
 
 
 @pytest.mark.parametrize(

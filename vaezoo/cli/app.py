@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaezoo.core.errors import VaezooError
-from vaezoo.registry import Plugin, Variant, find, register, registry
+from vaezoo.registry import SLOTS, Plugin, register, registry
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,26 +73,31 @@ def warn_unavailable() -> None:
 
 
 def variant_plugin(name: str, command: str) -> Plugin:
-    """The plugin of a variant; VaezooError where the name is another slot's."""
-    found = find(name)
-    if not isinstance(found.target, Variant):
-        known = ", ".join(registry("variant"))
-        raise VaezooError(f"`{command}` takes a variant, and {name!r} is a {found.slot}; try one of {known}")
-    return found
+    """The plugin of a variant; VaezooError where there is none of this name, or the name is another slot's."""
+    variants, bare = registry("variant"), name.removeprefix("variant/")
+    others = [slot for slot in SLOTS if slot != "variant" and bare.removeprefix(f"{slot}/") in registry(slot)]
+    if others and bare not in variants:
+        taken = " and a ".join(others)
+        raise VaezooError(f"`{command}` takes a variant, and {name!r} is a {taken}; try one of {', '.join(variants)}")
+    return variants[bare]
 
 
 def row_settings(settings: Sequence[str]) -> dict[str, Any]:
-    """`--set` values as the tables of a matrix row."""
+    """`--set` values as the tables of a matrix row. VaezooError for the variant's name, and for a key given twice."""
     from vaezoo.runner.matrix.file import parse_setting
 
     row: dict[str, Any] = {}
     for text in settings:
         path, value = parse_setting(text)
+        if path[0] == "name":
+            raise VaezooError(f"--set {text}: the argument NAME says which variant; write it there")
         place = row
         for key in path[:-1]:
             place = place.setdefault(key, {})
             if not isinstance(place, dict):
                 raise VaezooError(f"--set {text}: {key!r} has been given a value already; give it once")
+        if path[-1] in place:
+            raise VaezooError(f"--set {text}: {'.'.join(path)!r} has been given a value already; give it once")
         place[path[-1]] = value
     return row
 
