@@ -127,9 +127,24 @@ def test_a_folder_without_results_is_an_error(tmp_path):
     for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(VaezooError, match=r"holds no results of a matrix \(no plan\.json\); give the folder that"):
             vaezoo.read_results(path)
-    (tmp_path / "plan.json").write_text("{")
-    with pytest.raises(VaezooError, match="holds no results"):
+
+
+@pytest.mark.parametrize("content", ["{", "", "[]", "{}", '{"name": 1}', '{"settings": 3}', "\xff"])
+def test_a_damaged_plan_is_an_error_that_says_so(tmp_path, content):
+    (tmp_path / "plan.json").write_text(content, encoding="latin-1")
+    with pytest.raises(VaezooError, match=r"plan\.json is damaged: it holds no plan; run the matrix again") as raised:
         read_results(tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("broken", ["settings", "references", "columns", "cells", "matrix", "name"])
+@pytest.mark.parametrize("value", [None, 3, [3]])
+def test_a_plan_with_a_broken_entry_is_damaged(finished, tmp_path, broken, value):
+    plan = json.loads((finished.folder / "plan.json").read_text())
+    plan[broken] = value
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    with pytest.raises(VaezooError, match="is damaged"):
+        Store(tmp_path).plan()
 
 
 # The frame

@@ -155,13 +155,20 @@ class Store:
         write_atomically(self.folder / "plan.json", f'{rest[:-2]},\n "cells": [\n{cells}\n]}}\n'.encode())
 
     def plan(self) -> StoredPlan:
-        """The stored plan; VaezooError where the folder holds no results."""
-        value = read_json(self.folder / "plan.json")
-        if value is None:
+        """The stored plan; VaezooError where the folder holds no results, or its plan.json is damaged."""
+        path = self.folder / "plan.json"
+        if not path.is_file():
             raise VaezooError(
                 f"{self.folder} holds no results of a matrix (no plan.json); give the folder that `vaezoo run` wrote to"
             )
-        return StoredPlan.from_json(value)
+        damaged = f"{path} is damaged: it holds no plan; run the matrix again into this folder: finished cells stay"
+        value = read_json(path)
+        if value is None:
+            raise VaezooError(damaged)
+        try:
+            return StoredPlan.from_json(value)
+        except (KeyError, TypeError, ValueError, AttributeError):  # what from_json raises for another JSON object
+            raise VaezooError(damaged) from None
 
 
 def read_results(path: str | Path) -> "pd.DataFrame":
