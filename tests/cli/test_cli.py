@@ -246,3 +246,30 @@ def test_only_variants_are_near_misses_of_a_variant(name, words):
 def test_a_wrong_name_is_one_line(shell, tmp_path, words, said):
     assert re.match(said, shell.wrong(*words, cwd=tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+# A reader that goes away
+
+WITHOUT_READER = """
+import os, sys
+reader, writer = os.pipe()
+os.dup2(writer, 1)
+os.close(reader)
+import typer
+from vaezoo.cli.app import app, main, terminal
+
+@app.command("talk")
+def talk():
+    for count in range(3):
+        typer.echo("a line")
+        terminal().print("another")
+    sys.stderr.write("went on")
+
+sys.argv = ["vaezoo", "talk"]
+main()
+"""
+
+
+def test_a_command_goes_on_without_the_reader_of_its_output():
+    done = subprocess.run([sys.executable, "-c", WITHOUT_READER], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "went on")

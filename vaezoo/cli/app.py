@@ -1,5 +1,7 @@
 """The command line's app, the options that its commands share, and the entry point `main`."""
 
+import io
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +13,7 @@ from vaezoo.core.errors import VaezooError
 from vaezoo.registry import SLOTS, Plugin, register, registry
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
     from rich.console import Console
 
 WIDTH = 160
@@ -102,17 +105,34 @@ def row_settings(settings: Sequence[str]) -> dict[str, Any]:
     return row
 
 
+class _Unread(io.FileIO):
+    """A file descriptor that becomes os.devnull once its pipe has no reader. (click would exit with code 1.)"""
+
+    def write(self, data: "Buffer", /) -> int:
+        """Write the bytes; how many were written."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            return super().write(data)
+
+
 def main() -> None:
-    """The `vaezoo` command. Invalid user input prints one line on stderr, no traceback, and exits with code 2."""
+    """The `vaezoo` command. Invalid user input prints one line on stderr, no traceback, and exits with code 2.
+
+    Where stdout is a pipe whose reader has gone (`vaezoo run M | head -1`) the command goes on without output.
+    """
+    if not sys.stdout.isatty():
+        raw = _Unread(sys.stdout.fileno(), "w", closefd=False)
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), sys.stdout.encoding, sys.stdout.errors)
     try:
         app()
     except VaezooError as error:
         for line in str(error).splitlines():
             typer.echo(f"error: {line}", err=True)
         sys.exit(2)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         typer.echo(f"error: {error.strerror or error}:{where}", err=True)
