@@ -308,9 +308,19 @@ def build(
     for slot in overrides or {}:
         if slot not in PARTS:
             raise VaezooError(unknown("slot", slot, PARTS))
-    chosen = {s: (c, {}) if isinstance(c, str) else c for s, c in (overrides or {}).items()}
+    chosen = {slot: _chosen(slot, choice) for slot, choice in (overrides or {}).items()}
     slots = resolve(variant, dataset.spec, chosen)
     return construct(slots, Ingredients.of(dataset, latent, hidden), seed=seed)[0]
+
+
+def _chosen(slot: str, choice: object) -> tuple[str, Mapping[str, Any]]:
+    """The name and the hyper-parameters of one override. VaezooError for what is neither a name nor such a pair."""
+    match choice:
+        case str():
+            return choice, {}
+        case (str() as name, Mapping() as values):
+            return name, values
+    raise VaezooError(f"overrides[{slot!r}] must be a name or (name, {{hyper-parameters}}), got {choice!r}")
 
 
 def objective_for(model: LatentModel, name: str, dataset: Dataset, *, seed: int = 0) -> Objective:

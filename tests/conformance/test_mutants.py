@@ -101,6 +101,9 @@ MUTANTS = {
     "metric/random-wrong": "finite and repeatable",
     "metric/nan-wrong": "finite and repeatable",
     "metric/columns-wrong": "finite and repeatable",
+    "metric/iwll-wrong": "finite and repeatable",
+    "metric/frame-wrong": "finite and repeatable",
+    "metric/tensor-wrong": "finite and repeatable",
     "metric/untyped-wrong": "declaration",
 }
 """Each wrong plugin, and the proof that must reject it."""

@@ -213,3 +213,15 @@ def test_weights_depend_on_the_seed_alone():
 def test_build_is_a_function_whatever_was_imported_first():
     code = "import vaezoo, vaezoo.runner.plan.planner; assert callable(vaezoo.build), vaezoo.build"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("choice", [3, None, ("normal",), ("normal", 3), (3, {}), ["a", {}, {}]])
+def test_an_override_that_is_neither_a_name_nor_a_pair_is_one_line(choice):
+    with pytest.raises(VaezooError, match=r"overrides\['prior'\] must be a name or \(name, {hyper-parameters}\), got"):
+        vaezoo.build("vae", "digits-binary", overrides={"prior": choice})
+
+
+@pytest.mark.parametrize("latent", [0, [], [4, 0]])
+def test_a_latent_group_of_no_size_is_refused(latent):
+    with pytest.raises(VaezooError, match="latent must be a whole number >= 1 or a list of them"):
+        vaezoo.build("vae", "digits-binary", latent=latent)

@@ -1,5 +1,6 @@
 """The digits against their source; what a seed changes, what is kept, and what is said when a thing is wrong."""
 
+import json
 import subprocess
 import sys
 
@@ -236,6 +237,37 @@ def test_a_plugin_that_returns_something_else_or_takes_something_else_is_one_lin
         VaezooError, match=r"must take \(root, seed\) and its options after \*, got \(root, seed, size\)"
     ):
         load_dataset("my-size")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (KeyError("train"), "KeyError: 'train'"),
+        (ValueError("two\nlines"), "ValueError: two lines"),
+        (ZeroDivisionError(), "ZeroDivisionError"),
+        (MemoryError("no more"), "MemoryError: no more"),
+        (SystemExit(3), "SystemExit: 3"),
+    ],
+)
+def test_whatever_a_plugin_raises_is_one_line_with_its_place(own_registry, error, words):
+    @register.dataset("my-error")
+    def my_error(root, seed):
+        raise error
+
+    line = my_error.__code__.co_firstlineno + 2
+    with pytest.raises(VaezooError) as raised:
+        load_dataset("my-error")
+    assert one_line(raised) == f"dataset 'my-error': {words} (test_datasets.py:{line})"
+
+
+def test_the_place_is_the_plugins_own_line(own_registry):
+    @register.dataset("my-json")
+    def my_json(root, seed):
+        return json.loads("{")
+
+    line = my_json.__code__.co_firstlineno + 2
+    with pytest.raises(VaezooError, match=rf"^dataset 'my-json': JSONDecodeError: .* \(test_datasets.py:{line}\)$"):
+        load_dataset("my-json")
 
 
 def test_a_plugins_skip_stays_a_skip(own_registry):

@@ -266,5 +266,7 @@ def test_wrong_shape_and_no_samples_are_refused():
         log_likelihood(model, torch.zeros(4, 9), 2)
     with pytest.raises(VaezooError, match="importance_samples must be 1 or more, got 0"):
         log_likelihood(model, images(), 0)
+    with pytest.raises(VaezooError, match=r"log_likelihood takes one image or more, got x of shape \[0, 1, 8, 8\]"):
+        vaezoo.log_likelihood(vaezoo.build("vae", "digits-binary", latent=2, hidden=[4]), torch.zeros(0, 1, 8, 8))
     with pytest.raises(VaezooError, match="importance_samples must be 1 or more, got -3"):
         log_likelihood(model, images(), -3)

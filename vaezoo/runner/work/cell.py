@@ -26,9 +26,10 @@ from vaezoo.core.model import LatentModel
 from vaezoo.core.precision import no_hidden_tf32
 from vaezoo.core.torch_internals import preload
 from vaezoo.datasets import load_dataset
+from vaezoo.evaluation.blocks import out_of_memory
 from vaezoo.registry import register, registry
 from vaezoo.runner.machine.device import describe, memory, peak_memory, restart_peak_memory
-from vaezoo.runner.machine.sharing import device_use
+from vaezoo.runner.machine.sharing import device_use, keep_console
 from vaezoo.runner.machine.timing import measure_speeds
 from vaezoo.runner.plan.cell import Task
 from vaezoo.runner.plan.fingerprint import fingerprint
@@ -46,6 +47,7 @@ Trained = tuple[LatentModel, Dataset, TrainingResult | Diverged, Sequence[str]]
 def start_worker(threads: int, parent: int) -> None:
     """Set up a worker that will serve many cells: its share of the cores, and an end when its parent is gone."""
     torch.set_num_threads(threads)
+    keep_console()
     no_hidden_tf32()
     preload()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -130,7 +132,8 @@ def _status(error: BaseException) -> Status:
         return "diverged"
     if isinstance(error, Skip):
         return "skipped"
-    return "oom" if isinstance(error, MemoryError | torch.OutOfMemoryError) else "failed"
+    causes = (error, error.__cause__)  # a data set's own error is the cause of vaezoo's
+    return "oom" if any(isinstance(each, Exception) and out_of_memory(each) for each in causes) else "failed"
 
 
 def prepare(
