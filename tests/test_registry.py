@@ -9,7 +9,7 @@ import pytest
 
 import vaezoo
 from vaezoo.core.errors import VaezooError
-from vaezoo.registry import SLOTS, Register, Variant, find, register, registry
+from vaezoo.registry import SLOTS, Register, Variant, find, first_sentence, register, registry
 
 PRIOR = """
 import vaezoo
@@ -52,6 +52,28 @@ def test_a_decorator_gives_back_what_it_was_given(own_registry):
 
     assert own_registry.metric("count")(count) is count
     assert registry("metric")["count"].place.endswith(f"{__file__}:{count.__code__.co_firstlineno + 3}")
+
+
+@pytest.mark.parametrize("choice", [3, ("mixture", 3), ("mixture",), {"name": "mixture"}])
+def test_a_variant_refuses_a_slot_of_another_type(choice):
+    """One that is registered would make the check of every other plugin fail."""
+    said = rf"^variant 'bad': prior must be a name or \(name, \{{hyper-parameters\}}\), got {re.escape(repr(choice))}$"
+    with pytest.raises(VaezooError, match=said):
+        register.variant(Variant("bad", prior=choice))
+    assert "bad" not in registry("variant")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("Trains on one\n    image. Slow.", "Trains on one image."),
+        ("p(z) = q_1 .. Q, see N.\n\n    And more.", "p(z) = q_1 .. Q, see N."),
+        ("Digits of 17 levels, at 0.5\n", "Digits of 17 levels, at 0.5"),
+        ("", ""),
+    ],
+)
+def test_the_first_sentence_is_whole_over_line_breaks(text, sentence):
+    assert first_sentence(text) == sentence
 
 
 def test_an_unknown_name_has_its_near_misses():

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,6 +64,30 @@ class Variant:
     paper: str | None = None
     about: str = ""
 
+    def __post_init__(self) -> None:
+        """Check every slot's value, because all plugins read the registered variants. VaezooError for a wrong one."""
+        for slot in PARTS:
+            if not _is_choice(choice := getattr(self, slot)):
+                raise VaezooError(
+                    f"variant {self.name!r}: {slot} must be a name or (name, {{hyper-parameters}}), got {choice!r}"
+                )
+
+
+def _is_choice(value: object) -> bool:
+    if isinstance(value, tuple) and len(value) == 2:
+        return isinstance(value[0], str) and isinstance(value[1], Mapping)
+    return isinstance(value, str)
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence of a docstring on one line. It ends at a full stop before a capital, or with its paragraph.
+
+    >>> first_sentence("Trains on one image at a time, with a\\n    decay. Slow.")
+    'Trains on one image at a time, with a decay.'
+    """
+    paragraph = " ".join(text.strip().split("\n\n")[0].split())
+    return re.split(r"(?<=[^.]\.) (?=[A-Z])", paragraph, maxsplit=1)[0]
+
 
 @dataclass(frozen=True)
 class Plugin:
@@ -86,9 +111,10 @@ class Plugin:
 
     @property
     def summary(self) -> str:
-        """The first line of its docstring, or what a Variant says about itself."""
-        text = self.target.about if isinstance(self.target, Variant) else self.target.__doc__ or ""  # not inherited
-        return text.strip().splitlines()[0] if text.strip() else ""
+        """The first sentence of its docstring, or what a Variant says about itself."""
+        if isinstance(self.target, Variant):
+            return " ".join(self.target.about.split())
+        return first_sentence(self.target.__doc__ or "")  # not inherited
 
     @cached_property
     def _parameters(self) -> list[inspect.Parameter]:
