@@ -266,14 +266,12 @@ class Register:
             for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
                 self._attempt(f"{point.name} ({point.value})", lambda _, load=point.load: load())  # type: ignore[misc]
 
-    def load_file(self, path: str | Path) -> None:
+    def load_file(self, path: str | Path, advice: str = "") -> None:
         """Import a plugin file once, with the modules beside it that it imports (`vaezoo/plugin_files.py`).
 
-        VaezooError with the reason for a file that is not there or does not import.
+        VaezooError with the reason for a file that is not there, with the advice, or does not import.
         """
-        path = Path(path).resolve()
-        if not path.is_file():
-            raise VaezooError(f"plugin file {path} does not exist; a plugin's path is relative to the matrix file")
+        path = existing_file(path, advice)
         if path not in self.files:
             reason = self._failure(str(path), lambda _: import_plugin_file(path, self.files))
             if reason is not None:
@@ -299,6 +297,14 @@ class Register:
             return None
         finally:
             self._entered.pop()
+
+
+def existing_file(path: str | Path, advice: str = "") -> Path:
+    """The whole path of a plugin file; VaezooError, which ends with the advice, where there is no such file."""
+    path = Path(path).resolve()
+    if not path.is_file():
+        raise VaezooError(f"plugin file {path} does not exist{advice and '; '}{advice}")
+    return path
 
 
 register = Register()
@@ -332,5 +338,8 @@ def find(name: str) -> Plugin:
         return registry(found[0])[name]
     if found:
         raise VaezooError(f"{name!r} is a name in several slots; use {' or '.join(f'{s}/{name}' for s in found)}")
+    if slot in SLOTS or slot.removesuffix("s") in SLOTS:
+        slot = slot if slot in SLOTS else slot.removesuffix("s")
+        raise VaezooError(f"{name!r} is a slot; `vaezoo list {slot}` lists its plugins, whose names are {slot}/NAME")
     every = {n for s in SLOTS for n in registry(s)}
     raise VaezooError(unknown("name", name, every))

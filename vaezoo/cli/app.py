@@ -84,10 +84,14 @@ def variant_plugin(name: str, command: str) -> Plugin:
 def row_settings(settings: Sequence[str]) -> dict[str, Any]:
     """`--set` values as the tables of a matrix row."""
     from vaezoo.runner.matrix.file import parse_setting
+    from vaezoo.runner.matrix.schema import TABLES, VariantTable
 
     row: dict[str, Any] = {}
     for text in settings:
         path, value = parse_setting(text)
+        home = next((name for name, table in TABLES.items() if path[0] in table.model_fields), None)
+        if home and path[0] not in VariantTable.model_fields:
+            raise VaezooError(f"--set {text}: {path[0]!r} belongs under {home}; say --set {home}.{text.strip()}")
         place = row
         for key in path[:-1]:
             place = place.setdefault(key, {})
