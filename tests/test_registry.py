@@ -9,7 +9,7 @@ import pytest
 
 import vaezoo
 from vaezoo.core.errors import VaezooError
-from vaezoo.registry import SLOTS, Register, Variant, find, register, registry
+from vaezoo.registry import SLOTS, Register, Variant, find, first_sentence, register, registry
 
 PRIOR = """
 import vaezoo
@@ -54,6 +54,28 @@ def test_a_decorator_gives_back_what_it_was_given(own_registry):
     assert registry("metric")["count"].place.endswith(f"{__file__}:{count.__code__.co_firstlineno + 3}")
 
 
+@pytest.mark.parametrize("choice", [3, ("mixture", 3), ("mixture",), {"name": "mixture"}])
+def test_a_variant_refuses_a_slot_of_another_type(choice):
+    """One that is registered would make the check of every other plugin fail."""
+    said = rf"^variant 'bad': prior must be a name or \(name, \{{hyper-parameters\}}\), got {re.escape(repr(choice))}$"
+    with pytest.raises(VaezooError, match=said):
+        register.variant(Variant("bad", prior=choice))
+    assert "bad" not in registry("variant")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("Trains on one\n    image. Slow.", "Trains on one image."),
+        ("p(z) = q_1 .. Q, see N.\n\n    And more.", "p(z) = q_1 .. Q, see N."),
+        ("Digits of 17 levels, at 0.5\n", "Digits of 17 levels, at 0.5"),
+        ("", ""),
+    ],
+)
+def test_the_first_sentence_is_whole_over_line_breaks(text, sentence):
+    assert first_sentence(text) == sentence
+
+
 def test_an_unknown_name_has_its_near_misses():
     own = Register()
     for name in ("straight", "curved"):
@@ -80,6 +102,10 @@ def test_a_bare_name_is_found_where_one_slot_has_it(own_registry):
     said = r"'qqq-shared' is a name in several slots; use prior/qqq-shared or objective/qqq-shared"
     with pytest.raises(VaezooError, match=said):
         find("qqq-shared")
+    for name in ("prior", "priors", "prior/"):
+        said = rf"^'{name}' is a slot; `vaezoo list prior` lists its plugins, whose names are prior/NAME$"
+        with pytest.raises(VaezooError, match=said):
+            find(name)
     with pytest.raises(VaezooError, match=r"name 'qqq-alon' is unknown; did you mean 'qqq-alone'"):
         find("qqq-alon")
 
@@ -105,7 +131,7 @@ def test_two_files_of_one_name_are_two_plugins(own_registry, tmp_path):
 
 
 def test_a_missing_file_is_an_error(own_registry, tmp_path):
-    with pytest.raises(VaezooError, match=r"plugin file .*/mine\.py does not exist; .* relative to the matrix file"):
+    with pytest.raises(VaezooError, match=r"^plugin file .*/mine\.py does not exist$"):
         own_registry.load_file(tmp_path / "mine.py")
 
 

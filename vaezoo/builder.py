@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.core import noise
-from vaezoo.core.contracts import Objective
+from vaezoo.core.contracts import PARAMETER_GROUPS, Objective
 from vaezoo.core.data import MEASURES, Dataset, DataSpec, Split
 from vaezoo.core.errors import Skip, VaezooError, unknown
 from vaezoo.core.model import LatentModel
@@ -231,11 +231,25 @@ def rehearse(
         model, objective = construct(slots, ingredients, allow_pseudo_likelihood=allow_pseudo_likelihood)
         seen = images.context if model.conditional else None
         batch = model.batch(images.images(), seen, torch.arange(2))
-        objective(model.draw(batch, objective.importance_samples))
+        _check_value(slots["objective"][0], objective(model.draw(batch, objective.importance_samples)))
         served = {"parameter_shape": tuple(model.likelihood.parameter_shape), "features": tuple(model.encoder.features)}
         return Rehearsal(served, conditional=model.conditional)
 
     return _rehearsed(attempt)
+
+
+def _check_value(name: str, value: object) -> None:
+    """Refuse what a training step cannot differentiate: no tensor, or the value of a group that does not exist."""
+    values = value if isinstance(value, dict) else {"all": value}
+    for group in values:
+        if group not in PARAMETER_GROUPS and list(values) != ["all"]:
+            raise VaezooError(f"objective {name!r}: {unknown('group of parameters', group, PARAMETER_GROUPS)}")
+    if not values or not all(isinstance(each, Tensor) for each in values.values()):
+        groups = " | ".join(map(repr, PARAMETER_GROUPS))
+        raise VaezooError(
+            f"objective {name!r} must return a tensor of nats, [B] or a scalar, or {{{groups}: such a tensor}}, "
+            f"got {value!r}"
+        )
 
 
 class Rehearsals:

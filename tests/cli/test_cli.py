@@ -144,7 +144,7 @@ def test_several_wrong_keys_are_a_line_each(shell, tmp_path):
         (["--device", "cuda:77"], r"device 'cuda:77' is not there: torch sees \d+ CUDA devices; use --device cpu"),
         (["--out", "a-file"], r"results cannot be written to a-file: .*; give another folder with --out"),
         (["--out", "a-file/below"], r"results cannot be written to a-file/below: Not a directory; give another folder"),
-        (["--plugin", "mine.py"], r"plugin file .*/mine\.py does not exist"),
+        (["--plugin", "mine.py"], r"plugin file .*/mine\.py does not exist$"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_writes_nothing(shell, tmp_path, matrix_file, words, said):
@@ -240,7 +240,13 @@ def test_only_variants_are_near_misses_of_a_variant(name, words):
             r"--set train\.epochs=1",
         ),
         (["plan", "nowhere.toml"], r"nowhere\.toml does not exist"),
-        (["list", "--plugin", "mine.py"], r"plugin file .*/mine\.py does not exist"),
+        (["list", "--plugin", "mine.py"], r"plugin file .*/mine\.py does not exist$"),
+        (["check", "mine.py"], r"plugin file .*/mine\.py does not exist$"),
+        (["show", "prior"], r"'prior' is a slot; `vaezoo list prior` lists its plugins"),
+        (
+            ["try", "vae", "--dataset", "digits", "--set", "epochs=3"],
+            r"--set epochs=3: 'epochs' belongs under train; say --set train\.epochs=3$",
+        ),
     ],
 )
 def test_a_wrong_name_is_one_line(shell, tmp_path, words, said):

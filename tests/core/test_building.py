@@ -164,6 +164,35 @@ def test_a_rehearsal_finds_a_wrong_shape():
     assert "log_prior must be [L=1, K=5, B=2], got [1, 2, 5] from Turned" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (lambda elbo: float(elbo.mean()), r"^objective 't-value' must return a tensor of nats, .*, got -\d"),
+        (lambda elbo: {"own": 1.0}, r"^objective 't-value' must return a tensor of nats, .*, got \{'own': 1\.0\}$"),
+        (lambda elbo: {}, r"^objective 't-value' must return a tensor of nats, .*, got \{\}$"),
+        (
+            lambda elbo: {"inferences": elbo},
+            r"^objective 't-value': group of parameters 'inferences' is unknown; did you mean 'inference'\?$",
+        ),
+        (
+            lambda elbo: {"encoder": elbo},
+            r"^objective 't-value': group of parameters 'encoder' is unknown; there are: generative, inference, own$",
+        ),
+    ],
+)
+def test_a_rehearsal_finds_an_objective_that_training_could_not_use(value, text):
+    @register.objective("t-value")
+    class Value(vaezoo.Objective):
+        def forward(self, draws):
+            return value(draws.log_likelihood.mean(0) - draws.kl_estimate)
+
+    data = dataset()
+    slots = resolve("vae", data.spec, {"objective": ("t-value", {})})
+    error = rehearse(slots, Ingredients.blank(data.spec, 3, (5,), 30)).error
+    with pytest.raises(VaezooError, match=text):
+        raise error
+
+
 @pytest.mark.parametrize("variant", vaezoo.names("variant"))
 def test_a_rehearsal_of_a_registered_variant_says_nothing_and_leaves_no_trace(variant, monkeypatch):
     binary = dataset(context=2)

@@ -88,12 +88,16 @@ def variant_plugin(name: str, command: str) -> Plugin:
 def row_settings(settings: Sequence[str]) -> dict[str, Any]:
     """`--set` values as the tables of a matrix row. VaezooError for the variant's name, and for a key given twice."""
     from vaezoo.runner.matrix.file import parse_setting
+    from vaezoo.runner.matrix.schema import TABLES, VariantTable
 
     row: dict[str, Any] = {}
     for text in settings:
         path, value = parse_setting(text)
         if path[0] == "name":
             raise VaezooError(f"--set {text}: the argument NAME says which variant; write it there")
+        home = next((name for name, table in TABLES.items() if path[0] in table.model_fields), None)
+        if home and path[0] not in VariantTable.model_fields:
+            raise VaezooError(f"--set {text}: {path[0]!r} belongs under {home}; say --set {home}.{text.strip()}")
         place = row
         for key in path[:-1]:
             place = place.setdefault(key, {})

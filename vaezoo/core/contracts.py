@@ -190,6 +190,10 @@ class Likelihood(nn.Module, ABC):
         raise NotImplementedError(f"likelihood {type(self).__name__} has no sample(parameters)")
 
 
+PARAMETER_GROUPS = ("inference", "generative", "own")
+"""The groups of parameters that an objective may give a value each: see `Objective.forward`."""
+
+
 class Objective(nn.Module, ABC):
     """What training maximises, computed from the draws of one pass. Objectives train, bounds report: no table shows an
     objective's value.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.core import noise
-from vaezoo.core.contracts import Objective
+from vaezoo.core.contracts import PARAMETER_GROUPS, Objective
 from vaezoo.core.data import Split
 from vaezoo.core.errors import VaezooError, VaezooWarning, unknown
 from vaezoo.core.precision import computing
@@ -24,11 +24,12 @@ from vaezoo.training.replay.recorded_step import RecordedStep
 from vaezoo.training.replay.rule import replay_rule
 from vaezoo.training.schedules import kl_weights, learning_rates, progress
 
-GROUPS = {
-    "inference": ("model.encoder.", "model.posterior_net."),
-    "generative": ("model.prior.", "model.decoder.", "model.likelihood."),
-    "own": ("objective.",),
-}
+_STARTS = (
+    ("model.encoder.", "model.posterior_net."),
+    ("model.prior.", "model.decoder.", "model.likelihood."),
+    ("objective.",),
+)
+GROUPS = dict(zip(PARAMETER_GROUPS, _STARTS, strict=True))
 """The parameters that each value of an objective's dictionary moves."""
 
 

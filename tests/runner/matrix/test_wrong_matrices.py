@@ -24,6 +24,7 @@ WRONG = [
     ('prior = "flow"\n', "prior: 'prior' belongs under [model]; move it there"),
     ("iwll = 3\n", "iwll: 'iwll' belongs under [[references]]; move it there"),
     ('label = "x"\n', "label: 'label' belongs under [[variants]]; move it there"),
+    ("[sweep]\nprior.scale = [1.0]\n", "sweep: 'sweep' belongs in a [[variants]] table; write [variants.sweep] below"),
     ("[train]\nepochs = -3\n", "train.epochs: expected a whole number >= 1, got -3"),
     ("[train]\nepochs = 3.5\n", "train.epochs: expected a whole number >= 1, got 3.5"),
     ("[train]\nepochs = true\n", "train.epochs: expected a whole number >= 1, got true"),

@@ -92,7 +92,7 @@ def make_plan(
     decides what precisions it has.
     """
     for path in matrix.plugins:
-        register.load_file(path)
+        register.load_file(path, "a plugin's path is relative to the matrix file")
     cells: list[Cell] = []
     timings: dict[str, Cell] = {}
     planners = [
