@@ -13,8 +13,8 @@ import vaezoo
 HOUSE = Path(vaezoo.__file__).parent
 SLOTS = ("encoders", "posteriors", "priors", "decoders", "likelihoods", "objectives")
 LAYERS: tuple[tuple[set[str], ...], ...] = (
-    ({"core", "registry", ""},),
-    ({"nets"},),  # "" is vaezoo/__init__.py: its lazy names are followed to where they live
+    ({"core", "plugin_files", "registry", ""},),  # "" is vaezoo/__init__.py: its lazy names are followed home
+    ({"nets"},),
     ({"flows"},),
     (*({slot} for slot in SLOTS), {"datasets"}),
     ({"variants"}, {"builder"}),

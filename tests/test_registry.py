@@ -9,7 +9,7 @@ import pytest
 
 import vaezoo
 from vaezoo.core.errors import VaezooError
-from vaezoo.registry import SLOTS, Register, Variant, find, register, registry
+from vaezoo.registry import SLOTS, Register, Variant, find, first_sentence, register, registry
 
 PRIOR = """
 import vaezoo
@@ -54,6 +54,28 @@ def test_a_decorator_gives_back_what_it_was_given(own_registry):
     assert registry("metric")["count"].place.endswith(f"{__file__}:{count.__code__.co_firstlineno + 3}")
 
 
+@pytest.mark.parametrize("choice", [3, ("mixture", 3), ("mixture",), {"name": "mixture"}])
+def test_a_variant_refuses_a_slot_of_another_type(choice):
+    """One that is registered would make the check of every other plugin fail."""
+    said = rf"^variant 'bad': prior must be a name or \(name, \{{hyper-parameters\}}\), got {re.escape(repr(choice))}$"
+    with pytest.raises(VaezooError, match=said):
+        register.variant(Variant("bad", prior=choice))
+    assert "bad" not in registry("variant")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("Trains on one\n    image. Slow.", "Trains on one image."),
+        ("p(z) = q_1 .. Q, see N.\n\n    And more.", "p(z) = q_1 .. Q, see N."),
+        ("Digits of 17 levels, at 0.5\n", "Digits of 17 levels, at 0.5"),
+        ("", ""),
+    ],
+)
+def test_the_first_sentence_is_whole_over_line_breaks(text, sentence):
+    assert first_sentence(text) == sentence
+
+
 def test_an_unknown_name_has_its_near_misses():
     own = Register()
     for name in ("straight", "curved"):
@@ -80,6 +102,10 @@ def test_a_bare_name_is_found_where_one_slot_has_it(own_registry):
     said = r"'qqq-shared' is a name in several slots; use prior/qqq-shared or objective/qqq-shared"
     with pytest.raises(VaezooError, match=said):
         find("qqq-shared")
+    for name in ("prior", "priors", "prior/"):
+        said = rf"^'{name}' is a slot; `vaezoo list prior` lists its plugins, whose names are prior/NAME$"
+        with pytest.raises(VaezooError, match=said):
+            find(name)
     with pytest.raises(VaezooError, match=r"name 'qqq-alon' is unknown; did you mean 'qqq-alone'"):
         find("qqq-alon")
 
@@ -105,7 +131,7 @@ def test_two_files_of_one_name_are_two_plugins(own_registry, tmp_path):
 
 
 def test_a_missing_file_is_an_error(own_registry, tmp_path):
-    with pytest.raises(VaezooError, match=r"plugin file .*/mine\.py does not exist; .* relative to the matrix file"):
+    with pytest.raises(VaezooError, match=r"^plugin file .*/mine\.py does not exist$"):
         own_registry.load_file(tmp_path / "mine.py")
 
 
@@ -229,3 +255,105 @@ def test_a_slot_is_not_imported_before_it_is_asked_for():
     code = "import sys, vaezoo\nvaezoo.names('variant')\nprint('vaezoo.priors.normal' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout == "False\n"
+
+
+# --- the modules beside a plugin file
+
+
+def folder_of(tmp_path, name, **files):
+    """A folder with these modules."""
+    folder = tmp_path / name
+    folder.mkdir()
+    for stem, source in files.items():
+        (folder / f"{stem}.py").write_text(source)
+    return folder
+
+
+def test_each_file_imports_the_modules_beside_it(own_registry, tmp_path):
+    """Two folders have modules of one name, which is also that of a module that is imported from elsewhere."""
+    import statistics
+
+    before, path = set(sys.modules), list(sys.path)
+    for name in ("a", "b"):
+        mine = (
+            f"import vaezoo, statistics\nfrom statistics import scale as same\nvaezoo.register.prior('{name}')(same)\n"
+        )
+        folder = folder_of(tmp_path, name, mine=mine, statistics=f"import deeper\nscale = deeper.{name}\n")
+        (folder / "deeper.py").write_text(f"class {name}: ...\n")
+        own_registry.load_file(folder / "mine.py")
+    assert [registry("prior")[name].target.__name__ for name in ("a", "b")] == ["a", "b"]
+    assert sys.modules["statistics"] is statistics
+    assert statistics.mean([1, 3]) == 2
+    assert sys.path == path
+    assert all(name.startswith("vaezoo_plugin_") for name in set(sys.modules) - before)
+    with pytest.raises(ModuleNotFoundError):
+        import deeper  # noqa: F401
+
+
+def test_other_modules_do_not_see_the_folder(own_registry, tmp_path, monkeypatch):
+    """What a plugin file is the first to import finds the standard library, not the plugin's neighbour of that name."""
+    library = folder_of(tmp_path, "library", a_library="import colorsys\nvalue = colorsys.rgb_to_hls\n")
+    monkeypatch.syspath_prepend(str(library))
+    for name in ("colorsys", "a_library"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    folder = folder_of(
+        tmp_path, "mine", colorsys="own = 1\n", mine="import a_library, colorsys\nassert colorsys.own == 1"
+    )
+    own_registry.load_file(folder / "mine.py")
+    assert sys.modules["a_library"].value is sys.modules["colorsys"].rgb_to_hls
+    del sys.modules["colorsys"], sys.modules["a_library"]
+
+
+def test_files_of_one_folder_share_their_neighbours(own_registry, tmp_path):
+    shared = PRIOR.format(name="shared")
+    folder = folder_of(tmp_path, "mine", shared=shared, first="import shared", second="import shared, first")
+    own_registry.load_file(folder / "first.py")
+    own_registry.load_file(folder / "second.py")
+    own_registry.load_file(folder / "shared.py")  # has run already
+    plugin = registry("prior")["shared"]
+    assert plugin.place == f"{folder / 'shared.py'}:4"
+    assert plugin.module == own_registry.files[folder / "shared.py"]
+    assert sys.modules[plugin.module].__dict__["Mine"] is plugin.target
+
+
+def test_a_package_beside_a_file_imports_its_own_modules(own_registry, tmp_path):
+    folder = folder_of(
+        tmp_path, "mine", beside="VALUE = 'beside'", mine="import pack.inner\nfrom pack import VALUE, more"
+    )
+    folder_of(folder, "pack", __init__="from .inner import VALUE", inner="from beside import VALUE", more="")
+    own_registry.load_file(folder / "mine.py")
+    module = sys.modules[own_registry.files[folder / "mine.py"]]
+    assert (module.VALUE, module.pack.inner.VALUE) == ("beside", "beside")
+    assert module.more is module.pack.more
+
+
+def test_vaezoo_is_always_the_running_one(own_registry, tmp_path):
+    """A plugin file may lie beside another copy of vaezoo, and in a folder that is on the path anyway."""
+    folder = folder_of(tmp_path, "mine", mine="import vaezoo\nREGISTER = vaezoo.register\n")
+    folder_of(folder, "vaezoo", __init__="raise AssertionError")
+    own_registry.load_file(folder / "mine.py")
+    assert sys.modules[own_registry.files[folder / "mine.py"]].REGISTER is own_registry
+
+
+def test_a_neighbour_that_everyone_imports_is_imported_as_usual(own_registry, tmp_path, monkeypatch):
+    folder = folder_of(tmp_path, "mine", mine="import t_everyones\n", t_everyones="")
+    monkeypatch.syspath_prepend(str(folder))
+    import t_everyones
+
+    own_registry.load_file(folder / "mine.py")
+    assert sys.modules[own_registry.files[folder / "mine.py"]].t_everyones is t_everyones
+    del sys.modules["t_everyones"]
+
+
+def test_neighbours_of_a_file_that_fails_are_taken_back(own_registry, tmp_path):
+    folder = folder_of(
+        tmp_path, "mine", helper=PRIOR.format(name="helped"), mine="import helper\nraise KeyError('why')"
+    )
+    for _ in range(2):
+        with pytest.raises(VaezooError, match=r"mine\.py could not be imported: KeyError: 'why'$"):
+            own_registry.load_file(folder / "mine.py")
+    assert "helped" not in registry("prior")
+    assert own_registry.files == {}
+    (folder / "mine.py").write_text("import helper\n")
+    own_registry.load_file(folder / "mine.py")
+    assert "helped" in registry("prior")

@@ -28,11 +28,13 @@ if TYPE_CHECKING:  # what type checkers see of the names that `__getattr__` look
     from vaezoo.core.data import Dataset, DataSpec
     from vaezoo.core.draws import Batch, Draws
     from vaezoo.core.gaussian import DiagonalGaussian, mixture_log_density
+    from vaezoo.core.groups import GaussianGroups, TopDownPrior
     from vaezoo.core.model import LatentModel
     from vaezoo.datasets import load_dataset
     from vaezoo.evaluation.estimate import Estimate, evaluating, log_likelihood
     from vaezoo.evaluation.evaluation import Evaluation
     from vaezoo.runner.store import read_results
+    from vaezoo.training.notebook import train
 
 __version__ = "0.1.0"
 
@@ -51,12 +53,14 @@ _MODULES = {
     "core.data": ("DataSpec", "Dataset"),
     "core.draws": ("Batch", "Draws"),
     "core.gaussian": ("DiagonalGaussian", "mixture_log_density"),
+    "core.groups": ("GaussianGroups", "TopDownPrior"),
     "core.model": ("LatentModel",),
     "datasets": ("load_dataset",),
     "builder": ("build",),
     "evaluation.estimate": ("Estimate", "evaluating", "log_likelihood"),
     "evaluation.evaluation": ("Evaluation",),
     "runner.store": ("read_results",),
+    "training.notebook": ("train",),
     "api": ("run", "load_model"),
 }
 _LAZY = {name: f"vaezoo.{module}" for module, found in _MODULES.items() for name in found}
@@ -76,6 +80,7 @@ __all__ = [
     "Encoder",
     "Estimate",
     "Evaluation",
+    "GaussianGroups",
     "LatentModel",
     "Latents",
     "Likelihood",
@@ -84,6 +89,7 @@ __all__ = [
     "PosteriorDistribution",
     "Prior",
     "Skip",
+    "TopDownPrior",
     "VaezooError",
     "VaezooWarning",
     "Variant",
@@ -101,6 +107,7 @@ __all__ = [
     "read_results",
     "register",
     "run",
+    "train",
 ]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vaezoo.registry import existing_file
 from vaezoo.runner.engines.main_guard import refuse_in_import_of_worker
 from vaezoo.runner.machine.device import cores, describe, resolve_device
 from vaezoo.runner.matrix.file import Matrix, load
@@ -41,6 +42,8 @@ def plan_of(
     plugins: Sequence[str | Path] = (),
 ) -> tuple[Plan, str]:
     """The plan of a matrix and the device it is for. Raises VaezooError for invalid user input."""
+    for plugin in plugins:
+        existing_file(plugin)
     if not isinstance(matrix, Matrix):
         matrix = load(matrix, [Path(plugin) for plugin in plugins])
     where = resolve_device(device)

@@ -1,8 +1,8 @@
 """Variant + DataSpec + sizes -> LatentModel: the constructor rule, and the rehearsal that a plan makes of a row.
 
 As with pytest's fixtures, a plugin names what it wants. Constructor arguments before `*` are asked of the builder:
-`spec`, `latent`, `hidden`, `features`, `parameter_shape`, `train_images`, `train_size`. Those after `*` are
-hyper-parameters.
+`spec`, `latent`, `latents`, `hidden`, `features`, `parameter_shape`, `train_images`, `train_sample`, `train_size`.
+Those after `*` are hyper-parameters.
 """
 
 import warnings
@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.core import noise
-from vaezoo.core.contracts import Objective
-from vaezoo.core.data import MEASURES, Dataset, DataSpec
+from vaezoo.core.contracts import PARAMETER_GROUPS, Objective
+from vaezoo.core.data import MEASURES, Dataset, DataSpec, Split
 from vaezoo.core.errors import Skip, VaezooError, unknown
 from vaezoo.core.model import LatentModel
 from vaezoo.core.options import checked_options
+from vaezoo.core.requests import requests_of
 from vaezoo.registry import PARTS, Choice, Plugin, Slots, Variant, registry
 
 BUILT_FIRST = ("likelihood", "decoder")
@@ -66,37 +67,56 @@ def resolve(
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What a builder serves besides the parts' own shapes."""
+    """What a builder serves besides the parts' own shapes.
+
+    latents: the size of each latent group, top first; `latent` is served as the lowest one's. train_sample: n ->
+    (images [n, *shape], their index [n]), chosen by torch's generator; `train_images` is served as the images alone. Of
+    dynamically binarised images they are the gray levels.
+    """
 
     spec: DataSpec
-    latent: int
+    latents: tuple[int, ...]
     hidden: tuple[int, ...]
-    train_images: Callable[[int], Tensor]
+    train_sample: Callable[[int], tuple[Tensor, Tensor]]
     train_size: int
 
     @staticmethod
-    def of(dataset: Dataset, latent: int, hidden: Sequence[int]) -> "Ingredients":
-        """The ingredients of a dataset. `train_images(n)` chooses among the training images by torch's generator; of
-        dynamically binarised ones it gives the gray levels.
-        """
+    def of(dataset: Dataset, latent: int | Sequence[int], hidden: Sequence[int]) -> "Ingredients":
+        """The ingredients of a dataset. latent: the size of the latent group, or of each one, top first."""
 
-        def train_images(n: int) -> Tensor:
-            """n training images as floats, chosen by torch's generator."""
+        def train_sample(n: int) -> tuple[Tensor, Tensor]:
+            """n training images as floats of the default dtype, and their index."""
             split = dataset.train
-            chosen = split.x[torch.randperm(len(split))[:n]]
-            return chosen.to(torch.get_default_dtype()) / 255 if split.dynamic else dataset.spec.to_float(chosen)
+            index = torch.randperm(len(split))[:n]
+            chosen = split.x[index]
+            dtype = torch.get_default_dtype()
+            return chosen.to(dtype) / 255 if split.dynamic else dataset.spec.to_float(chosen).to(dtype), index
 
-        return Ingredients(dataset.spec, latent, tuple(hidden), train_images, len(dataset.train))
+        return Ingredients(dataset.spec, group_sizes(latent), tuple(hidden), train_sample, len(dataset.train))
 
     @staticmethod
-    def blank(spec: DataSpec, latent: int, hidden: Sequence[int], train_size: int) -> "Ingredients":
+    def blank(spec: DataSpec, latent: int | Sequence[int], hidden: Sequence[int], train_size: int) -> "Ingredients":
         """The ingredients without data, for a model whose weights are loaded afterwards: training images are zeros."""
-        shape = spec.shape
-        return Ingredients(spec, latent, tuple(hidden), lambda n: torch.zeros(min(n, train_size), *shape), train_size)
+
+        def zeros(n: int) -> tuple[Tensor, Tensor]:
+            """Blank images, the first of the training split."""
+            count = min(n, train_size)
+            return torch.zeros(count, *spec.shape), torch.arange(count)
+
+        return Ingredients(spec, group_sizes(latent), tuple(hidden), zeros, train_size)
 
     def served(self) -> dict[str, Any]:
         """Each ingredient by the name under which constructors ask for it."""
-        return dict(vars(self))
+        images: Callable[[int], Tensor] = lambda n: self.train_sample(n)[0]  # noqa: E731
+        return {**vars(self), "latent": self.latents[-1], "train_images": images}
+
+
+def group_sizes(latent: int | Sequence[int]) -> tuple[int, ...]:
+    """The size of each latent group, top first, of a number (one group) or a list. VaezooError for a size under 1."""
+    sizes = (latent,) if isinstance(latent, int) else tuple(latent)
+    if not sizes or any(size < 1 for size in sizes):
+        raise VaezooError(f"latent must be a whole number >= 1 or a list of them, top first, got {latent!r}")
+    return sizes
 
 
 def construct(
@@ -114,6 +134,9 @@ def construct(
         for slot in (*BUILT_FIRST, *(each for each in PARTS if each not in BUILT_FIRST)):
             name, values = slots[slot]
             plugin = registry(slot)[name]
+            groups, flat = len(ingredients.latents), "latents" not in plugin.builder_arguments
+            if groups > 1 and flat and slot in ("posterior", "prior"):
+                raise Skip(f"{slot} {name!r} has one latent group, and {groups} are asked for")
             part: Any = _make(plugin, served, values)
             parts[slot] = part
             if slot == "likelihood":
@@ -127,7 +150,10 @@ def construct(
             if slot == "encoder":
                 served["features"] = tuple(part.features)
     objective = parts.pop("objective")
-    return LatentModel(**parts, spec=spec), objective
+    if objective.one_group and len(ingredients.latents) > 1:
+        raise Skip(f"objective {slots['objective'][0]!r} takes one latent group, got {len(ingredients.latents)}")
+    requests_of("objective", objective)
+    return LatentModel(**parts, spec=spec, latents=ingredients.latents), objective
 
 
 def measures_of(likelihood: Plugin) -> tuple[str, ...]:
@@ -148,9 +174,9 @@ def _make(plugin: Plugin, served: Mapping[str, Any], values: Mapping[str, Any]) 
         if name in served:
             own[name] = served[name]
         elif parameter.default is Parameter.empty:
-            raise Skip(
-                f"{plugin.slot} {plugin.name!r} ({plugin.place}) asks for {name!r}, which is not served here "
-                f"(there are: {', '.join(served)}); hyper-parameters stand after '*'"
+            raise VaezooError(
+                f"{plugin.slot} {plugin.name!r} ({plugin.place}) asks for an {unknown('argument', name, served)}; "
+                "hyper-parameters stand after '*'"
             )
     try:
         made: nn.Module = plugin.target(**own, **values)
@@ -165,76 +191,103 @@ class Rehearsal:
     """The outcome of a rehearsal: what the built parts serve each other, or the error that ended it.
 
     served: `parameter_shape` and `features`; empty where there is an error. error: a Skip (the combination cannot be),
-    another VaezooError (invalid user input), whatever else a plugin raised, or None.
+    another VaezooError (invalid user input), whatever else a plugin raised, or None. conditional: whether one of the
+    model's parts requests the images' context.
     """
 
     served: Mapping[str, Any] = field(default_factory=dict)
     error: BaseException | None = None
+    conditional: bool = False
 
 
-def _rehearsed(attempt: Callable[[], Mapping[str, Any]]) -> Rehearsal:
+def _rehearsed(attempt: Callable[[], Rehearsal]) -> Rehearsal:
     """Run the attempt and keep its error. It learns nothing, warns of nothing, and draws from noise of its own."""
     threads, quiet = torch.get_num_threads(), warnings.catch_warnings(action="ignore")
     torch.set_num_threads(1)  # two images are too little work to share
     try:
         with quiet, torch.random.fork_rng(devices=[]), torch.no_grad(), noise.stream(0, index=torch.arange(2)):
-            return Rehearsal(attempt())
+            return attempt()
     except (Exception, SystemExit) as error:
         return Rehearsal(error=error)
     finally:
         torch.set_num_threads(threads)
 
 
-def rehearse(slots: Slots, ingredients: Ingredients, *, allow_pseudo_likelihood: bool = False) -> Rehearsal:
-    """Build a model and run one training pass over two blank images on the CPU, so that a plan finds what cannot be.
+def rehearse(
+    slots: Slots, ingredients: Ingredients, example: Split | None = None, *, allow_pseudo_likelihood: bool = False
+) -> Rehearsal:
+    """Build a model and run one training pass over two images on the CPU, so that a plan finds what cannot be.
 
-    (Torch's meta device would compute nothing, but its kernels are written in Python: they are slower than two images,
-    and the first one imports torch._dynamo.)
+    example: two training images in the data's dtype, with their context; blank ones where it is left out. (Torch's meta
+    device would compute nothing, but its kernels are written in Python: they are slower than two images, and the first
+    one imports torch._dynamo.)
     """
+    spec = ingredients.spec
+    context = None if spec.context is None else torch.zeros(2, spec.context)
+    images = example or Split(torch.zeros(2, *spec.shape), None, spec, context=context)
 
-    def attempt() -> dict[str, Any]:
+    def attempt() -> Rehearsal:
         """Build, and run one pass."""
         model, objective = construct(slots, ingredients, allow_pseudo_likelihood=allow_pseudo_likelihood)
-        x = torch.zeros(2, *ingredients.spec.shape)
-        objective(model.draw(model.batch(x, index=torch.arange(2)), objective.importance_samples))
-        return {"parameter_shape": tuple(model.likelihood.parameter_shape), "features": tuple(model.encoder.features)}
+        seen = images.context if model.conditional else None
+        batch = model.batch(images.images(), seen, torch.arange(2))
+        _check_value(slots["objective"][0], objective(model.draw(batch, objective.importance_samples)))
+        served = {"parameter_shape": tuple(model.likelihood.parameter_shape), "features": tuple(model.encoder.features)}
+        return Rehearsal(served, conditional=model.conditional)
 
     return _rehearsed(attempt)
 
 
+def _check_value(name: str, value: object) -> None:
+    """Refuse what a training step cannot differentiate: no tensor, or the value of a group that does not exist."""
+    values = value if isinstance(value, dict) else {"all": value}
+    for group in values:
+        if group not in PARAMETER_GROUPS and list(values) != ["all"]:
+            raise VaezooError(f"objective {name!r}: {unknown('group of parameters', group, PARAMETER_GROUPS)}")
+    if not values or not all(isinstance(each, Tensor) for each in values.values()):
+        groups = " | ".join(map(repr, PARAMETER_GROUPS))
+        raise VaezooError(
+            f"objective {name!r} must return a tensor of nats, [B] or a scalar, or {{{groups}: such a tensor}}, "
+            f"got {value!r}"
+        )
+
+
 class Rehearsals:
-    """A plan's rehearsals. Rows that differ only in fractions are rehearsed once.
+    """A plan's rehearsals on one data set. Rows that differ only in fractions are rehearsed once.
 
     A fraction (a beta, a scale) does not change the shape of a tensor. For a further row with other fractions only the
-    parts that are new are built, because a constructor may refuse a value. Of a failure nothing is remembered.
+    parts that are new are built, because a constructor may refuse a value. Of a failure nothing is remembered. example:
+    see `rehearse`.
     """
 
-    def __init__(self) -> None:
-        self._done: dict[str, tuple[dict[str, Any], set[str]]] = {}
+    def __init__(self, example: Split | None = None) -> None:
+        self.example = example
+        self._done: dict[str, tuple[Rehearsal, set[str]]] = {}
 
     def __call__(self, slots: Slots, ingredients: Ingredients, *, allow_pseudo_likelihood: bool = False) -> Rehearsal:
         """The outcome of `rehearse`, which is run only as far as it can find anything new."""
         given = ingredients.served()
         shapes = {slot: (name, _without_fractions(values)) for slot, (name, values) in slots.items()}
-        alike = repr((shapes, allow_pseudo_likelihood, {**given, "train_images": None}))
+        alike = repr((shapes, allow_pseudo_likelihood, {**given, "train_images": None, "train_sample": None}))
         if alike not in self._done:
-            outcome = rehearse(slots, ingredients, allow_pseudo_likelihood=allow_pseudo_likelihood)
+            outcome = rehearse(slots, ingredients, self.example, allow_pseudo_likelihood=allow_pseudo_likelihood)
             if outcome.error is None:
-                self._done[alike] = {**given, **outcome.served}, {repr((slot, *part)) for slot, part in slots.items()}
+                self._done[alike] = outcome, {repr((slot, *part)) for slot, part in slots.items()}
             return outcome
-        served, built = self._done[alike]
+        first, built = self._done[alike]
         for slot, (name, values) in slots.items():
             if (part := repr((slot, name, values))) not in built:
-                outcome = _rehearsed(partial(_built_alone, registry(slot)[name], values, served))
+                attempt = partial(_built_alone, registry(slot)[name], values, {**given, **first.served})
+                outcome = _rehearsed(attempt)
                 if outcome.error is not None:
                     return outcome
                 built.add(part)
-        return Rehearsal(served)
+        return first
 
 
-def _built_alone(plugin: Plugin, values: Mapping[str, Any], served: Mapping[str, Any]) -> Mapping[str, Any]:
+def _built_alone(plugin: Plugin, values: Mapping[str, Any], served: Mapping[str, Any]) -> Rehearsal:
     _make(plugin, served, values)
-    return served
+    return Rehearsal()
 
 
 def _without_fractions(value: Any) -> Any:
@@ -249,12 +302,14 @@ def build(
     variant: str | Variant,
     dataset: Dataset | str,
     *,
-    latent: int = 20,
+    latent: int | Sequence[int] = 20,
     hidden: Sequence[int] = (400,),
     seed: int = 0,
     overrides: Mapping[str, Choice] | None = None,
 ) -> LatentModel:
     """A fresh LatentModel of a variant (a registered name or a Variant) for a dataset.
+
+    latent: the size of the latent group, or of each one, top first.
 
     overrides: {slot: name or (name, {hyper-parameters})} in place of what the variant declares.
 
@@ -267,6 +322,27 @@ def build(
     for slot in overrides or {}:
         if slot not in PARTS:
             raise VaezooError(unknown("slot", slot, PARTS))
-    chosen = {s: (c, {}) if isinstance(c, str) else c for s, c in (overrides or {}).items()}
+    chosen = {slot: _chosen(slot, choice) for slot, choice in (overrides or {}).items()}
     slots = resolve(variant, dataset.spec, chosen)
     return construct(slots, Ingredients.of(dataset, latent, hidden), seed=seed)[0]
+
+
+def _chosen(slot: str, choice: object) -> tuple[str, Mapping[str, Any]]:
+    """The name and the hyper-parameters of one override. VaezooError for what is neither a name nor such a pair."""
+    match choice:
+        case str():
+            return choice, {}
+        case (str() as name, Mapping() as values):
+            return name, values
+    raise VaezooError(f"overrides[{slot!r}] must be a name or (name, {{hyper-parameters}}), got {choice!r}")
+
+
+def objective_for(model: LatentModel, name: str, dataset: Dataset, *, seed: int = 0) -> Objective:
+    """The registered objective of this name for a model that is built, with its default hyper-parameters."""
+    plugin = registry("objective")[name]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(noise.derive(seed, "objective"))
+        latent = model.prior_sample(1)[-1].shape[-1]
+        made = _make(plugin, Ingredients.of(dataset, latent, ()).served(), checked_options(plugin, {}))
+    assert isinstance(made, Objective)
+    return made.to(model.device, model.dtype)

@@ -8,11 +8,10 @@ had registered by then is taken back. Other plugins are unaffected.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import importlib.util
 import inspect
 import pkgutil
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from typing import Any, TypeVar
 
 from vaezoo.core.columns import Column, checked_columns
 from vaezoo.core.errors import VaezooError, unknown
+from vaezoo.plugin_files import import_plugin_file
 
 FOLDERS = {
     "encoder": "encoders",
@@ -64,6 +64,30 @@ class Variant:
     paper: str | None = None
     about: str = ""
 
+    def __post_init__(self) -> None:
+        """Check every slot's value, because all plugins read the registered variants. VaezooError for a wrong one."""
+        for slot in PARTS:
+            if not _is_choice(choice := getattr(self, slot)):
+                raise VaezooError(
+                    f"variant {self.name!r}: {slot} must be a name or (name, {{hyper-parameters}}), got {choice!r}"
+                )
+
+
+def _is_choice(value: object) -> bool:
+    if isinstance(value, tuple) and len(value) == 2:
+        return isinstance(value[0], str) and isinstance(value[1], Mapping)
+    return isinstance(value, str)
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence of a docstring on one line. It ends at a full stop before a capital, or with its paragraph.
+
+    >>> first_sentence("Trains on one image at a time, with a\\n    decay. Slow.")
+    'Trains on one image at a time, with a decay.'
+    """
+    paragraph = " ".join(text.strip().split("\n\n")[0].split())
+    return re.split(r"(?<=[^.]\.) (?=[A-Z])", paragraph, maxsplit=1)[0]
+
 
 @dataclass(frozen=True)
 class Plugin:
@@ -87,9 +111,10 @@ class Plugin:
 
     @property
     def summary(self) -> str:
-        """The first line of its docstring, or what a Variant says about itself."""
-        text = self.target.about if isinstance(self.target, Variant) else self.target.__doc__ or ""  # not inherited
-        return text.strip().splitlines()[0] if text.strip() else ""
+        """The first sentence of its docstring, or what a Variant says about itself."""
+        if isinstance(self.target, Variant):
+            return " ".join(self.target.about.split())
+        return first_sentence(self.target.__doc__ or "")  # not inherited
 
     @cached_property
     def _parameters(self) -> list[inspect.Parameter]:
@@ -241,26 +266,16 @@ class Register:
             for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
                 self._attempt(f"{point.name} ({point.value})", lambda _, load=point.load: load())  # type: ignore[misc]
 
-    def load_file(self, path: str | Path) -> None:
-        """Import a plugin file once. VaezooError with the reason for a file that is not there or does not import."""
-        path = Path(path).resolve()
-        if not path.is_file():
-            raise VaezooError(f"plugin file {path} does not exist; a plugin's path is relative to the matrix file")
-        if path in self.files:
-            return
-        name = f"vaezoo_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    def load_file(self, path: str | Path, advice: str = "") -> None:
+        """Import a plugin file once, with the modules beside it that it imports (`vaezoo/plugin_files.py`).
 
-        def run(_: str) -> None:
-            """Execute the file as a module under a name of its own."""
-            spec = importlib.util.spec_from_file_location(name, path)
-            if spec is None or spec.loader is None:
-                raise VaezooError(f"plugin file {path} is not a Python file")
-            module = sys.modules[name] = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-
-        if (reason := self._failure(str(path), run)) is not None:
-            raise VaezooError(f"plugin file {path} could not be imported: {reason}")
-        self.files[path] = name
+        VaezooError with the reason for a file that is not there, with the advice, or does not import.
+        """
+        path = existing_file(path, advice)
+        if path not in self.files:
+            reason = self._failure(str(path), lambda _: import_plugin_file(path, self.files))
+            if reason is not None:
+                raise VaezooError(f"plugin file {path} could not be imported: {reason}")
 
     def _attempt(self, source: str, load: Callable[[str], Any]) -> None:
         """Import what nobody named; what fails is listed as unavailable."""
@@ -282,6 +297,14 @@ class Register:
             return None
         finally:
             self._entered.pop()
+
+
+def existing_file(path: str | Path, advice: str = "") -> Path:
+    """The whole path of a plugin file; VaezooError, which ends with the advice, where there is no such file."""
+    path = Path(path).resolve()
+    if not path.is_file():
+        raise VaezooError(f"plugin file {path} does not exist{advice and '; '}{advice}")
+    return path
 
 
 register = Register()
@@ -315,5 +338,8 @@ def find(name: str) -> Plugin:
         return registry(found[0])[name]
     if found:
         raise VaezooError(f"{name!r} is a name in several slots; use {' or '.join(f'{s}/{name}' for s in found)}")
+    if slot in SLOTS or slot.removesuffix("s") in SLOTS:
+        slot = slot if slot in SLOTS else slot.removesuffix("s")
+        raise VaezooError(f"{name!r} is a slot; `vaezoo list {slot}` lists its plugins, whose names are {slot}/NAME")
     every = {n for s in SLOTS for n in registry(s)}
     raise VaezooError(unknown("name", name, every))

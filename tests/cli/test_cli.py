@@ -9,6 +9,8 @@ import pytest
 import torch
 
 import vaezoo
+from vaezoo.cli.app import row_settings, variant_plugin
+from vaezoo.core.errors import VaezooError
 
 SCRIPT = Path(sys.executable).with_name("vaezoo")
 
@@ -142,7 +144,7 @@ def test_several_wrong_keys_are_a_line_each(shell, tmp_path):
         (["--device", "cuda:77"], r"device 'cuda:77' is not there: torch sees \d+ CUDA devices; use --device cpu"),
         (["--out", "a-file"], r"results cannot be written to a-file: .*; give another folder with --out"),
         (["--out", "a-file/below"], r"results cannot be written to a-file/below: Not a directory; give another folder"),
-        (["--plugin", "mine.py"], r"plugin file .*/mine\.py does not exist"),
+        (["--plugin", "mine.py"], r"plugin file .*/mine\.py does not exist$"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_writes_nothing(shell, tmp_path, matrix_file, words, said):
@@ -195,6 +197,32 @@ def test_a_folder_without_results_is_one_line(shell, tmp_path, command):
 
 
 @pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["name=iwae"], "--set name=iwae: the argument NAME says which variant"),
+        (["train.epochs=1", "train.epochs=2"], "--set train.epochs=2: 'train.epochs' has been given a value already"),
+        (["train.epochs=1", "train=1"], "--set train=1: 'train' has been given a value already"),
+    ],
+)
+def test_settings_that_are_refused(settings, words):
+    with pytest.raises(VaezooError, match=re.escape(words)):
+        row_settings(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("bata-vae", "^variant 'bata-vae' is unknown; did you mean 'beta-vae'"),
+        ("norml", "^variant 'norml' is unknown; there are: "),
+        ("gaussian", "^`try` takes a variant, and 'gaussian' is a posterior and a likelihood; try one of"),
+    ],
+)
+def test_only_variants_are_near_misses_of_a_variant(name, words):
+    with pytest.raises(VaezooError, match=words):
+        variant_plugin(name, "try")
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         (["list", "pirors"], r"slot .*'?piror.* is unknown; did you mean 'prior'"),
@@ -212,9 +240,42 @@ def test_a_folder_without_results_is_one_line(shell, tmp_path, command):
             r"--set train\.epochs=1",
         ),
         (["plan", "nowhere.toml"], r"nowhere\.toml does not exist"),
-        (["list", "--plugin", "mine.py"], r"plugin file .*/mine\.py does not exist"),
+        (["list", "--plugin", "mine.py"], r"plugin file .*/mine\.py does not exist$"),
+        (["check", "mine.py"], r"plugin file .*/mine\.py does not exist$"),
+        (["show", "prior"], r"'prior' is a slot; `vaezoo list prior` lists its plugins"),
+        (
+            ["try", "vae", "--dataset", "digits", "--set", "epochs=3"],
+            r"--set epochs=3: 'epochs' belongs under train; say --set train\.epochs=3$",
+        ),
     ],
 )
 def test_a_wrong_name_is_one_line(shell, tmp_path, words, said):
     assert re.match(said, shell.wrong(*words, cwd=tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+# A reader that goes away
+
+WITHOUT_READER = """
+import os, sys
+reader, writer = os.pipe()
+os.dup2(writer, 1)
+os.close(reader)
+import typer
+from vaezoo.cli.app import app, main, terminal
+
+@app.command("talk")
+def talk():
+    for count in range(3):
+        typer.echo("a line")
+        terminal().print("another")
+    sys.stderr.write("went on")
+
+sys.argv = ["vaezoo", "talk"]
+main()
+"""
+
+
+def test_a_command_goes_on_without_the_reader_of_its_output():
+    done = subprocess.run([sys.executable, "-c", WITHOUT_READER], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "went on")

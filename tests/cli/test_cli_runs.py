@@ -68,7 +68,7 @@ def test_plan_says_what_is_done_and_writes_nothing(shell, finished, tmp_path):
     assert done.out.splitlines() == [
         "vae on digits-binary: 2 to run",
         "beta-vae on digits-binary: 2 to run",
-        "4 cells and 1 timings to run on cpu, into elsewhere",
+        "4 cells and 1 timing to run on cpu, into elsewhere",
     ]
     assert list(tmp_path.iterdir()) == []
 

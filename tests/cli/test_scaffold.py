@@ -151,6 +151,8 @@ def test_nothing_is_overwritten(own_registry):
         ("prior", "../x", "lower-case"),
         ("prior", "class", "'class' is a word of Python"),
         ("prior", "random", r"random\.py would hide a module of Python's own"),
+        ("prior", "torch", r"^torch\.py would hide the installed module 'torch'; name a file with --out$"),
+        ("metric", "pandas", r"^pandas\.py would hide the installed module 'pandas'"),
         ("prior", "normal", r"prior 'normal' exists already, in vaezoo/priors/normal\.py:\d+; choose another name"),
         ("pior", "mine", "slot 'pior' is unknown; did you mean 'prior' or 'posterior'"),
     ],

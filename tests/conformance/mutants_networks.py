@@ -52,6 +52,7 @@ class FeaturesWrong(Dense):
 class Causal(vaezoo.Decoder):
     """Each pixel's parameters from z and from the pixels before it."""
 
+    autoregressive = True
     diagonal = -1
 
     def __init__(self, spec: vaezoo.DataSpec, latent: int, parameter_shape: tuple[int, ...]):

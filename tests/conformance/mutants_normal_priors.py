@@ -55,7 +55,7 @@ class KL(Constant):
     """The divergence in closed form."""
 
     def kl(self, q):
-        return self.divergence(q.gaussian.mean, q.gaussian.log_std)[None] if q.gaussian else None
+        return (self.divergence(q.gaussian.mean, q.gaussian.log_std),) if q.gaussian else None
 
     def divergence(self, mean, log_std):
         """KL(N(mean, std^2) || N(0, 1))."""
@@ -95,7 +95,7 @@ class ShapeOfKLWrong(KL):
     """Summed over the dimensions before its time."""
 
     def kl(self, q):
-        return super().kl(q).sum(-1, keepdim=True)
+        return tuple(group.sum(-1, keepdim=True) for group in super().kl(q))
 
 
 @prior("shape-wrong")

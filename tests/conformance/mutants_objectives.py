@@ -160,12 +160,7 @@ class Landing(vaezoo.Objective):
         return vaezoo.bounds.elbo(draws)
 
     def forward(self, draws):
-        stopped = self.stopped(draws).log_prob(draws.z)
-        return (draws.log_likelihood + (draws.log_prior - stopped).sum(0)).mean(0)
-
-    def stopped(self, draws):
-        """q with its weights cut from the graph."""
-        return draws.model.posterior(draws.batch, stopped=True)
+        return (draws.log_likelihood + (draws.log_prior - draws.log_posterior_stopped).sum(0)).mean(0)
 
 
 @objective("landing-wrong")
@@ -200,3 +195,42 @@ class InfiniteGradientWrong(Claims):
     def forward(self, draws):
         mean = draws.q.gaussian.mean
         return super().forward(draws) + torch.sqrt(((mean - mean) ** 2).sum(-1))
+
+
+@objective("by-groups")
+class ByGroups(vaezoo.Objective):
+    """The importance-weighted bound, the encoder's gradient doubly reparameterised."""
+
+    importance_samples, surrogate, power = 5, True, 2
+
+    def estimates(self, draws):
+        return vaezoo.bounds.iwll(draws)
+
+    def forward(self, draws):
+        share = draws.log_weight.detach().softmax(0)
+        through_z = draws.log_likelihood + (draws.log_prior - draws.log_posterior_stopped).sum(0)
+        return {"inference": (share**self.power * through_z).sum(0), "generative": vaezoo.bounds.iwll(draws)}
+
+
+@objective("by-groups-power-wrong")
+class ByGroupsPowerWrong(ByGroups):
+    """Normalised weights that are not squared."""
+
+    power = 1
+
+
+@objective("by-groups-sign-wrong")
+class ByGroupsSignWrong(ByGroups):
+    """The decoder descends."""
+
+    def forward(self, draws):
+        value = super().forward(draws)
+        return {**value, "generative": -value["generative"]}
+
+
+@objective("by-groups-names-wrong")
+class ByGroupsNamesWrong(ByGroups):
+    """Claims a formula for a group that it has no value for."""
+
+    def estimates(self, draws):
+        return {"own": vaezoo.bounds.iwll(draws)}

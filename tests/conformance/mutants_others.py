@@ -76,7 +76,7 @@ def untyped(model, images, context, *, factor=1.0):
 @metric("counting")
 def counting(model, images, context):
     """Repeatable."""
-    return {"images": len(images), "none": None}
+    return {"count": len(images), "none": None}
 
 
 @metric("weights-wrong")
@@ -84,14 +84,14 @@ def weights(model, images, context):
     """Changes the weights."""
     with torch.no_grad():
         next(model.parameters()).add_(1)
-    return {"images": len(images)}
+    return {"count": len(images)}
 
 
 @metric("mode-wrong")
 def mode(model, images, context):
     """Leaves the model in eval mode."""
     model.eval()
-    return {"images": len(images)}
+    return {"count": len(images)}
 
 
 @metric("random-wrong")
@@ -114,3 +114,21 @@ def columns(model, images, context):
     """Other columns each time."""
     _seen.append(1)
     return {f"column_{len(_seen)}": 1.0}
+
+
+@metric("iwll-wrong")
+def iwll(model, images, context):
+    """A column of the metric `likelihood`."""
+    return {"iwll": 0.0}
+
+
+@metric("frame-wrong")
+def frame(model, images, context):
+    """A column that every row of the results has."""
+    return {"images": len(images)}
+
+
+@metric("tensor-wrong")
+def tensor(model, images, context):
+    """No dict of numbers."""
+    return {"value": torch.zeros(())}

@@ -108,7 +108,8 @@ class OneEpsImagesWrong(Heads):
 
     class kind(Normal):
         def noise(self, samples):
-            return vaezoo.noise.normal(samples, 1, self.mean.shape[1]).expand(samples, *self.mean.shape)
+            eps = vaezoo.noise.normal(samples, *self.mean.shape)
+            return eps[:, :1].expand_as(eps)
 
 
 @posterior("torch-randn-wrong")
@@ -207,87 +208,3 @@ class PlanarTenthWrong(Planar):
 
     class kind(Affine):
         share = 0.9
-
-
-class Ladder:
-    """q(z1|x) q(z2|z1, x): two groups, L = 2."""
-
-    gaussian, share = None, 1.0
-
-    def __init__(self, top, net, features):
-        self.top, self.net, self.features = top, net, features
-
-    def below(self, top):
-        """q(z2|z1, x) of given z1 [K, B, Z]."""
-        features = self.features.expand(top.shape[0], *self.features.shape)
-        mean, log_std = self.net(torch.cat([features, top], -1)).chunk(2, -1)
-        return vaezoo.DiagonalGaussian(mean, log_std)
-
-    def rsample_and_log_prob(self, samples):
-        """z and log q of both."""
-        (top,), first = self.top.rsample_and_log_prob(samples)
-        q = self.below(top)
-        eps = vaezoo.noise.normal(*q.mean.shape)
-        low = q.mean + q.std * eps
-        second = -(0.5 * eps**2 + self.share * q.log_std + HALF_LOG_TWO_PI).sum(-1)
-        return (top, low), torch.cat([first, second[None]])
-
-    def log_prob(self, z):
-        """Of given points."""
-        return torch.cat([self.top.log_prob(z[:1]), self.below(z[0]).log_density(z[1])[None]])
-
-
-@posterior("ladder")
-class LadderHeads(vaezoo.Posterior):
-    """A hierarchical posterior."""
-
-    kind = Ladder
-
-    def __init__(self, features: tuple[int, ...], latent: int):
-        super().__init__()
-        size = math.prod(features)
-        self.heads, self.below = nn.Linear(size, 2 * latent), nn.Linear(size + latent, 2 * latent)
-
-    def forward(self, features):
-        flat = features.flatten(1)
-        return self.kind(vaezoo.DiagonalGaussian(*self.heads(flat).chunk(2, -1)), self.below, flat)
-
-
-@posterior("ladder-wrong")
-class LadderWrong(LadderHeads):
-    """The lower group's log std is dropped."""
-
-    class kind(Ladder):
-        share = 0.0
-
-
-@vaezoo.register.prior("ladder")
-class LadderPrior(vaezoo.Prior):
-    """p(z1) p(z2|z1), with z2 about z1."""
-
-    share = 1.0
-
-    def __init__(self, latent: int):
-        super().__init__()
-        self.latent, self.log_std = latent, nn.Parameter(torch.zeros(latent))
-
-    def log_prob(self, z):
-        top = vaezoo.DiagonalGaussian(torch.zeros_like(z[0]), torch.zeros_like(z[0])).log_density(z[0])
-        low = vaezoo.DiagonalGaussian(self.share * z[0], self.log_std).log_density(z[1])
-        return torch.stack([top, low])
-
-    def sample(self, n):
-        top = vaezoo.noise.normal(n, self.latent)
-        return top, vaezoo.DiagonalGaussian(top, self.log_std).rsample(1)[0]
-
-
-@vaezoo.register.prior("ladder-wrong")
-class LadderPriorWrong(LadderPrior):
-    """Its samples hang together, its density says they do not."""
-
-    share = 0.0
-
-
-for name in ("ladder", "ladder-wrong"):
-    vaezoo.register.variant(vaezoo.Variant(f"{name}-posterior", posterior=name, prior="ladder"))
-vaezoo.register.variant(vaezoo.Variant("ladder-prior", posterior="ladder", prior="ladder-wrong"))

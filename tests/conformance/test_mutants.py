@@ -20,7 +20,9 @@ MUTANTS = {
     "prior/box-wrong": "density integrates to 1",
     "prior/scale-wrong": "samples as density",
     "prior/sharing-wrong": "samples as density",
-    "prior/ladder-wrong": "samples as density",
+    "prior/two-groups-wrong": "samples as density",
+    "prior/chain-kl-wrong": "closed-form KL",
+    "prior/chain-sum-wrong": "closed-form KL",
     "prior/kl-half-wrong": "closed-form KL",
     "prior/kl-mean-wrong": "closed-form KL",
     "prior/kl-swapped-wrong": "closed-form KL",
@@ -47,7 +49,7 @@ MUTANTS = {
     "posterior/planar-sign-wrong": "log-determinant",
     "posterior/planar-missing-wrong": "E[h/q] = 1",
     "posterior/planar-tenth-wrong": "E[h/q] = 1",
-    "posterior/ladder-wrong": "log-determinant",
+    "posterior/two-groups-wrong": "log-determinant",
     "encoder/batch-norm-wrong": "images alone",
     "encoder/batch-mean-wrong": "images alone",
     "encoder/features-wrong": "shapes",
@@ -69,6 +71,14 @@ MUTANTS = {
     "likelihood/arrivals-mean-wrong": "mean as density",
     "likelihood/arrivals-sample-wrong": "samples as density",
     "likelihood/unit-interval-wrong": "sums to 1",
+    "prior/told-constant-wrong": "density integrates to 1",
+    "prior/told-sample-wrong": "samples as density",
+    "prior/left-out-wrong": "density integrates to 1",
+    "encoder/informed-coupled-wrong": "images alone",
+    "encoder/memorising-wrong": "images alone",
+    "objective/by-groups-power-wrong": "gradient as claimed",
+    "objective/by-groups-sign-wrong": "gradient as claimed",
+    "objective/by-groups-names-wrong": "gradient as claimed",
     "objective/many-wrong": "below log p(x)",
     "objective/entropy-wrong": "value as claimed",
     "objective/sign-wrong": "value as claimed",
@@ -91,6 +101,9 @@ MUTANTS = {
     "metric/random-wrong": "finite and repeatable",
     "metric/nan-wrong": "finite and repeatable",
     "metric/columns-wrong": "finite and repeatable",
+    "metric/iwll-wrong": "finite and repeatable",
+    "metric/frame-wrong": "finite and repeatable",
+    "metric/tensor-wrong": "finite and repeatable",
     "metric/untyped-wrong": "declaration",
 }
 """Each wrong plugin, and the proof that must reject it."""
@@ -146,7 +159,7 @@ def test_a_mutant_is_rejected_by_its_figure(name):
     assert found.detail.startswith(proof.formula), found
 
 
-WITH_A_WRONG_PART = ("variant/ladder-wrong-posterior", "variant/ladder-prior")
+WITH_A_WRONG_PART = ("variant/two-groups-wrong-posterior", "variant/two-groups-prior", "variant/ladder-sum")
 """Variants whose only purpose is to put a wrong part in its place."""
 
 

@@ -1,6 +1,7 @@
 """The proofs over the whole registry, under pytest and on the command line, and what hangs, crashes or is not there."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -167,6 +168,25 @@ def test_a_part_that_skips_is_not_run(own_registry, tmp_path):
         if proof.name != "declaration":  # which builds nothing
             assert found.verdict == NOT_RUN, found
             assert "not today" in found.detail
+
+
+def test_a_plugin_that_cannot_be_built_says_so_once(shell, tmp_path):
+    text = RIGHT.replace("super().__init__()", "raise KeyError('why')")
+    done = shell("check", written(tmp_path, "unbuilt", text), "--quick")
+    assert done.code == 1
+    assert re.search(r"construction +FAIL +raised +It is built .* It raised KeyError: 'why'", done.out), done.out
+    assert (done.out.count("FAIL"), done.out.count("KeyError")) == (1, 1)
+    others = len(checking.proofs_of("prior"))
+    assert done.out.count("it cannot be built") == others
+    assert f"0 passed, 1 failed, {others} not run" in done.out
+
+
+def test_a_check_that_proves_nothing_is_no_success(shell, tmp_path):
+    """The declaration passes; all other proofs skip."""
+    text = RIGHT.replace("super().__init__()", "raise vaezoo.Skip('not today')")
+    done = shell("check", written(tmp_path, "skips", text), "--quick")
+    assert (done.code, done.err) == (1, ""), done
+    assert re.search(r"1 passed, 0 failed, \d+ not run\nnothing could be proved of prior/skips\n", done.out), done.out
 
 
 def test_an_installed_vaezoo_brings_its_pytest_plugin():

@@ -21,9 +21,11 @@ def forgotten(monkeypatch):
         monkeypatch.setattr(names, "_plugins", dict(names._plugins))
 
 
-def dataset(measure="binary", shape=(1, 4, 4), levels=None, n=30):
+def dataset(measure="binary", shape=(1, 4, 4), levels=None, n=30, context=None):
+    """context: the length of each image's context, or None for images without one."""
     x = torch.rand(n, *shape, generator=torch.Generator().manual_seed(0)).round()
-    return vaezoo.Dataset(x, x, x, measure=measure, levels=levels)
+    split = x if context is None else (x, None, torch.ones(n, context))
+    return vaezoo.Dataset(split, split, split, measure=measure, levels=levels)
 
 
 def built(variant="vae", data=None, **overrides):

@@ -164,9 +164,39 @@ def test_a_rehearsal_finds_a_wrong_shape():
     assert "log_prior must be [L=1, K=5, B=2], got [1, 2, 5] from Turned" in str(error)
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (lambda elbo: float(elbo.mean()), r"^objective 't-value' must return a tensor of nats, .*, got -\d"),
+        (lambda elbo: {"own": 1.0}, r"^objective 't-value' must return a tensor of nats, .*, got \{'own': 1\.0\}$"),
+        (lambda elbo: {}, r"^objective 't-value' must return a tensor of nats, .*, got \{\}$"),
+        (
+            lambda elbo: {"inferences": elbo},
+            r"^objective 't-value': group of parameters 'inferences' is unknown; did you mean 'inference'\?$",
+        ),
+        (
+            lambda elbo: {"encoder": elbo},
+            r"^objective 't-value': group of parameters 'encoder' is unknown; there are: generative, inference, own$",
+        ),
+    ],
+)
+def test_a_rehearsal_finds_an_objective_that_training_could_not_use(value, text):
+    @register.objective("t-value")
+    class Value(vaezoo.Objective):
+        def forward(self, draws):
+            return value(draws.log_likelihood.mean(0) - draws.kl_estimate)
+
+    data = dataset()
+    slots = resolve("vae", data.spec, {"objective": ("t-value", {})})
+    error = rehearse(slots, Ingredients.blank(data.spec, 3, (5,), 30)).error
+    with pytest.raises(VaezooError, match=text):
+        raise error
+
+
 @pytest.mark.parametrize("variant", vaezoo.names("variant"))
 def test_a_rehearsal_of_a_registered_variant_says_nothing_and_leaves_no_trace(variant, monkeypatch):
-    data = dataset() if resolves(variant, dataset().spec) else dataset("continuous", (6,))
+    binary = dataset(context=2)
+    data = binary if resolves(variant, binary.spec) else dataset("continuous", (6,))
     slots = resolve(variant, data.spec)
     state = torch.get_rng_state()
     reached = []
@@ -191,7 +221,8 @@ def resolves(variant, spec):
 def test_no_part_holds_another():
     """Every parameter has one name, for each registered variant."""
     for variant in vaezoo.names("variant"):
-        data = dataset(n=600) if resolves(variant, dataset().spec) else dataset("continuous", (6,), n=600)
+        binary = dataset(n=600, context=2)
+        data = binary if resolves(variant, binary.spec) else dataset("continuous", (6,), n=600)
         model = build(variant, data, latent=3, hidden=(5,))
         every = [p.data_ptr() for _, p in model.named_parameters(remove_duplicate=False)]
         assert len(every) == len(set(every)), variant
@@ -211,3 +242,15 @@ def test_weights_depend_on_the_seed_alone():
 def test_build_is_a_function_whatever_was_imported_first():
     code = "import vaezoo, vaezoo.runner.plan.planner; assert callable(vaezoo.build), vaezoo.build"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("choice", [3, None, ("normal",), ("normal", 3), (3, {}), ["a", {}, {}]])
+def test_an_override_that_is_neither_a_name_nor_a_pair_is_one_line(choice):
+    with pytest.raises(VaezooError, match=r"overrides\['prior'\] must be a name or \(name, {hyper-parameters}\), got"):
+        vaezoo.build("vae", "digits-binary", overrides={"prior": choice})
+
+
+@pytest.mark.parametrize("latent", [0, [], [4, 0]])
+def test_a_latent_group_of_no_size_is_refused(latent):
+    with pytest.raises(VaezooError, match="latent must be a whole number >= 1 or a list of them"):
+        vaezoo.build("vae", "digits-binary", latent=latent)

@@ -1,14 +1,17 @@
 """DataSpec and Dataset: what they store, and the errors for data that they refuse."""
 
+import numpy as np
 import pytest
 import torch
 
 from vaezoo import Dataset, DataSpec, VaezooError
+from vaezoo.core.given_splits import FORMS
 
 N = 6
 BITS = (torch.arange(N * 4).view(N, 1, 2, 2) % 3 == 0).to(torch.uint8)
 UNIT = torch.linspace(0, 1, N * 4).view(N, 4)
 LABELS = torch.arange(N)
+CONTEXT = torch.linspace(1, 2, N * 3).view(N, 3)
 
 
 def error(*arguments, kind=Dataset, **keywords):
@@ -62,15 +65,19 @@ def test_an_image_without_pixels_is_refused():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ([BITS, LABELS], " must be a torch.Tensor [N, *shape] or a pair (images, labels [N]), got list of 2; make"),
-        (list(BITS), " must be a torch.Tensor [N, *shape] or a pair (images, labels [N]), got list of 6; make"),
-        ((BITS,), " must be a torch.Tensor [N, *shape] or a pair (images, labels [N]), got tuple of 1; make"),
-        ((BITS, LABELS, LABELS), " must be a torch.Tensor [N, *shape] or a pair (images, labels [N]), got tuple of 3;"),
-        (BITS.numpy(), " must be a torch.Tensor [N, *shape] or a pair (images, labels [N]), got ndarray; make"),
-        (None, " must be a torch.Tensor [N, *shape] or a pair (images, labels [N]), got NoneType; make"),
-        ((BITS.numpy(), LABELS), " images must be a torch.Tensor [N, *shape], got ndarray; use torch.as_tensor"),
-        ((BITS, LABELS.tolist()), " labels must be a torch.Tensor [N], got list; use torch.as_tensor"),
-        ((BITS, LABELS.numpy()), " labels must be a torch.Tensor [N], got ndarray; use torch.as_tensor"),
+        ([BITS, LABELS], f" must be {FORMS}, as torch tensors or numpy arrays, got list of 2; make"),
+        (list(BITS), f" must be {FORMS}, as torch tensors or numpy arrays, got list of 6; make"),
+        ((BITS,), f" must be {FORMS}, as torch tensors or numpy arrays, got tuple of 1; make"),
+        ((BITS,) * 4, f" must be {FORMS}, as torch tensors or numpy arrays, got tuple of 4; make"),
+        (None, f" must be {FORMS}, as torch tensors or numpy arrays, got NoneType; make"),
+        ((BITS.tolist(), LABELS), " images must be a torch.Tensor or a numpy array [N, *shape], got list; use numpy"),
+        ((BITS, LABELS.tolist()), " labels must be a torch.Tensor or a numpy array [N], got list; use numpy.asarray"),
+        ((BITS, LABELS, [1]), " context must be a torch.Tensor or a numpy array [N, C], got list; use numpy.asarray"),
+        ((BITS, np.array(["a"] * 6)), " labels must be numbers, got a numpy array of dtype <U1; convert them"),
+        ((BITS, None, LABELS), " context must be real numbers [N, C] with C >= 1, got torch.int64 [6]; turn labels"),
+        ((BITS, None, CONTEXT[:, :0]), " context must be real numbers [N, C] with C >= 1, got torch.float32 [6, 0]"),
+        ((BITS, None, CONTEXT[:4]), " needs a context for each of its 6 images, got 4"),
+        ((BITS, None, CONTEXT / 0), " context holds NaN or infinity in 6 of 6 images, first in image 0; clean"),
         ((BITS, LABELS[:4]), " needs a label for each of its 6 images, got 4"),
         ((BITS, torch.tensor(3)), " needs a label for each of its 6 images, got a single number"),
         (BITS[:0], " images must be [N, *shape] with N >= 1 and a pixel or more, got [0, 1, 2, 2]; give"),
@@ -83,6 +90,16 @@ def test_an_image_without_pixels_is_refused():
 def test_what_is_no_split_is_refused(name, given, message):
     splits = {"train": BITS, "valid": BITS, "test": BITS} | {name: given}
     assert error(**splits, measure="binary").startswith(name + message)
+
+
+def test_all_splits_have_a_context_or_none_has():
+    with_context, without = (BITS, LABELS, CONTEXT), (BITS, LABELS, None)
+    advice = "give all three splits as (images, labels, context)"
+    assert error(with_context, BITS, with_context, "binary") == f"train has a context and valid has none; {advice}"
+    assert error(without, BITS, with_context, "binary") == f"test has a context and train has none; {advice}"
+    narrow = (BITS, LABELS, CONTEXT[:, :2])
+    message = error(with_context, with_context, narrow, "binary")
+    assert message == "test context must be [N, 3] as train's is, got [6, 2]"
 
 
 def test_splits_have_one_shape():
@@ -183,6 +200,57 @@ def test_labels_stay_as_they_are():
     dataset = Dataset((BITS, LABELS), (BITS, None), BITS, "binary")
     assert torch.equal(dataset.train.y, LABELS)
     assert dataset.valid.y is dataset.test.y is None
+
+
+def test_a_context_is_kept_as_floats():
+    conditional = Dataset((BITS, LABELS, CONTEXT), (BITS, None, CONTEXT), (BITS, LABELS, CONTEXT.half()), "binary")
+    assert conditional.spec.context == conditional.train.spec.context == 3
+    assert torch.equal(conditional.train.context, CONTEXT)
+    assert conditional.test.context.dtype == torch.float32
+    assert conditional.valid.y is None
+    classes = torch.nn.functional.one_hot(LABELS)
+    split = (BITS, LABELS, classes)
+    assert torch.equal(Dataset(split, split, split, "binary").test.context, classes.float())
+    double = (BITS, LABELS, CONTEXT.double())
+    assert Dataset(double, double, double, "binary").train.context.dtype == torch.float64
+    mixed = Dataset(double, (*split[:2], CONTEXT), double, "binary")
+    assert {each.context.dtype for each in (mixed.train, mixed.valid, mixed.test)} == {torch.float32}
+
+
+def test_arrays_are_taken_where_tensors_are():
+    wanted = Dataset((BITS, LABELS, CONTEXT), (BITS, LABELS, CONTEXT), (BITS, LABELS, CONTEXT), "binary")
+    arrays = BITS.numpy()[::-1], LABELS.numpy()[::-1].astype(">i8"), CONTEXT.numpy()[::-1]
+    for each in arrays:
+        each.flags.writeable = False
+    split = tuple(np.flip(each, 0) for each in arrays)
+    given = Dataset(split, split, split, "binary")
+    assert (given.checksum, given.context_checksum) == (wanted.checksum, wanted.context_checksum)
+    assert torch.equal(given.test.y, LABELS)
+    bare = Dataset(UNIT.numpy(), UNIT.double().numpy(), UNIT, "continuous")
+    assert bare.checksum == Dataset(UNIT, UNIT, UNIT, "continuous").checksum
+
+
+def test_an_array_that_changes_later_changes_no_data():
+    array = np.zeros((4, 3))
+    dataset = Dataset(array, array, array, "continuous")
+    array += 1
+    assert not dataset.train.x.any()
+
+
+def test_context_and_labels_change_only_their_own_checksum():
+    bare = Dataset(BITS, BITS, BITS, "binary")
+    assert bare.context_checksum is None
+
+    def conditional(labels, context):
+        split = (BITS, labels, context)
+        return Dataset((BITS, LABELS, CONTEXT), (BITS, LABELS, CONTEXT), split, "binary")
+
+    first = conditional(LABELS, CONTEXT)
+    others = [conditional(LABELS.flip(0), CONTEXT), conditional(None, CONTEXT), conditional(LABELS, CONTEXT.flip(0))]
+    assert {each.checksum for each in (bare, first, *others)} == {bare.checksum}
+    same = [each.context_checksum == first.context_checksum for each in others]
+    assert same == [True, True, False]
+    assert first.context_checksum != first.checksum
 
 
 def test_only_training_images_are_dynamic():

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import distributions
 
-from vaezoo import DiagonalGaussian, noise
-from vaezoo.core.gaussian import mixture_log_density
+from vaezoo import DiagonalGaussian, VaezooError, noise
+from vaezoo.core.gaussian import bounded_log_std, mixture_log_density
 
 EXTREMES = [(0.0, 0.0), (3.0, -6.0), (-40.0, 5.0), (1e3, -2.0)]
 
@@ -31,6 +31,27 @@ def test_divergence_from_the_standard_normal(mean, log_std):
     expected = distributions.kl_divergence(distributions.Normal(q.mean, q.std), distributions.Normal(0.0, 1.0))
     torch.testing.assert_close(q.kl_standard_normal(), expected, rtol=1e-10, atol=1e-10)
     assert (q.kl_standard_normal() >= 0).all()
+
+
+@pytest.mark.parametrize(("mean", "log_std"), EXTREMES)
+def test_divergence_of_two_gaussians(mean, log_std):
+    q, p = (DiagonalGaussian(mean + normals(4, 3, seed=s), log_std + 0.3 * normals(4, 3, seed=s + 1)) for s in (0, 2))
+    expected = distributions.kl_divergence(*(distributions.Normal(each.mean, each.std) for each in (q, p)))
+    torch.testing.assert_close(q.kl(p), expected, rtol=1e-9, atol=1e-9)
+    assert torch.equal(q.kl(q), torch.zeros(4, 3, dtype=torch.float64))
+    zero = torch.zeros(3, dtype=torch.float64)
+    assert torch.equal(q.kl(DiagonalGaussian(zero, zero)), q.kl_standard_normal())
+
+
+@pytest.mark.parametrize(("mean", "log_std"), EXTREMES)
+def test_the_product_is_proportional_to_both_densities(mean, log_std):
+    """log p q - log p - log q is one number for all points: what the product lacks in mass."""
+    q, p = (DiagonalGaussian(mean + normals(4, 3, seed=s), log_std + 0.3 * normals(4, 3, seed=s + 1)) for s in (0, 2))
+    both = q.product(p)
+    points = both.mean + both.std * normals(50, 4, 3, seed=5)
+    off = both.log_density(points) - q.log_density(points) - p.log_density(points)
+    torch.testing.assert_close(off, off[:1].expand_as(off), rtol=1e-8, atol=1e-7)
+    torch.testing.assert_close(both.std**-2, q.std**-2 + p.std**-2)
 
 
 def test_divergence_is_exactly_0_at_the_standard_normal():
@@ -58,6 +79,93 @@ def test_log_std_may_broadcast(log_std):
         with noise.stream(0):
             z, log_q = q.rsample_and_log_prob(2)
         torch.testing.assert_close(log_q, full.log_prob(z))
+
+
+@pytest.mark.parametrize("log_std", [torch.tensor(-0.75), 0.5 * normals(3, 4, 2, seed=1)])
+def test_one_draw_an_element_is_keyed_by_sample_and_image(log_std):
+    """z [K, B, Z] of a mean [K, B, Z]: whatever the block and the order, the numbers of each sample and image."""
+    mean, index, order = normals(3, 4, 2), torch.tensor([3, 14, 15, 92]), torch.tensor([2, 0, 3, 1])
+
+    def drawn(mean, log_std, index, first=0):
+        with noise.stream(8, index=index, first=first, dtype=torch.float64):
+            return DiagonalGaussian(mean, log_std.double()).draw_and_log_prob()
+
+    z, log_q = drawn(mean, log_std, index)
+    q = DiagonalGaussian(mean, log_std.double())
+    assert z.shape == (3, 4, 2)
+    assert log_q.shape == (3, 4)
+    torch.testing.assert_close(log_q, q.log_density(z), rtol=1e-10, atol=1e-10)
+    with noise.stream(8, index=index, dtype=torch.float64):
+        assert torch.equal(q.draw(), z)
+    with noise.stream(8, index=index, dtype=torch.float64):
+        assert torch.equal(noise.normal(3, 4, 2) * q.std + mean, z)
+    full = log_std.expand_as(mean)
+    assert torch.equal(drawn(mean[:, order], full[:, order], index[order])[0], z[:, order])
+    assert torch.equal(drawn(mean[1:], full[1:], index, first=1)[0], z[1:])
+
+
+def test_a_draw_of_a_mean_without_samples_is_refused():
+    with noise.stream(0, index=torch.arange(4)), pytest.raises(VaezooError, match=r"got the shape \[4, 3\]"):
+        DiagonalGaussian(normals(4, 3), torch.zeros(3)).draw()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_log_std_is_as_given_in_the_middle(dtype):
+    """Bit for bit, and its gradient too."""
+    log_std = torch.cat([torch.linspace(-7, 7, 10_001), torch.tensor([1e-30, -1e-8, 0.0])]).to(dtype).requires_grad_()
+    bounded = bounded_log_std(log_std)
+    assert torch.equal(bounded, log_std)
+    slope = normals(len(log_std)).to(dtype)
+    assert torch.equal(torch.autograd.grad(bounded, log_std, slope)[0], slope)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_log_std_is_bounded_and_smooth_outside(dtype):
+    size = torch.cat([torch.linspace(7, 60, 2001), torch.logspace(2, 38, 100)]).to(dtype)
+    for sign in (1, -1):
+        log_std = (sign * size).requires_grad_()
+        bounded = bounded_log_std(log_std)
+        excess = size.double() - 7
+        expected = sign * (7 + excess / (1 + excess))
+        torch.testing.assert_close(bounded.double(), expected, rtol=1e-6, atol=0)
+        assert (bounded.abs() <= 8).all()
+        (slope,) = torch.autograd.grad(bounded.sum(), log_std)
+        near = size < (1e4 if dtype == torch.float32 else 1e12)
+        torch.testing.assert_close(slope[near].double(), (1 + excess[near]) ** -2, rtol=1e-3, atol=0)
+        assert (slope[~near].abs() < 1e-8).all()
+    inside = torch.linspace(6.5, 7.5, 50, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(bounded_log_std, inside)
+    assert torch.autograd.gradgradcheck(bounded_log_std, inside)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")  # torch warns of it at its first forward derivative
+def test_bounded_log_std_is_the_same_mapped_and_under_forward_derivatives():
+    log_std = 8 * normals(3, 50)
+    log_std.requires_grad_()
+    bounded = bounded_log_std(log_std)
+    (slope,) = torch.autograd.grad(bounded.sum(), log_std)
+    mapped = torch.vmap(bounded_log_std)(log_std)
+    assert torch.equal(mapped, bounded)
+    assert torch.equal(torch.autograd.grad(mapped.sum(), log_std)[0], slope)
+    value, forward = torch.func.jvp(bounded_log_std, (log_std.detach(),), (torch.ones_like(log_std),))
+    torch.testing.assert_close(value, bounded.detach())
+    torch.testing.assert_close(forward, slope)
+
+
+@pytest.mark.parametrize("size", [1e2, 1e10, 1e18])
+def test_heads_of_any_size_have_finite_terms_and_gradients(size):
+    """log q, its score of given points, the divergence and all gradients, in float32."""
+    heads = (size * torch.tensor([[-1.0, 1.0, -1.0, 1.0], [1.0, -1.0, 1.0, -1.0]])).requires_grad_()
+    q = DiagonalGaussian.from_heads(heads)
+    assert torch.equal(q.mean, heads[:, :2])
+    with noise.stream(0, index=torch.arange(2)):
+        z, log_q = q.rsample_and_log_prob(5)
+    points = (q.mean / size).detach()
+    narrow = DiagonalGaussian(q.mean / size, q.log_std)
+    for value in (log_q, narrow.log_density(points + 1), q.kl_standard_normal(), z[0] / size):
+        assert value.isfinite().all()
+        (slope,) = torch.autograd.grad(value.sum(), heads, retain_graph=True)
+        assert slope.isfinite().all()
 
 
 def test_moments_of_the_samples():

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from drawing import IMAGES, KINDS, call, drawn
 from scipy import stats
 
 import vaezoo
@@ -11,11 +12,6 @@ from vaezoo import noise
 from vaezoo.builder import build
 
 N = 400_000
-
-
-def drawn(kind, *shape, key=0, dtype=torch.float64, **options):
-    with noise.stream(key, dtype=dtype, **options):
-        return getattr(noise, kind)(*shape)
 
 
 @pytest.mark.parametrize("key", [0, 1, -7, 2**62])
@@ -129,7 +125,7 @@ def words_of(keys, images=50):
     found = []
     for key in keys:
         with noise.stream(key, index=torch.arange(images)) as stream:
-            found += [stream.bits((40, images, 25), 1)[0].flatten() for _ in range(2)]
+            found += [stream.bits((40, images, 25), 1, True).flatten() for _ in range(2)]
     return torch.cat(found)
 
 
@@ -145,22 +141,23 @@ def test_no_word_is_drawn_twice_with_small_keys():
     assert len(words) == len(words.unique())
 
 
-@pytest.mark.parametrize("kind", ["normal", "uniform"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rest", [(1,), (2,), (5,), (3, 4), ()])
 def test_numbers_do_not_depend_on_the_block(kind, rest):
     index = torch.tensor([3, 14, 159])
     whole = drawn(kind, 10, 3, *rest, index=index)
     parts = [drawn(kind, count, 3, *rest, index=index, first=first) for first, count in ((0, 4), (4, 1), (5, 5))]
     assert torch.equal(whole, torch.cat(parts))
-    assert len(whole.unique()) == whole.numel()
+    assert kind in ("categorical", "poisson") or len(whole.unique()) == whole.numel()
 
 
-@pytest.mark.parametrize("kind", ["normal", "uniform"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_numbers_do_not_depend_on_the_order_of_the_batch(kind):
     index, order = torch.arange(100, 120), torch.randperm(20, generator=torch.Generator().manual_seed(0))
     whole = drawn(kind, 4, 20, 5, index=index)
     assert torch.equal(drawn(kind, 4, 20, 5, index=index[order]), whole[:, order])
     assert torch.equal(drawn(kind, 4, 1, 5, index=index[7:8]), whole[:, 7:8])
+    assert not torch.equal(drawn(kind, 4, 20, 5, index=index + 1), whole)
 
 
 def test_without_an_index_numbers_are_one_run():
@@ -184,14 +181,25 @@ def test_float32_sees_the_numbers_of_float64_rounded(kind, tolerance):
     assert float(difference.mean()) < 1e-6
 
 
-@pytest.mark.parametrize("kind", ["normal", "uniform", "bernoulli"])
+@pytest.mark.parametrize("kind", ["gamma", "categorical", "poisson"])
+def test_float32_draws_the_numbers_of_float64(kind):
+    """Whether a proposal is accepted, which class and which count do not depend on the precision."""
+    single, double = (drawn(kind, 500, 7, 6, dtype=dtype, index=IMAGES) for dtype in (torch.float32, torch.float64))
+    if kind == "gamma":
+        torch.testing.assert_close(single.double(), double, rtol=1e-6, atol=0)
+    else:
+        assert torch.equal(single.double(), double.double())
+    assert single.dtype == (torch.int64 if kind == "categorical" else torch.float32)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "bernoulli"])
 def test_keys_map_under_vmap(kind):
     index, levels = torch.arange(6), torch.randint(256, (6, 7), dtype=torch.uint8)
 
     def numbers(key):
         with noise.stream(key, index=index):
             noise.normal(1, 6, 2)
-            return noise.bernoulli(levels) if kind == "bernoulli" else getattr(noise, kind)(3, 6, 7)
+            return noise.bernoulli(levels) if kind == "bernoulli" else call(noise, kind, 3, 6, 7)
 
     keys = torch.tensor([noise.derive(seed, "noise") for seed in range(4)])
     mapped = torch.func.vmap(numbers)(keys)
@@ -257,13 +265,14 @@ def test_mix_is_the_published_splitmix64():
 
 
 def test_outside_a_stream_torch_governs():
-    for kind in ("normal", "uniform"):
-        torch.manual_seed(4)
-        first = getattr(noise, kind)(5, 6)
-        torch.manual_seed(4)
-        again = getattr(noise, kind)(5, 6)
-        assert torch.equal(first, again)
-        assert not torch.equal(first, getattr(noise, kind)(5, 6))
+    for kind in KINDS:
+        for draws in (noise, noise.step):
+            torch.manual_seed(4)
+            first = call(draws, kind, 5, 6, 4)
+            torch.manual_seed(4)
+            again = call(draws, kind, 5, 6, 4)
+            assert torch.equal(first, again)
+            assert not torch.equal(first, call(draws, kind, 5, 6, 4))
     x = torch.ones(4, 1, 3, 3)
     model = build("vae", vaezoo.Dataset(x, x, x, measure="binary"), latent=2, hidden=(4,))
     for draw in (lambda: model.draw(model.batch(x), 3).z[0], lambda: model.sample(5), lambda: model.prior_sample(5)[0]):

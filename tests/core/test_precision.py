@@ -42,13 +42,12 @@ def loss_of(model, objective, x, key):
 
 
 @pytest.mark.parametrize("nets", NETS)
-@pytest.mark.parametrize("stopped", [False, True])
-def test_float32_is_a_direct_call_bit_for_bit(nets, stopped):
+def test_float32_is_a_direct_call_bit_for_bit(nets):
     model, _, x = made(nets=nets)
     batch = model.batch(x)
     assert model.precision == "float32"
     expected = model.posterior_net(model.encoder(batch.x))
-    q = model.posterior(batch, stopped)
+    q = model.posterior(batch)
     assert torch.equal(q.mean, expected.mean)
     z = torch.randn(4, 12, 3)
     logits = model.decoder(z.flatten(0, 1)).unflatten(0, (4, 12))

@@ -9,6 +9,7 @@ from torch import nn
 
 from vaezoo import DataSpec, Decoder, Encoder, Likelihood, Objective, Skip, VaezooError
 from vaezoo.builder import Ingredients, construct, resolve
+from vaezoo.core.requests import MEANINGS, SERVICES, requests_of
 from vaezoo.registry import register
 
 
@@ -18,7 +19,18 @@ def test_every_ingredient_is_served_with_what_it_is():
     @register.objective("t-asks-all")
     class AsksAll(Objective):
         def __init__(
-            self, spec, latent, hidden, features, parameter_shape, train_images, train_size, *, weight: float = 2.0
+            self,
+            spec,
+            latent,
+            latents,
+            hidden,
+            features,
+            parameter_shape,
+            train_images,
+            train_sample,
+            train_size,
+            *,
+            weight: float = 2.0,
         ):
             super().__init__()
             seen.update(locals())
@@ -30,21 +42,25 @@ def test_every_ingredient_is_served_with_what_it_is():
     slots = resolve("vae", data.spec, {"objective": ("t-asks-all", {"weight": 3})})
     construct(slots, Ingredients.of(data, 3, (5, 6)))
     assert (seen["spec"], seen["latent"], seen["hidden"], seen["train_size"]) == (data.spec, 3, (5, 6), 30)
+    assert seen["latents"] == (3,)
     assert (seen["features"], seen["parameter_shape"], seen["weight"]) == ((6,), (1, 4, 4), 3.0)
     stored = {tuple(image.flatten().tolist()) for image in data.train.images()}
     chosen = seen["train_images"](7)
     assert chosen.shape == (7, 1, 4, 4)
     assert all(tuple(image.flatten().tolist()) in stored for image in chosen)
+    sampled, index = seen["train_sample"](7)
+    assert torch.equal(sampled, data.train.images(index))
 
 
-def test_an_unknown_constructor_argument_is_a_skip_with_its_place():
+def test_an_unknown_constructor_argument_is_refused_with_its_place():
     @register.prior("t-asks-much")
     class AsksMuch(NormalPrior):
         def __init__(self, latent: int, moon):
             super().__init__(latent)
 
     with pytest.raises(
-        Skip, match=r"prior 't-asks-much' \(.*test_requests\.py:\d+\) asks for 'moon', which is not served"
+        VaezooError,
+        match=r"prior 't-asks-much' \(.*test_requests\.py:\d+\) asks for an argument 'moon' is unknown; there are",
     ):
         built(prior="t-asks-much")
 
@@ -58,7 +74,7 @@ def test_a_part_built_later_is_not_there_yet():
         def forward(self, z):
             return z
 
-    with pytest.raises(Skip, match="asks for 'features', which is not served here"):
+    with pytest.raises(VaezooError, match="asks for an argument 'features' is unknown"):
         built(decoder="t-asks-features")
 
 
@@ -104,17 +120,17 @@ def test_a_method_that_asks_for_context_is_a_skip_without_one(slot):
 
     kind = {"encoder": E, "posterior": Q, "prior": P, "decoder": D, "likelihood": L}[slot]
     getattr(register, slot)("t-conditional")(kind)
-    with pytest.raises(Skip, match=rf"{slot} {kind.__name__} asks for 'context' in \w+, which cannot be served here"):
+    with pytest.raises(Skip, match=rf"{slot} {kind.__name__} requests context in \w+, and these images have none"):
         built(**{slot: "t-conditional"})
 
 
-def test_a_method_that_asks_for_something_unheard_of_is_a_skip():
+def test_a_method_that_requests_something_unheard_of_is_refused():
     @register.decoder("t-moon")
     class AsksMoon(Decoder):
         def forward(self, z, moon):
             return z
 
-    with pytest.raises(Skip, match="decoder AsksMoon asks for 'moon' in forward"):
+    with pytest.raises(VaezooError, match="decoder AsksMoon: forward requests 'moon', which is unknown; it can"):
         built(decoder="t-moon")
 
 
@@ -124,43 +140,108 @@ def test_named_requests_are_handed_over_folded():
 
     @register.decoder("t-requests")
     class Requests(Decoder):
+        autoregressive = True
+
         def __init__(self, latent: int, parameter_shape: tuple[int, ...]):
             super().__init__()
             self.net = nn.Linear(latent, math.prod(parameter_shape))
 
-        def forward(self, z, x, groups, prior, encode, context=None):
-            seen.update(z=z, x=x, groups=groups, prior=prior, encode=encode, context=context)
+        def forward(self, z, x, groups, index, progress, context=None):
+            seen.update(z=z, x=x, groups=groups, index=index, progress=progress, context=context)
             return self.net(z).unflatten(-1, (1, 4, 4))
 
     model = built(decoder="t-requests")
-    batch = model.batch(dataset().test.x[:6])
+    number = torch.tensor([7, 1, 2, 3, 5, 4])
+    batch = model.batch(dataset().test.x[:6], index=number, progress=torch.tensor(0.25))
     draws = model.draw(batch, 4)
     assert draws.log_weight.shape == (4, 6)
     assert seen["z"].shape == (24, 3)
     assert torch.equal(seen["groups"][0], seen["z"])
     assert torch.equal(seen["z"].view(4, 6, 3), draws.z[0])
     assert torch.equal(seen["x"].view(4, 6, 1, 4, 4), batch.x.expand(4, 6, 1, 4, 4))
-    assert seen["prior"] is model.prior
+    assert torch.equal(seen["index"].view(4, 6), number.expand(4, 6))
+    assert float(seen["progress"]) == 0.25
     assert seen["context"] is None
-    torch.testing.assert_close(seen["encode"](batch.x).mean, model.posterior(batch).mean)
+    model.draw(model.batch(dataset().test.x[:6], index=number), 4).log_likelihood  # noqa: B018
+    assert (seen["index"] == -1).all(), "outside training"
+    assert float(seen["progress"]) == 1.0
 
 
-def test_a_prior_may_ask_for_the_index_and_the_joint_density():
+def test_a_prior_may_request_the_encoder_and_the_index_of_training():
     seen = {}
 
     @register.prior("t-index")
     class AsksIndex(NormalPrior):
-        def log_density(self, z, index, log_joint):
-            seen.update(index=index, log_joint=log_joint)
+        def log_density(self, z, encode, index):
+            seen.update(encode=encode, index=index)
             return super().log_density(z)
 
     model = built(prior="t-index")
     index = torch.tensor([5, 6])
-    batch = model.batch(dataset().test.x[:2], index=index)
-    draws = model.draw(batch, 3)
-    total = draws.log_likelihood + draws.log_prior.sum(0)
+    batch = model.batch(dataset().test.x[:2], index=index, progress=torch.zeros(()))
+    model.draw(batch, 3).log_prior  # noqa: B018
     assert seen["index"] is index
-    torch.testing.assert_close(seen["log_joint"](draws.z), total)
+    torch.testing.assert_close(seen["encode"](batch.x).mean, model.posterior(batch).mean)
+
+
+def test_a_posterior_may_request_the_prior_and_the_joint_density():
+    seen = {}
+
+    @register.posterior("t-joint")
+    class AsksJoint(NotGaussianPosterior):
+        def forward(self, features, prior, log_joint):
+            seen.update(prior=prior, log_joint=log_joint)
+            return super().forward(features)
+
+    model = built(posterior="t-joint")
+    draws = model.draw(model.batch(dataset().test.x[:2]), 3)
+    assert seen["prior"] is model.prior
+    torch.testing.assert_close(seen["log_joint"](draws.z), draws.log_likelihood + draws.log_prior.sum(0))
+
+
+METHODS = {
+    "encoder": ("forward", "x_"),
+    "posterior": ("forward", "features"),
+    "prior": ("log_density", "z_"),
+    "decoder": ("forward", "z_"),
+    "likelihood": ("log_prob", "x_, parameters"),
+    "objective": ("forward", "draws"),
+}
+
+
+@pytest.mark.parametrize("name", [*MEANINGS, "moon"])
+@pytest.mark.parametrize("slot", METHODS)
+def test_each_request_in_each_slot_is_served_or_refused_by_the_table(slot, name):
+    """What the table does not serve is refused with what it does; so is x for a decoder that is not autoregressive."""
+    method, own = METHODS[slot]
+    scope: dict = {}
+    exec(f"def {method}(self, {own}, {name}): ...", scope)
+    part = type("Asks", (), {method: scope[method]})()
+    allowed = SERVICES[slot, method].names
+    if name in allowed and (slot, name) != ("decoder", "x"):
+        assert requests_of(slot, part) == {method: ((name, True),)}
+        return
+    with pytest.raises(VaezooError, match=rf"^{slot} Asks: {method} requests '{name}', wh") as raised:
+        requests_of(slot, part)
+    assert any(each in str(raised.value) for each in (*allowed, "draws alone", "autoregressive = True"))
+
+
+def test_a_flat_prior_with_two_groups_is_a_skip():
+    data = dataset()
+    slots = resolve("vae", data.spec)
+    with pytest.raises(Skip, match="posterior 'gaussian' has one latent group, and 2 are asked for"):
+        construct(slots, Ingredients.of(data, [2, 3], (5,)))
+    with pytest.raises(VaezooError, match="latent must be a whole number >= 1 or a list of them, top first, got 0"):
+        Ingredients.of(data, 0, (5,))
+
+
+def test_supports_must_agree():
+    @register.prior("t-sphere")
+    class Sphere(NormalPrior):
+        support = "sphere"
+
+    with pytest.raises(Skip, match=r"posterior Gaussian lives on real, prior Sphere on sphere"):
+        built(prior="t-sphere")
 
 
 @pytest.mark.parametrize(
@@ -170,8 +251,8 @@ def test_a_prior_may_ask_for_the_index_and_the_joint_density():
 def test_a_log_prior_of_a_wrong_shape_is_named(wrong, got):
     @register.prior("t-student")
     class StudentT(NormalPrior):
-        def log_prob(self, z, parts):
-            return wrong(super().log_prob(z, parts))
+        def log_prob(self, z):
+            return wrong(super().log_prob(z))
 
     model = built(prior="t-student")
     batch = model.batch(dataset().test.x[:7])

@@ -1,5 +1,6 @@
 """The digits against their source; what a seed changes, what is kept, and what is said when a thing is wrong."""
 
+import json
 import subprocess
 import sys
 
@@ -73,6 +74,25 @@ def test_dequantised_digits_lie_in_the_unit_interval_and_give_the_levels_back():
     u = whole(smooth) * 17 - whole(gray)
     assert u.mean() == pytest.approx(0.5, abs=0.004)
     assert u.var() == pytest.approx(1 / 12, abs=0.002)
+
+
+@pytest.mark.parametrize("name", ["digits", "digits-binary", "digits-dequantised"])
+def test_labels_are_a_context_on_request(name):
+    """The classes one-hot; the images, their checksum and the labels stay the same."""
+    plain, conditional = load_dataset(name), load_dataset(name, options={"context": "labels"})
+    assert (plain.spec.context, plain.test.context, plain.context_checksum) == (None, None, None)
+    assert conditional.spec.context == 10
+    for split in ("train", "valid", "test"):
+        found = getattr(conditional, split)
+        assert torch.equal(found.context.argmax(1), getattr(plain, split).y)
+        assert torch.equal(found.context.sort(1).values, torch.tensor([*[0.0] * 9, 1.0]).expand(len(found), 10))
+    assert conditional.checksum == plain.checksum
+    assert isinstance(conditional.context_checksum, str)
+
+
+def test_another_context_is_refused():
+    with pytest.raises(VaezooError, match=r"^dataset 'digits': option 'context' must be 'labels' or None, got 'label'"):
+        load_dataset("digits", options={"context": "label"})
 
 
 # --- seeds, checksums, memory
@@ -151,7 +171,7 @@ def test_an_unknown_name_or_option_hints_at_the_nearest():
         load_dataset("linear-gaussian", options={"latent": 2})
     with pytest.raises(VaezooError, match=r"^dataset 'digits': 'seed' is handed over by the loader and cannot"):
         load_dataset("digits", options={"seed": 2})
-    with pytest.raises(VaezooError, match=r"^dataset 'digits': option 'size' is unknown; there are none"):
+    with pytest.raises(VaezooError, match=r"^dataset 'digits': option 'size' is unknown; there are: context"):
         load_dataset("digits", options={"size": 2})
 
 
@@ -217,6 +237,37 @@ def test_a_plugin_that_returns_something_else_or_takes_something_else_is_one_lin
         VaezooError, match=r"must take \(root, seed\) and its options after \*, got \(root, seed, size\)"
     ):
         load_dataset("my-size")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (KeyError("train"), "KeyError: 'train'"),
+        (ValueError("two\nlines"), "ValueError: two lines"),
+        (ZeroDivisionError(), "ZeroDivisionError"),
+        (MemoryError("no more"), "MemoryError: no more"),
+        (SystemExit(3), "SystemExit: 3"),
+    ],
+)
+def test_whatever_a_plugin_raises_is_one_line_with_its_place(own_registry, error, words):
+    @register.dataset("my-error")
+    def my_error(root, seed):
+        raise error
+
+    line = my_error.__code__.co_firstlineno + 2
+    with pytest.raises(VaezooError) as raised:
+        load_dataset("my-error")
+    assert one_line(raised) == f"dataset 'my-error': {words} (test_datasets.py:{line})"
+
+
+def test_the_place_is_the_plugins_own_line(own_registry):
+    @register.dataset("my-json")
+    def my_json(root, seed):
+        return json.loads("{")
+
+    line = my_json.__code__.co_firstlineno + 2
+    with pytest.raises(VaezooError, match=rf"^dataset 'my-json': JSONDecodeError: .* \(test_datasets.py:{line}\)$"):
+        load_dataset("my-json")
 
 
 def test_a_plugins_skip_stays_a_skip(own_registry):

@@ -1,9 +1,11 @@
 """The convolutional encoder and decoder: images of any size, and no other data."""
 
+import re
+
 import pytest
 import torch
 
-from vaezoo import DataSpec, Skip, Variant, noise
+from vaezoo import DataSpec, Skip, VaezooError, Variant, noise
 from vaezoo.builder import Ingredients, construct, resolve
 
 
@@ -40,3 +42,13 @@ def test_conv_refuses_what_is_no_image():
     ):
         with pytest.raises(Skip, match=text):
             construct(resolve("vae", spec, {slot: ("conv", {})}), Ingredients.blank(spec, 3, (9,), 10))
+
+
+@pytest.mark.parametrize("slot", ["encoder", "decoder"])
+@pytest.mark.parametrize("channels", [[], [8, 0], [-1]])
+def test_conv_refuses_channels_that_are_none(slot, channels):
+    spec = DataSpec((1, 8, 8), "binary")
+    slots = resolve("vae", spec, {slot: ("conv", {"channels": channels})})
+    said = rf"^{slot} 'conv': channels must be one or more whole numbers >= 1, got {re.escape(str(channels))}$"
+    with pytest.raises(VaezooError, match=said):
+        construct(slots, Ingredients.blank(spec, 3, (9,), 10))

@@ -5,13 +5,14 @@ import io
 import json
 import re
 
+import numpy
 import pandas
 import pytest
 from frames import bold, cells, framed, shown
 
 import vaezoo
 from vaezoo.api import plan_of
-from vaezoo.core.columns import COSTS, QUALITY, TIMED, Column, declared_columns, table_columns
+from vaezoo.core.columns import COSTS, QUALITY, TIMED, Column, declared_columns, measured_columns, table_columns
 from vaezoo.core.errors import VaezooError
 from vaezoo.registry import registry
 from vaezoo.reports.ranking import rank
@@ -158,6 +159,31 @@ def test_wrong_declarations_are_refused(columns, words):
 def test_two_metrics_cannot_measure_one_column():
     with pytest.raises(VaezooError, match="metrics 'a' and 'b' both measure the column 'x'"):
         declared_columns({"a": [Column("x"), Column("y")], "b": [Column("x")]})
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ("text", "metric 'm': expected a dict of column -> number or None, got str 'text'"),
+        ({"a": "x"}, "metric 'm': expected a dict of column -> number or None, got str 'x' for 'a'"),
+        ({"a": [1.0]}, "got list [1.0] for 'a'"),
+        ({1: 1.0}, "got int 1 as the name of a column"),
+        ({"iwll": 1.0}, "metrics 'likelihood' and 'm' both measure the column 'iwll'"),
+        ({"train_seconds": None}, "metric 'm' returned the column 'train_seconds', which every cell has; rename it"),
+        ({"peak_memory_bytes": 1}, "'peak_memory_bytes', which every cell has"),
+        ({"status": 1}, "'status', which every cell has"),
+        ({"images": 1}, "'images', which every cell has"),
+    ],
+)
+def test_what_a_metric_must_not_return(found, words):
+    with pytest.raises(VaezooError, match=re.escape(words)):
+        measured_columns("m", found, {"iwll": "likelihood"})
+
+
+def test_the_numbers_of_a_metric_are_plain():
+    found = measured_columns("m", {"a": numpy.float32(0.5), "b": numpy.int64(2), "c": None, "d": True}, {"a": "m"})
+    assert found == {"a": 0.5, "b": 2, "d": 1}
+    assert [type(value) for value in found.values()] == [float, int, int]
 
 
 def test_rank_changes_no_row():

@@ -44,6 +44,7 @@ def test_infinite_is_never_best():
         ("split", "valid", "split is valid, the ranked rows have test"),
         ("images", 500, "images is 500, the ranked rows have 10000"),
         ("conditional", True, "conditional is True, the ranked rows have False"),
+        ("context_checksum", "a" * 64, "context_checksum is aaaaaaaaaaaa, the ranked rows have not given"),
     ],
 )
 def test_unlike_measurements_are_not_ranked(name, value, words):
@@ -53,6 +54,21 @@ def test_unlike_measurements_are_not_ranked(name, value, words):
     assert shown(table)["odd"]["marks"] == "[a]"
     assert f"- [a] not ranked: {words}\n" in table.markdown()
     assert [row in table.ranking.ranked for row in table.rows] == [False, True, True]
+
+
+def test_log_p_of_x_given_a_context_is_ranked_with_that_of_the_same_context_only():
+    """A conditional row is set apart in one remark, and only its tables have the checksum of the context."""
+    given = {"conditional": True, "context_checksum": "a" * 64}
+    rows = [cells(name, [at, at + 0.1], **given) for name, at in (("a", -80.0), ("b", -81.0))]
+    other = cells("other", [-70.0, -70.1], **given | {"context_checksum": "b" * 64})
+    plain = cells("plain", [-60.0, -60.1])
+    (table,) = tables(framed(*rows, other, plain))
+    assert {pair for pair in bold(table) if pair[1] == IWLL} == {("a", IWLL)}
+    assert "not ranked: context_checksum is bbbbbbbbbbbb, the ranked rows have aaaaaaaaaaaa\n" in table.markdown()
+    assert "not ranked: conditional is False, the ranked rows have True\n" in table.markdown()
+    assert "context_checksum" in table.frame()
+    (table,) = tables(framed(plain))
+    assert "context_checksum" not in table.frame()
 
 
 @pytest.mark.parametrize(("name", "value"), [("importance_samples", 50), ("estimator", "ais")])

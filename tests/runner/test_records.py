@@ -8,6 +8,8 @@ import pytest
 import torch
 from small_tasks import a_cell, a_specification, a_task
 
+from vaezoo.builder import resolve
+from vaezoo.core.data import DataSpec
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.runner.plan.cell import Cell, Task
 from vaezoo.runner.plan.specification import Specification
@@ -75,6 +77,24 @@ def test_what_goes_to_json_comes_back_equal(value):
 def test_what_a_later_version_adds_is_left_out(kind, value):
     assert kind.from_json({**value.to_json(), "new": {"a": 1}}) == value
     assert Task.from_json({**a_task(Path("x")).to_json(), "new": 1}) == a_task(Path("x"))
+
+
+def test_a_model_of_a_folder_is_one_line(tmp_path):
+    with pytest.raises(VaezooError, match=r"cannot be read: Is a directory; give a \.json file from the cells/ folder"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights", b"\xff" * 100])
+def test_weights_that_cannot_be_read_are_one_line(tmp_path, content):
+    spec = replace(a_specification(), slots=resolve("vae", DataSpec((1, 2, 2), "binary")), train=TrainingOptions())
+    facts = DataFacts((1, 2, 2), "binary", None, "none", None, 10)
+    Store(tmp_path).write(a_cell(), replace(a_record(), specification=spec, data=facts))
+    path = Store(tmp_path).path("cells", a_cell().stem)
+    weights = Store(tmp_path).path("checkpoints", a_cell().stem)
+    weights.parent.mkdir()
+    weights.write_bytes(content)
+    with pytest.raises(VaezooError, match=r"the weights .* cannot be read: SafetensorError: .*; run the matrix again"):
+        load_model(path)
 
 
 def test_a_cell_has_no_device_and_a_timing_no_seed():

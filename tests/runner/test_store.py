@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -126,9 +127,24 @@ def test_a_folder_without_results_is_an_error(tmp_path):
     for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(VaezooError, match=r"holds no results of a matrix \(no plan\.json\); give the folder that"):
             vaezoo.read_results(path)
-    (tmp_path / "plan.json").write_text("{")
-    with pytest.raises(VaezooError, match="holds no results"):
+
+
+@pytest.mark.parametrize("content", ["{", "", "[]", "{}", '{"name": 1}', '{"settings": 3}', "\xff"])
+def test_a_damaged_plan_is_an_error_that_says_so(tmp_path, content):
+    (tmp_path / "plan.json").write_text(content, encoding="latin-1")
+    with pytest.raises(VaezooError, match=r"plan\.json is damaged: it holds no plan; run the matrix again") as raised:
         read_results(tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("broken", ["settings", "references", "columns", "cells", "matrix", "name"])
+@pytest.mark.parametrize("value", [None, 3, [3]])
+def test_a_plan_with_a_broken_entry_is_damaged(finished, tmp_path, broken, value):
+    plan = json.loads((finished.folder / "plan.json").read_text())
+    plan[broken] = value
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    with pytest.raises(VaezooError, match="is damaged"):
+        Store(tmp_path).plan()
 
 
 # The frame
@@ -183,6 +199,22 @@ def test_what_has_not_been_run_is_missing_and_its_columns_are_numbers(finished, 
     assert list(frame.status) == ["missing"] * 4
     for name in NUMBERS:
         assert pandas.api.types.is_numeric_dtype(frame[name]), name
+
+
+def test_a_record_with_columns_that_are_no_numbers_is_read_without_them(finished, tmp_path):
+    (tmp_path / "plan.json").write_bytes((finished.folder / "plan.json").read_bytes())
+    shutil.copytree(finished.folder / "cells", tmp_path / "cells")
+    path = sorted(tmp_path.glob("cells/vae--*s0*.json"))[0]
+    record = json.loads(path.read_text())
+    record["results"] |= {"iwll": "high", "fid": [1], "label": 3.0, "own": 0.5}
+    path.write_text(json.dumps(record))
+    frame = read_results(tmp_path)
+    assert list(frame.label) == ["vae", "vae", "beta-vae", "beta-vae"]
+    assert frame.iwll.isna().tolist() == [True, False, False, False]
+    assert frame.own[0] == 0.5
+    assert "the column 'iwll' of the record holds no number, so it is missing: 'high'" in frame.warnings[0]
+    assert "the column 'fid' of the record holds no number, so it is missing: [1]" in frame.warnings[0]
+    assert "the column 'label' of the record has the name of another column" in frame.warnings[0]
 
 
 def test_the_plan_is_kept_in_the_folder(finished):

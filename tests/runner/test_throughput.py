@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from vaezoo.core.errors import VaezooError
 from vaezoo.nets.linear import LARGE
 from vaezoo.runner import throughput as module
 from vaezoo.runner.throughput import matmul_peak, throughput
@@ -49,6 +50,21 @@ def test_the_number_of_threads_is_put_back():
     before = torch.get_num_threads()
     asked(threads=[before + 1])
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"threads": [1, 0]}, r"threads must be from 1 to \d+, the processors of this machine, got 0"),
+        ({"threads": [1000000]}, r"threads must be from 1 to \d+, .*, got 1000000"),
+        ({"settings": {"train": {"precision": "tf32"}}}, r"--set train\.precision has an option .*; write --precision"),
+        ({"settings": {"train": {"batch_size": 3}}}, r"--set train\.batch_size has an option .*; write --batch-size"),
+        ({"settings": {"train": 1}}, r"train.*expected .*, got 1"),
+    ],
+)
+def test_wrong_options_are_one_line(changes, words):
+    with pytest.raises(VaezooError, match=words):
+        asked(**changes)
 
 
 @pytest.mark.parametrize("hidden", [7, LARGE // PIXELS])

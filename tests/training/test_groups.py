@@ -1,14 +1,17 @@
 """Groups of parameters: each value of an objective moves its own group, by its own gradient, and no other."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from small_models import dataset, pair
 from torch import nn
 
 from vaezoo import Objective, VaezooError, noise
-from vaezoo.training.loop import make_step, train
+from vaezoo.training.loop import Diverged, epoch_order, make_packed_step, make_step, packed_order, train
 from vaezoo.training.module import TrainingModule
 from vaezoo.training.options import TrainingOptions
+from vaezoo.training.schedules import learning_rates
 from vaezoo.training.step import GROUPS, TrainingStep, parameter_groups
 
 
@@ -102,3 +105,118 @@ def test_an_objectives_own_parameters_are_trained_with_one_value():
     objective = Weighted()
     train(model, objective, data, TrainingOptions(epochs=1, batch_size=20))
     assert float(objective.log_scale.detach()) < 0
+
+
+@pytest.mark.parametrize(("groups", "shown"), [(("inference", "generative", "own"), 2.0), (("own", "inference"), None)])
+def test_the_history_shows_one_value_and_not_the_sum(groups, shown):
+    """That of `generative` where it is there, else the first."""
+    data = dataset()
+    model, _ = pair(data)
+    step = make_step(model, Grouped(*groups), data, TrainingOptions(batch_size=20), 0)
+    step.start_epoch(torch.arange(20)[None])
+    values = step.module(*step.inputs())[0]
+    expected = values["generative"] if shown else values["own"]
+    if shown:
+        torch.testing.assert_close(expected, shown * values["inference"])
+    step()
+    torch.testing.assert_close(step.values[0], expected.detach())
+
+
+def test_a_value_that_is_not_shown_must_be_finite_too():
+    class Breaks(Objective):
+        def forward(self, draws):
+            value = draws.log_weight.mean(0)
+            return {"generative": value, "inference": value * torch.inf}
+
+    data = dataset()
+    with pytest.raises(Diverged, match=r"the objective is -inf at step 1 \(epoch 1\)"):
+        train(pair(data)[0], Breaks(), data, TrainingOptions(epochs=1, batch_size=20))
+
+
+class Rated(Grouped):
+    """Groups with learning rates of their own."""
+
+    replayable = True
+    learning_rates = {"own": 1e-4, "inference": 3e-2}  # noqa: RUF012
+
+
+OWN_RATES = TrainingOptions(epochs=2, batch_size=10, learning_rate=1e-3, schedule="cosine")
+
+
+def rates_seen(objective, steps):
+    """How far each group's first parameter moves at each step. Under a gradient that stays 1 that is its rate."""
+    data = dataset()
+    model, _ = pair(data)
+    step = make_step(model, objective, data, OWN_RATES, 0)
+    step._differentiate = lambda values: [setattr(p, "grad", torch.ones_like(p)) for p in step.groups["all"]]
+    moved = {group: [] for group in GROUPS}
+    for _ in range(steps):
+        before = {group: step.groups[group][0].detach().clone() for group in GROUPS}
+        step.start_epoch(torch.arange(10)[None])
+        step()
+        for group, old in before.items():
+            moved[group].append(float((old - step.groups[group][0].detach()).mean()))
+    return {group: torch.tensor(found) for group, found in moved.items()}
+
+
+def test_a_group_has_its_own_learning_rate_and_the_schedule_scales_all_alike():
+    found = rates_seen(Rated("inference", "generative", "own"), 12)
+    expected = learning_rates(OWN_RATES, 6)
+    for group, rate in {"inference": 3e-2, "generative": 1e-3, "own": 1e-4}.items():
+        torch.testing.assert_close(found[group], expected * rate / 1e-3, rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_learning_rates_of_groups_in_packs_are_those_of_each_seed(eager):
+    data, weights = dataset(), []
+    for packed in (True, False):
+        pairs = [(pair(data, seed=seed)[0], own(seed)) for seed in (0, 1)]
+        if packed:
+            steps = [make_packed_step(*zip(*pairs, strict=True), data, OWN_RATES, (0, 1), eager=eager)]
+            orders = [packed_order(60, 10, (0, 1), 1)]
+        else:
+            steps = [make_step(*made, data, OWN_RATES, seed, eager=eager) for seed, made in enumerate(pairs)]
+            orders = [epoch_order(60, 10, seed, 1) for seed in (0, 1)]
+        for step, order in zip(steps, orders, strict=True):
+            step.start_epoch(order)
+            for _ in range(6):
+                step()
+        weights.append(
+            [p.detach().clone() for model, objective in pairs for p in (*model.parameters(), *objective.parameters())]
+        )
+    for one, other in zip(*weights, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+def own(seed):
+    torch.manual_seed(seed)
+    return Rated("inference", "generative", "own")
+
+
+@pytest.mark.parametrize(
+    ("rates", "message"),
+    [
+        ({"onw": 1e-4}, "group of parameters 'onw' is unknown; did you mean 'own'"),
+        ({"own": -1.0}, r"learning_rates\['own'\] of the objective must be a number > 0, got -1.0"),
+        ({"own": "fast"}, "must be a number > 0, got 'fast'"),
+    ],
+)
+def test_wrong_learning_rates_are_refused(rates, message):
+    data = dataset()
+    objective = Grouped("own")
+    objective.learning_rates = rates
+    with pytest.raises(VaezooError, match=message):
+        make_step(pair(data)[0], objective, data, OWN_RATES, 0)
+
+
+def test_a_learning_rate_of_all_groups_is_the_same_as_the_option():
+    """Only the grouping of Adam differs."""
+    data, found = dataset(), []
+    for rates in ({}, dict.fromkeys(GROUPS, 1e-3)):
+        torch.manual_seed(0)
+        objective = Grouped("inference", "generative", "own")
+        objective.learning_rates = rates
+        model, _ = pair(data)
+        train(model, objective, data, replace(OWN_RATES, epochs=1))
+        found.append([p.detach() for p in (*model.parameters(), *objective.parameters())])
+    assert all(torch.equal(*both) for both in zip(*found, strict=True))

@@ -61,12 +61,12 @@ def test_a_mapped_step_is_each_seeds_own(variant, nets, dynamic):
     bare = copy.deepcopy(each[0]).to("meta")
 
     def loss(own, rest, key):
-        return -total(functional_call(bare, (own, rest), (x, index, key, weight)))
+        return -total(functional_call(bare, (own, rest), (x, index, key, weight))[0])
 
     # the meta device of the bare module must not reach the numbers: functional_call puts the real ones in
     gradients, losses = vmap(grad_and_value(loss))(parameters, buffers, keys)
     for seed, module in enumerate(each):
-        value = -total(module(x, index, keys[seed], weight))
+        value = -total(module(x, index, keys[seed], weight)[0])
         value.backward()
         torch.testing.assert_close(losses[seed], value.detach(), rtol=1e-5, atol=1e-5)
         for name, parameter in module.named_parameters():
@@ -84,7 +84,7 @@ def test_each_seed_has_its_own_noise_under_the_same_weights(variant):
     keys = torch.tensor([noise.derive(seed, "noise") for seed in range(3)])
     index = torch.arange(len(x))
     with torch.no_grad():
-        mapped = vmap(lambda key: total(module(x, index, key, torch.ones(()))))(keys)
-        single = torch.stack([total(module(x, index, key, torch.ones(()))) for key in keys])
+        mapped = vmap(lambda key: total(module(x, index, key, torch.ones(()))[0]))(keys)
+        single = torch.stack([total(module(x, index, key, torch.ones(()))[0]) for key in keys])
     torch.testing.assert_close(mapped, single, rtol=1e-5, atol=1e-5)
     assert len(mapped.unique()) == 3

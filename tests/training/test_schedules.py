@@ -128,4 +128,4 @@ def test_steps_beyond_the_schedule_keep_its_last_value():
         start_epoch(step, 1)
         step()
     assert float(seen) == 1.0
-    torch.testing.assert_close(step.rate, step.rates[-1])
+    torch.testing.assert_close(step.learning_rates[0], step.schedules[2, -1])

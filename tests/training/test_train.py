@@ -165,7 +165,7 @@ def scores_of(monkeypatch, scores):
     """Make validation give these scores, one an epoch; the states of the model at each."""
     remaining, kept = iter(scores), []
 
-    def fake(model, x, samples, seed):
+    def fake(model, x, samples, seed, context=None):
         kept.append(state(model))
         return type("Estimate", (), {"estimate": torch.tensor([next(remaining)], dtype=torch.float64)})
 
@@ -240,7 +240,7 @@ def test_the_values_of_an_epoch_are_those_of_its_steps():
     for index in order:
         key = noise.mix(step.key + torch.tensor(step.count) * noise.GOLDEN)
         with torch.no_grad():
-            found.append(float(step.module(data.train.x[index], index, key, torch.ones(()))["all"]))
+            found.append(float(step.module(data.train.x[index], index, key, torch.ones(()))[0]["all"]))
         step()
     torch.testing.assert_close(step.values, torch.tensor(found))
 
@@ -251,7 +251,7 @@ def test_dynamic_images_are_binarised_anew_each_step():
     step = make_step(model, objective, data, TrainingOptions(batch_size=20), 0)
     seen = []
     original = model.batch
-    model.batch = lambda x, context, index: (seen.append(x.clone()), original(x, context, index))[1]
+    model.batch = lambda x, *rest: (seen.append(x.clone()), original(x, *rest))[1]
     step.start_epoch(torch.arange(20).repeat(2, 1))
     for _ in range(2):
         step()

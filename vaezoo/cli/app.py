@@ -1,5 +1,7 @@
 """The command line's app, the options that its commands share, and the entry point `main`."""
 
+import io
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaezoo.core.errors import VaezooError
-from vaezoo.registry import Plugin, Variant, find, register, registry
+from vaezoo.registry import SLOTS, Plugin, register, registry
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
     from rich.console import Console
 
 WIDTH = 160
@@ -73,41 +76,67 @@ def warn_unavailable() -> None:
 
 
 def variant_plugin(name: str, command: str) -> Plugin:
-    """The plugin of a variant; VaezooError where the name is another slot's."""
-    found = find(name)
-    if not isinstance(found.target, Variant):
-        known = ", ".join(registry("variant"))
-        raise VaezooError(f"`{command}` takes a variant, and {name!r} is a {found.slot}; try one of {known}")
-    return found
+    """The plugin of a variant; VaezooError where there is none of this name, or the name is another slot's."""
+    variants, bare = registry("variant"), name.removeprefix("variant/")
+    others = [slot for slot in SLOTS if slot != "variant" and bare.removeprefix(f"{slot}/") in registry(slot)]
+    if others and bare not in variants:
+        taken = " and a ".join(others)
+        raise VaezooError(f"`{command}` takes a variant, and {name!r} is a {taken}; try one of {', '.join(variants)}")
+    return variants[bare]
 
 
 def row_settings(settings: Sequence[str]) -> dict[str, Any]:
-    """`--set` values as the tables of a matrix row."""
+    """`--set` values as the tables of a matrix row. VaezooError for the variant's name, and for a key given twice."""
     from vaezoo.runner.matrix.file import parse_setting
+    from vaezoo.runner.matrix.schema import TABLES, VariantTable
 
     row: dict[str, Any] = {}
     for text in settings:
         path, value = parse_setting(text)
+        if path[0] == "name":
+            raise VaezooError(f"--set {text}: the argument NAME says which variant; write it there")
+        home = next((name for name, table in TABLES.items() if path[0] in table.model_fields), None)
+        if home and path[0] not in VariantTable.model_fields:
+            raise VaezooError(f"--set {text}: {path[0]!r} belongs under {home}; say --set {home}.{text.strip()}")
         place = row
         for key in path[:-1]:
             place = place.setdefault(key, {})
             if not isinstance(place, dict):
                 raise VaezooError(f"--set {text}: {key!r} has been given a value already; give it once")
+        if path[-1] in place:
+            raise VaezooError(f"--set {text}: {'.'.join(path)!r} has been given a value already; give it once")
         place[path[-1]] = value
     return row
 
 
+class _Unread(io.FileIO):
+    """A file descriptor that becomes os.devnull once its pipe has no reader. (click would exit with code 1.)"""
+
+    def write(self, data: "Buffer", /) -> int:
+        """Write the bytes; how many were written."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            return super().write(data)
+
+
 def main() -> None:
-    """The `vaezoo` command. Invalid user input prints one line on stderr, no traceback, and exits with code 2."""
+    """The `vaezoo` command. Invalid user input prints one line on stderr, no traceback, and exits with code 2.
+
+    Where stdout is a pipe whose reader has gone (`vaezoo run M | head -1`) the command goes on without output.
+    """
+    if not sys.stdout.isatty():
+        raw = _Unread(sys.stdout.fileno(), "w", closefd=False)
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), sys.stdout.encoding, sys.stdout.errors)
     try:
         app()
     except VaezooError as error:
         for line in str(error).splitlines():
             typer.echo(f"error: {line}", err=True)
         sys.exit(2)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         typer.echo(f"error: {error.strerror or error}:{where}", err=True)

@@ -62,7 +62,12 @@ def plan(
     for line in notes:
         typer.echo(line)
     waiting = pending(list(made.timings.values()), store)
-    typer.echo(f"{len(todo)} cells and {len(waiting)} timings to run on {where}, into {store.folder}")
+    cells, timings = _count(len(todo), "cell"), _count(len(waiting), "timing")
+    typer.echo(f"{cells} and {timings} to run on {where}, into {store.folder}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 @app.command()
@@ -177,7 +182,7 @@ def tables_command(folder: Folder) -> None:
 
 @app.command("throughput")
 def throughput_command(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Variants.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Variants.")],
     dataset: Annotated[str, typer.Option(help="A data set.")] = "digits-binary",
     settings: Annotated[list[str], typer.Option("--set", help="KEY=VALUE as in a matrix: model.hidden=[400].")] = [],
     batch_size: Annotated[list[int], typer.Option(help="Images a training step; may be given again.")] = [128],

@@ -43,7 +43,7 @@ def show(
 def check(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME...", help="A variant, SLOT/NAME, a plugin FILE, or an installed PACKAGE."),
+        typer.Argument(metavar="NAME", help="A variant, SLOT/NAME, a plugin FILE, or an installed PACKAGE."),
     ],
     quick: Annotated[bool, typer.Option("--quick", help="A quarter of the samples.")] = False,
     plugin: Plugins = [],
@@ -51,20 +51,24 @@ def check(
     """Prove a plugin's mathematics: normalised densities, samples that follow them, gradients as claimed, and more."""
     from vaezoo.cli.display import findings_table
     from vaezoo.conformance.check import check as examine
-    from vaezoo.conformance.check import plugins_named
+    from vaezoo.conformance.check import nothing_proved, plugins_named
     from vaezoo.conformance.verdict import FAIL, NOT_RUN, PASS
 
     load_plugins(plugin)
     plugins = [found for name in names for found in plugins_named(name)]
-    console, counts = terminal(), Counter[str]()
+    console, counts, unproved = terminal(), Counter[str](), []
     for found in plugins:
         with console.status(f"proving {found.slot}/{found.name}"):
             findings = list(examine(found, quick=quick))
         counts.update(row.verdict for row in findings)
+        if nothing_proved(findings):
+            unproved.append(f"{found.slot}/{found.name}")
         console.print(findings_table(found, findings))
         console.print()
     typer.echo(f"{counts[PASS]} passed, {counts[FAIL]} failed, {counts[NOT_RUN]} not run")
-    if counts[FAIL]:
+    if unproved:
+        typer.echo(f"nothing could be proved of {', '.join(unproved)}")
+    if counts[FAIL] or unproved:
         raise typer.Exit(1)
 
 

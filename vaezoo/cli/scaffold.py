@@ -54,11 +54,21 @@ def new_plugin(slot: str, name: str, out: Path | None = None) -> Path:
     words = _words(name)
     if name in registry(slot):
         raise VaezooError(f"{slot} {name!r} exists already, in {registry(slot)[name].place}; choose another name")
-    if out is None and words["identifier"] in sys.stdlib_module_names:
-        raise VaezooError(f"{words['identifier']}.py would hide a module of Python's own; name a file with --out")
     path = Path(f"{words['identifier']}.py") if out is None else out
+    if out is None and (hidden := _hidden_by(path)):
+        raise VaezooError(f"{path} would hide {hidden}; name a file with --out")
     _write(path, _text(f"{slot}.txt", words))
     return path
+
+
+def _hidden_by(path: Path) -> str | None:
+    """The module that a file of this name would hide from scripts beside it: Python's own, or an installed one."""
+    if path.stem in sys.stdlib_module_names:
+        return "a module of Python's own"
+    spec = importlib.util.find_spec(path.stem)
+    if spec is None or spec.origin is None or Path(spec.origin).resolve() == path.resolve():
+        return None
+    return f"the installed module {path.stem!r}"
 
 
 def new_package(name: str, out: Path | None = None) -> Path:

@@ -12,7 +12,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from vaezoo.builder import measures_of
 from vaezoo.conformance.proof import PROOFS, Proof
-from vaezoo.conformance.subject import Subject
+from vaezoo.conformance.subject import MODULE_SLOTS, Subject
 from vaezoo.conformance.verdict import FAIL, NOT_RUN, PASS, Finding, NotRun, Wrong
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.registry import GROUP, SLOTS, Plugin, find, register, registry
@@ -28,6 +28,23 @@ def proofs_of(slot: str) -> list[Proof]:
     for name in PROOF_MODULES:
         importlib.import_module(f"vaezoo.conformance.{name}")
     return PROOFS.of(slot)
+
+
+def _construction(subject: Subject) -> str:
+    """It is built with its default hyper-parameters in a small model."""
+    subject.build()
+    return "built"
+
+
+CONSTRUCTION = Proof("construction", MODULE_SLOTS, _construction)
+"""What every other proof of a part or a variant needs. It is a finding only where it fails."""
+DECLARATION = "declaration"
+"""The proof that builds nothing."""
+
+
+def nothing_proved(findings: Sequence[Finding]) -> bool:
+    """Whether no proof but that of the declaration passed or failed, as of a plugin that always skips."""
+    return all(each.verdict == NOT_RUN for each in findings if each.proof != DECLARATION)
 
 
 def prove(plugin: Plugin, proof: Proof, quick: bool = False) -> Finding:
@@ -56,35 +73,43 @@ def _child(files: Sequence[str], slot: str, name: str, proof: str, quick: bool) 
     torch.set_num_threads(1)
     for path in files:
         register.load_file(path)
-    chosen = next(p for p in proofs_of(slot) if p.name == proof)
+    chosen = next(p for p in (CONSTRUCTION, *proofs_of(slot)) if p.name == proof)
     return prove(registry(slot)[name], chosen, quick)
 
 
 def check(plugin: Plugin, *, quick: bool = False, timeout: float = TIMEOUT) -> Iterator[Finding]:
     """Carry out every proof of a plugin in a child process; yields each finding at once.
 
-    A proof during which the child crashes, or takes longer than `timeout` seconds, fails; the others are unaffected.
+    A proof during which the child crashes, or takes longer than `timeout` seconds, fails; the others are unaffected. A
+    part or a variant that cannot be built fails once, as `construction`, and no other proof is run.
     """
     if plugin.slot == "likelihood":
         measures_of(plugin)  # one line at once, where every proof would fail for want of them
     files = [str(path) for path in register.files]
     context = multiprocessing.get_context("spawn")
     with ProcessPool(max_workers=1, context=context) as pool:
-        for proof in proofs_of(plugin.slot):
+
+        def carried_out(proof: Proof) -> Finding:
+            """The finding of a proof in the child."""
             pool.schedule(_ready).result()
             future = pool.schedule(_child, args=(files, plugin.slot, plugin.name, proof.name, quick), timeout=timeout)
             try:
-                yield future.result()
+                finding: Finding = future.result()
             except TimeoutError:
-                yield Finding(
-                    proof.name, FAIL, "time-out", f"{proof.formula} It took longer than {timeout:g} s", timeout
-                )
+                what = f"{proof.formula} It took longer than {timeout:g} s"
+                return Finding(proof.name, FAIL, "time-out", what, timeout)
             except ProcessExpired as error:
-                yield Finding(
-                    proof.name, FAIL, "crash", f"{proof.formula} The process died: exit code {error.exitcode}"
-                )
+                what = f"{proof.formula} The process died: exit code {error.exitcode}"
+                return Finding(proof.name, FAIL, "crash", what)
             except Exception as error:
-                yield Finding(proof.name, FAIL, "raised", f"{proof.formula} {type(error).__name__}: {error}")
+                return Finding(proof.name, FAIL, "raised", f"{proof.formula} {type(error).__name__}: {error}")
+            return finding
+
+        if plugin.slot in MODULE_SLOTS and (built := carried_out(CONSTRUCTION)).verdict == FAIL:
+            yield built
+            yield from (Finding(each.name, NOT_RUN, "", "it cannot be built") for each in proofs_of(plugin.slot))
+        else:
+            yield from map(carried_out, proofs_of(plugin.slot))
 
 
 def plugins_named(name: str) -> list[Plugin]:

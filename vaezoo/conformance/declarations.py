@@ -7,7 +7,7 @@ import torch
 
 from vaezoo.conformance.modules import terms
 from vaezoo.conformance.proof import PROOFS
-from vaezoo.conformance.subject import SHAPES, Subject
+from vaezoo.conformance.subject import CONTEXT, SHAPES, Subject
 from vaezoo.conformance.verdict import NotRun, Wrong, must
 from vaezoo.core.errors import VaezooError
 from vaezoo.core.options import checked_type
@@ -34,12 +34,14 @@ def declaration(subject: Subject) -> str:
 
 @PROOFS.add("images of every shape", "encoder", "decoder")
 def every_shape(subject: Subject) -> str:
-    """On flat, gray and colour images, binary and continuous, log p(x|z) is finite, or the part skips these images."""
+    """On flat, gray and colour images, binary and continuous, with and without context, log p(x|z) is finite, or the
+    part skips these images.
+    """
     passed, skipped = 0, ""
-    for measure in ("binary", "continuous"):
+    for measure, context in (("binary", CONTEXT), ("binary", None), ("continuous", CONTEXT)):
         for shape in SHAPES:
-            one = Subject(subject.plugin, subject.quick, measure)
-            title = f"{measure} images {list(shape)}"
+            one = Subject(subject.plugin, subject.quick, measure, context)
+            title = f"{measure} images {list(shape)} {'with' if context else 'without'} context"
             try:
                 model = one.build(shape=shape)[0]
                 with torch.no_grad():

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from vaezoo.conformance.grid import FALSE_ALARM, Density, Grid
 from vaezoo.conformance.proof import PROOFS
-from vaezoo.conformance.subject import LEVELS, Subject, images
+from vaezoo.conformance.subject import LEVELS, Subject, contexts, images
 from vaezoo.conformance.verdict import NotRun, must, within_errors
 from vaezoo.conformance.verdict import close_to as close
 from vaezoo.core import noise
@@ -210,9 +210,11 @@ def decoder_normalised(subject: Subject) -> str:
     model = _small(subject)
     every = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * model.spec.dimensions)
     x = every.view(-1, *model.spec.shape)
+    one = contexts(model, 1)
     with noise.stream(31, dtype=torch.float64), torch.no_grad():
-        z = tuple(group[None].expand(1, len(x), -1) for group in model.prior_sample(1))
-        found = float(model.log_likelihood(Batch(x, None, torch.arange(len(x))), z).exp().sum())
+        z = tuple(group[None].expand(1, len(x), -1) for group in model.prior_sample(1, one))
+        context = None if one is None else one.expand(len(x), -1)
+        found = float(model.log_likelihood(Batch(x, context, torch.arange(len(x))), z).exp().sum())
     return close(found, 1.0, 1e-6, f"the total probability of all {len(x)} images")
 
 

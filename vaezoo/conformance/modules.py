@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.conformance.proof import PROOFS
-from vaezoo.conformance.subject import MODULE_SLOTS, Subject, keyed
+from vaezoo.conformance.subject import MODULE_SLOTS, Subject, contexts, keyed, rows
 from vaezoo.conformance.verdict import NotRun, Wrong, must
 from vaezoo.core.draws import Batch
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.model import LatentModel
-from vaezoo.core.requests import requested_arguments
+from vaezoo.core.requests import call_with_requests
 from vaezoo.training.module import TrainingModule
 
 ALONE = ("encoder", "posterior", "prior", "decoder", "likelihood", "variant")
@@ -24,7 +24,7 @@ def terms(model: LatentModel, batch: Batch, samples: int, seed: int = 0) -> dict
         found = {"log p(x|z)": draws.log_likelihood, "log p(z)": draws.log_prior, "log q(z|x)": draws.log_posterior}
         found |= {f"z[{n}]": group for n, group in enumerate(draws.z)}
         if draws.kl is not None:
-            found["KL"] = draws.kl
+            found |= {f"KL[{n}]": group for n, group in enumerate(draws.kl)}
     return found
 
 
@@ -41,22 +41,17 @@ def total(value: Any) -> Tensor:
 
 @PROOFS.add("shapes", *MODULE_SLOTS)
 def shapes(subject: Subject) -> str:
-    """z [K, B, Z], log p(x|z) [K, B], log p(z) and log q(z|x) [L, K, B], KL [L, B, Z], for K = 1 and 5."""
+    """z [K, B, Z], log p(x|z) [K, B], log p(z) and log q(z|x) [L, K, B], KL [B, Z_l], for K = 1 and 5."""
     model, objective = subject.build()
     batch = subject.batch(model)
     for samples in (1, 5):
         try:
             _shapes_of_parts(model, batch, samples)
-            found = terms(model, batch, samples)
+            terms(model, batch, samples)
         except Skip as reason:
             raise NotRun(str(reason)) from None
         except VaezooError as error:
             raise Wrong(f"K={samples}", str(error)) from None
-        if "KL" in found:
-            sizes = {group.shape[-1] for name, group in found.items() if name.startswith("z[")}
-            groups = len(found["log q(z|x)"])
-            size = found["KL"].shape[-1] if len(sizes) > 1 else sizes.pop()
-            _fits("kl(q) [L, B, Z]", found["KL"], samples, groups, 3, size)
         objective.importance_samples, own = samples, objective.importance_samples
         value = value_of(subject, model, objective, batch)
         objective.importance_samples = own
@@ -66,11 +61,9 @@ def shapes(subject: Subject) -> str:
                 f"K={samples}",
                 f"an objective gives [B=3] or a scalar, got {list(part.shape)}",
             )
-    if any(name == "x" and needed for name, needed in requested_arguments(model.decoder.forward, 1)):
-        return "K = 1, 5; no sampling"
     with torch.no_grad():
         try:
-            drawn = model.sample(4)
+            drawn = model.sample(4, contexts(model, 4))
         except NotImplementedError:
             return "K = 1, 5; no sampling"
     wanted = (4, *model.spec.shape)
@@ -83,11 +76,12 @@ def _fits(what: str, value: Tensor, samples: int, *wanted: int) -> None:
 
 def _shapes_of_parts(model: LatentModel, batch: Batch, samples: int) -> None:
     """Check the shapes that LatentModel does not: a wrong one would be broadcast without an error."""
-    if not requested_arguments(model.encoder.forward, 1):
-        _fits("features [B, *self.features]", model.encoder(batch.x), samples, 3, *model.encoder.features)
+    served = {"context": batch.context, "index": batch.training_index, "progress": batch.training_progress}
+    features = call_with_requests(model.encoder.forward, batch.x, parts=served)
+    _fits("features [B, *self.features]", features, samples, 3, *model.encoder.features)
     with keyed(0, model, batch):
         z = model.draw(batch, samples).z
-    parameters = model.decoder.parameters_of(z, model._parts(batch))
+    parameters = model.decoder_output(batch, z)
     shape = model.likelihood.parameter_shape
     _fits("the decoder's parameters [K, B, *parameter_shape]", parameters, samples, samples, 3, *shape)
     mean = model.likelihood.mean(parameters[0])
@@ -99,7 +93,7 @@ def gradients(subject: Subject) -> str:
     """Every parameter gets a finite gradient from the objective."""
     model, objective = subject.build()
     module = TrainingModule(model, objective)
-    total(value_of(subject, model, objective, subject.batch(model, 8))).backward()
+    total(value_of(subject, model, objective, subject.batch(model, 8, training=True))).backward()
     part = subject.part(model, objective)
     named = list(part.named_parameters())
     without = [name for name, p in named if p.requires_grad and p.grad is None]
@@ -131,20 +125,26 @@ def nothing_hidden(subject: Subject) -> str:
     )
 
 
+def _axis_of_images(term: str) -> int:
+    """Which axis of a term goes over the images."""
+    if term.startswith("KL"):
+        return 0
+    return 2 if term.startswith(("log p(z", "log q")) else 1
+
+
 @PROOFS.add("images alone", *ALONE)
 def images_alone(subject: Subject) -> str:
     """Every term of an image is the same whatever the other images of its batch are, in train and in eval mode."""
     model, _ = subject.build(double=True)
-    batch = subject.batch(model, 4)
     worst = 0.0
     for training in (False, True):
         model.train(training)
+        batch = subject.batch(model, 4, training=training)
         with torch.no_grad():
             together = terms(model, batch, 3)
             for n, pair in enumerate(pairs(batch)):
                 for name, value in terms(model, pair, 3).items():
-                    axis = 2 if name.startswith("log p(z") or name.startswith("log q") else 1
-                    other = together[name].narrow(axis, 2 * n, 2)
+                    other = together[name].narrow(_axis_of_images(name), 2 * n, 2)
                     worst = max(worst, off_by(value, other))
                     mode = "train" if training else "eval"
                     must(
@@ -157,9 +157,7 @@ def images_alone(subject: Subject) -> str:
 
 def pairs(batch: Batch) -> list[Batch]:
     """Cut a batch into batches of two: with two images a plugin can still divide by the spread of its batch."""
-    assert batch.index is not None
-    index = batch.index
-    return [Batch(batch.x[n : n + 2], None, index[n : n + 2]) for n in range(0, len(index), 2)]
+    return [rows(batch, slice(n, n + 2)) for n in range(0, len(batch.x), 2)]
 
 
 def off_by(a: Tensor, b: Tensor) -> float:
@@ -181,7 +179,7 @@ def uncoupled(subject: Subject) -> str:
     model, objective = subject.build(double=True)
     if objective.batch_coupled:
         raise NotRun("it declares batch_coupled")
-    batch = subject.batch(model, 4)
+    batch = subject.batch(model, 4, training=True)
     with torch.no_grad():
         together = _named(value_of(subject, model, objective, batch))
         apart = [_named(value_of(subject, model, objective, pair)) for pair in pairs(batch)]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from vaezoo.conformance.subject import Subject
+from vaezoo.registry import first_sentence
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,8 @@ class Proof:
 
     @property
     def formula(self) -> str:
-        """The identity that is proved: the first line of its docstring."""
-        return (self.prove.__doc__ or "").strip().splitlines()[0]
+        """The identity that is proved: the first sentence of its docstring."""
+        return first_sentence(self.prove.__doc__ or "")
 
 
 @dataclass

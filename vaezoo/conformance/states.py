@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vaezoo.conformance.modules import off_by, terms, total, value_of
 from vaezoo.conformance.proof import PROOFS
-from vaezoo.conformance.subject import MODULE_SLOTS, Subject, jitter, keyed
+from vaezoo.conformance.subject import MODULE_SLOTS, Subject, contexts, jitter, keyed
 from vaezoo.conformance.verdict import NotRun, Wrong, must
 from vaezoo.core import noise
 from vaezoo.core.draws import Batch
@@ -118,7 +118,7 @@ def seeds(subject: Subject) -> str:
             torch.manual_seed(torch_seed)
             found.append(terms(model, batch, 3) | {"objective": total(value_of(subject, model, own, batch))})
             with keyed(5, model):
-                found[-1]["prior samples"] = torch.cat(model.prior_sample(4), -1)
+                found[-1]["prior samples"] = torch.cat(model.prior_sample(4, contexts(model, 4)), -1)
     for name, value in found[0].items():
         off = off_by(found[1][name], value)
         must(off == 0, f"{off:.2g}", f"{name} changes by {off:.3g} with torch's own generator: draw from vaezoo.noise")
@@ -142,7 +142,7 @@ def _differ(subject: Subject, model: LatentModel, batch: Batch, found: dict[str,
             must(not same, "same", f"{name} holds the same numbers with another seed: draw from vaezoo.noise")
     if subject.plugin.slot in ("prior", "variant"):
         with keyed(6, model):
-            same = torch.equal(torch.cat(model.prior_sample(4), -1), found["prior samples"])
+            same = torch.equal(torch.cat(model.prior_sample(4, contexts(model, 4)), -1), found["prior samples"])
         must(not same, "same", "sample(n) is the same with another seed: draw from vaezoo.noise")
 
 
@@ -153,12 +153,13 @@ def mapped(subject: Subject) -> str:
     pack = Pack([copy.deepcopy(module) for module in modules])
     if reason := pack.not_mapped:
         raise NotRun(f"it declares: {reason}")
-    stored, index = images_stored(subject, pack.model), torch.arange(4)
+    stored, index, context = images_stored(subject, pack.model), torch.arange(4), contexts(pack.model, 4)
     keys = torch.tensor([noise.derive(seed, "noise") for seed in (0, 1)])
     weight = torch.ones(())
     named = dict(pack.named_parameters())
     try:
-        values = pack(torch.stack([stored] * 2), torch.stack([index] * 2), keys, weight)
+        twice = None if context is None else torch.stack([context] * 2)
+        values, _ = pack(torch.stack([stored] * 2), torch.stack([index] * 2), keys, weight, twice)
         losses = torch.stack(list(values.values())).sum(0)
         found = torch.autograd.grad(losses.sum(), list(named.values()), allow_unused=True)
     except RuntimeError as error:
@@ -167,7 +168,7 @@ def mapped(subject: Subject) -> str:
     grads = {name: torch.zeros_like(named[name]) if g is None else g for name, g in zip(named, found, strict=True)}
     worst = 0.0
     for n, module in enumerate(modules):
-        own = total(module(stored, index, keys[n], weight))
+        own = total(module(stored, index, keys[n], weight, context)[0])
         own.backward()
         worst = max(worst, off_by(losses[n].detach(), own.detach()))
         for name, p in module.named_parameters():

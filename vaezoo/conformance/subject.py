@@ -23,17 +23,19 @@ from vaezoo.registry import PARTS, Plugin, Variant, registry
 
 SHAPES: tuple[tuple[int, ...], ...] = ((1, 8, 8), (6,), (3, 32, 32), (1, 28, 28))
 """Shapes of images, tried in turn until the plugin does not skip one."""
+CONTEXT = 3
+"""Length of each image's context. A model none of whose parts requests it is not conditional."""
 TRAIN_SIZE = 600
 LEVELS = 5
 BOUNDED = 256
 """Levels of continuous images in [0, 1): for a plugin that skips those on the whole line."""
 
 
-def specs_of(measure: str, shape: tuple[int, ...]) -> list[DataSpec]:
+def specs_of(measure: str, shape: tuple[int, ...], context: int | None = CONTEXT) -> list[DataSpec]:
     """Specs of a measure, in few levels, to be tried in turn."""
     if measure == "continuous":
-        return [DataSpec(shape, measure), DataSpec(shape, measure, BOUNDED)]
-    return [DataSpec(shape, measure, LEVELS if measure == "discrete" else None)]
+        return [DataSpec(shape, measure, levels, context=context) for levels in (None, BOUNDED)]
+    return [DataSpec(shape, measure, LEVELS if measure == "discrete" else None, context=context)]
 
 
 def images(spec: DataSpec, count: int, seed: int = 0) -> Tensor:
@@ -47,6 +49,21 @@ def images(spec: DataSpec, count: int, seed: int = 0) -> Tensor:
     if spec.measure == "counts":
         return (uniform * 5).floor()
     return uniform if spec.levels else torch.randn(count, *spec.shape, generator=generator)
+
+
+def contexts(model: LatentModel, count: int, seed: int = 0) -> Tensor | None:
+    """Random contexts, [count, C], or None for a model that is not conditional."""
+    if not model.conditional or model.spec.context is None:
+        return None
+    generator = torch.Generator().manual_seed(noise.derive(seed, "context"))
+    return torch.randn(count, model.spec.context, generator=generator).to(model.dtype)
+
+
+def rows(batch: Batch, chosen: slice) -> Batch:
+    """Some images of a batch, with their context and index."""
+    assert batch.index is not None
+    context = None if batch.context is None else batch.context[chosen]
+    return Batch(batch.x[chosen], context, batch.index[chosen], batch.progress)
 
 
 @torch.no_grad()
@@ -64,11 +81,14 @@ def jitter(module: nn.Module, seed: int) -> None:
 
 @dataclass
 class Subject:
-    """A plugin under proof. quick: fewer samples, for our own tests of the whole registry."""
+    """A plugin under proof. quick: fewer samples, for our own tests of the whole registry. context: the length of
+    the images' context, or None for images without.
+    """
 
     plugin: Plugin
     quick: bool = False
     measure: str = ""
+    context: int | None = CONTEXT
     _shape: tuple[int, ...] | None = field(default=None, repr=False)
     _around: Variant | None = field(default=None, repr=False)
     _options: dict[str, float] | None = field(default=None, repr=False)
@@ -92,7 +112,13 @@ class Subject:
     def each_measure(self) -> Iterator[Subject]:
         """This subject on every measure that it scores."""
         for measure in self.measures:
-            yield Subject(self.plugin, self.quick, measure)
+            yield Subject(self.plugin, self.quick, measure, self.context)
+
+    def in_each_variant(self) -> Iterator[Subject]:
+        """This subject, then the plugin with the other parts of every variant that names it."""
+        yield self
+        for other in self._naming():
+            yield Subject(self.plugin, self.quick, self.measure, _around=other.target)
 
     @property
     def where(self) -> str:
@@ -105,10 +131,25 @@ class Subject:
         """This number of samples, a quarter of it in quick mode."""
         return samples // 4 if self.quick else samples
 
+    @property
+    def grouped(self) -> bool:
+        """Whether the plugin asks the builder for `latents`; of a variant, whether its posterior and its prior do."""
+        if not isinstance(self.plugin.target, Variant):
+            return "latents" in self.plugin.builder_arguments
+        choices = {slot: getattr(self.plugin.target, slot) for slot in ("posterior", "prior")}
+        parts = [registry(slot)[c if isinstance(c, str) else c[0]] for slot, c in choices.items()]
+        return all("latents" in part.builder_arguments for part in parts)
+
+    def latents(self, dimensions: int) -> tuple[int, ...]:
+        """The sizes of the latent groups, top first, that have so many dimensions in all: one group, but two where the
+        plugin asks for `latents` and there are two dimensions or more: (1, 1), (2, 1), (3, 1).
+        """
+        return (dimensions - 1, 1) if self.grouped and dimensions > 1 else (dimensions,)
+
     def build(
         self,
         *,
-        latent: int = 2,
+        latent: int | None = None,
         shape: tuple[int, ...] | None = None,
         seed: int = 0,
         double: bool = False,
@@ -117,14 +158,16 @@ class Subject:
     ) -> tuple[LatentModel, Objective]:
         """A small model with the plugin in its slot and plain parts around it, its parameters off their start.
 
+        latent: the latent dimensions of all groups, which `latents` divides; 2 when left out, or 3 for two groups.
         altered: with other hyper-parameters than the defaults, at which a missing factor may be 1.
         """
         options = self._altered_options() if altered else {}
+        latents = self.latents(latent or self._latent)
         for candidate in (shape,) if shape else (self._shape,) if self._shape else SHAPES:
             assert candidate is not None
-            for spec in specs_of(self.measure, candidate):
+            for spec in specs_of(self.measure, candidate, self.context):
                 try:
-                    made = self.build_on(spec, latent, seed, overrides or {}, options)
+                    made = self.build_on(spec, latents, seed, overrides or {}, options)
                 except Skip as reason:
                     last = reason
                     continue
@@ -137,7 +180,7 @@ class Subject:
     def build_on(
         self,
         spec: DataSpec,
-        latent: int,
+        latents: tuple[int, ...],
         seed: int,
         overrides: dict[str, Any],
         options: dict[str, float] | None = None,
@@ -146,30 +189,42 @@ class Subject:
         own: dict[str, Any] = {}
         if self.plugin.slot != "variant":
             own = {self.plugin.slot: (self.plugin.name, options or {})}
-        ingredients = Ingredients(spec, latent, (8,), lambda n: images(spec, min(n, TRAIN_SIZE), seed=1), TRAIN_SIZE)
 
-        def made(around: Variant) -> tuple[LatentModel, Objective]:
+        def train_sample(n: int) -> tuple[Tensor, Tensor]:
+            """Random images, the first ones of a training split."""
+            count = min(n, TRAIN_SIZE)
+            return images(spec, count, seed=1), torch.arange(count)
+
+        def made(around: Variant, sizes: tuple[int, ...] = latents) -> tuple[LatentModel, Objective]:
+            """The model with these parts around the plugin."""
+            ingredients = Ingredients(spec, sizes, (8,), train_sample, TRAIN_SIZE)
             slots = resolve(around, spec, {**{s: (n, {}) for s, n in overrides.items()}, **own})
             return construct(slots, ingredients, seed=seed)
 
-        around, found = (self._around, True) if self._around else self._surroundings(made)
+        usual = self.latents(self._latent)  # the parts around it are chosen to take two groups; these take one, too
+        around, found = (self._around, True) if self._around else self._surroundings(lambda v: made(v, usual))
         self._around = around if found else None
         return made(around)
+
+    @property
+    def _latent(self) -> int:
+        """The latent dimensions where a proof asks for no number of them: groups of two sizes, or one of 2."""
+        return 3 if self.grouped else 2
 
     def _surroundings(self, made: Callable[[Variant], tuple[LatentModel, Objective]]) -> tuple[Variant, bool]:
         """The variant whose other parts surround the plugin, and whether the plugin fits into it.
 
         It is the first that fits of: the variants of the plugin's own module that name it, `vae`, all others that name
-        it. Where none fits, it is the first. An error of another kind than VaezooError is the plugin's own, and for the
-        proofs to find.
+        it, and of a plugin for several groups all others. Where none fits, it is the first. An error of another kind
+        than VaezooError is the plugin's own, and for the proofs to find.
         """
         if isinstance(self.plugin.target, Variant):
             return self.plugin.target, True
-        every = list(registry("variant").values())
-        naming = [p for p in every if self.plugin.name in (c := getattr(p.target, self.plugin.slot, ""), c[0])]
+        every, naming = list(registry("variant").values()), self._naming()
         own = [p.target for p in naming if p.module == self.plugin.module]
         plain: Variant = registry("variant")["vae"].target
-        chosen = [*own, plain, *(p.target for p in naming if p.target not in own)]
+        others = [*naming, *(every if self.grouped else [])]
+        chosen = list({variant.name: variant for variant in [*own, plain, *(p.target for p in others)]}.values())
         for around in chosen:
             try:
                 model, objective = made(around)
@@ -181,6 +236,15 @@ class Subject:
                 self._remarks.append(f"a pass raised {type(error).__name__}: {error}".splitlines()[0])
             return around, True
         return chosen[0], False
+
+    def _naming(self) -> list[Plugin]:
+        """The registered variants that name the plugin as a part; none where it is a variant itself."""
+        found, slot = [], self.plugin.slot
+        for variant in registry("variant").values() if slot in PARTS else ():
+            choice = getattr(variant.target, slot)
+            if self.plugin.name == (choice if isinstance(choice, str) else choice[0]):
+                found.append(variant)
+        return found
 
     def _altered_options(self) -> dict[str, float]:
         """Fractions of 0.7 times their defaults, without those that the plugin's constructor refuses."""
@@ -199,16 +263,21 @@ class Subject:
         """Why the plugin cannot be built with these hyper-parameters; None where it can, or skips these images."""
         shape = self._shape or SHAPES[0]
         try:
-            self.build_on(specs_of(self.measure, shape)[0], 2, 0, {}, options)
+            self.build_on(specs_of(self.measure, shape, self.context)[0], self.latents(self._latent), 0, {}, options)
         except Skip:
             return None
         except Exception as error:
             return f"{type(error).__name__}: {error}".splitlines()[0]
         return None
 
-    def batch(self, model: LatentModel, count: int = 3, seed: int = 2) -> Batch:
-        """Random images for a model, in its dtype."""
-        return model.batch(images(model.spec, count, seed), index=torch.arange(count))
+    def batch(self, model: LatentModel, count: int = 3, seed: int = 2, training: bool = False) -> Batch:
+        """Random images for a model, in its dtype, with a context where it is conditional.
+
+        training: as halfway through training, where the index says which training image each one is.
+        """
+        progress = torch.full((), 0.5, dtype=model.dtype) if training else None
+        x = images(model.spec, count, seed)
+        return model.batch(x, contexts(model, count, seed), torch.arange(count), progress)
 
     def part(self, model: LatentModel, objective: Objective) -> nn.Module:
         """The plugin's own module."""

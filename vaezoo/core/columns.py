@@ -7,6 +7,7 @@ The columns that every cell or its timing has are declared here, so that results
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 from vaezoo.core.errors import VaezooError, unknown
@@ -14,7 +15,7 @@ from vaezoo.core.errors import VaezooError, unknown
 Style = Literal["nats", "bits", "count", "speed", "plain"]
 RankedBy = Literal["data", "estimate", "device", ""]
 
-SAME_DATA = ("checksum", "binarisation", "measure", "split", "images", "conditional")
+SAME_DATA = ("checksum", "binarisation", "measure", "split", "images", "conditional", "context_checksum")
 SAME_ESTIMATE = ("estimator", "importance_samples")
 MUST_AGREE: Mapping[RankedBy, tuple[str, ...]] = {
     "data": SAME_DATA,
@@ -123,6 +124,19 @@ COSTS = (
 """The costs that every training cell has."""
 
 
+IDENTITY = ("label", "variant", "dataset", "seed")
+"""The columns of the results frame that say which cell a row is."""
+PROVENANCE = ("pseudo_likelihood", "device", "precision", "seconds")
+"""Further columns of the results frame, from a record or else from its plan."""
+DESCRIBING = frozenset((*IDENTITY, *PROVENANCE, "status", "reason", "warnings", *SAME_DATA, *SAME_ESTIMATE))
+"""The columns of the results frame that hold no measurement."""
+RESERVED = DESCRIBING | {
+    *(column.name for column in (*TIMED, *COSTS)),
+    *("true_log_likelihood", "iwll_minus_float32", "iwll_minus_float32_standard_error"),
+}
+"""DESCRIBING and what a cell measures without a metric: no metric may measure a column of such a name."""
+
+
 def standard(*names: str) -> tuple[Column, ...]:
     """The columns of QUALITY with these names, for the metrics that measure them."""
     known = {column.name: column for column in QUALITY}
@@ -162,7 +176,7 @@ def checked_columns(metric: str, columns: Sequence[Column]) -> tuple[Column, ...
     for name in names:
         if names.count(name) > 1:
             raise VaezooError(f"metric {metric!r} declares the column {name!r} twice; remove one of them")
-        if name in {column.name for column in (*TIMED, *COSTS)}:
+        if name in RESERVED:
             raise VaezooError(f"metric {metric!r} declares the column {name!r}, which every cell has; rename it")
     return tuple(columns)
 
@@ -178,9 +192,43 @@ def declared_columns(metrics: Mapping[str, Iterable[Column]]) -> list[Column]:
         for column in columns:
             owner = owners.setdefault(column.name, metric)
             if owner != metric:
-                raise VaezooError(
-                    f"metrics {owner!r} and {metric!r} both measure the column {column.name!r}; "
-                    "rename it in one of them, or remove one of the metrics"
-                )
+                raise VaezooError(_both(owner, metric, column.name))
             found.append(column)
     return found
+
+
+def _both(owner: str, metric: str, column: str) -> str:
+    return (
+        f"metrics {owner!r} and {metric!r} both measure the column {column!r}; "
+        "rename it in one of them, or remove one of the metrics"
+    )
+
+
+def measured_columns(metric: str, found: object, owners: Mapping[str, str]) -> dict[str, int | float]:
+    """The numbers that a metric returned, by column. A column whose number is None is left out.
+
+    owners: the metric that each column belongs to. VaezooError where the metric returned anything but a dict of column
+    -> number or None, or a column that the cell itself or another metric has.
+    """
+    wanted = f"metric {metric!r}: expected a dict of column -> number or None, got"
+    if not isinstance(found, Mapping):
+        raise VaezooError(f"{wanted} {_shown(found)}")
+    numbers: dict[str, int | float] = {}
+    for column, value in found.items():
+        if not isinstance(column, str):
+            raise VaezooError(f"{wanted} {_shown(column)} as the name of a column")
+        if value is not None and not isinstance(value, Real):
+            raise VaezooError(f"{wanted} {_shown(value)} for {column!r}; write float(...) for a tensor of one number")
+        if column in RESERVED:
+            raise VaezooError(f"metric {metric!r} returned the column {column!r}, which every cell has; rename it")
+        if (owner := owners.get(column, metric)) != metric:
+            raise VaezooError(_both(owner, metric, column))
+        if value is not None:
+            numbers[column] = int(value) if isinstance(value, Integral) else float(value)
+    return numbers
+
+
+def _shown(value: object) -> str:
+    """The type of a value, and for text and other short values the value itself."""
+    text = repr(value) if isinstance(value, str | int | float | tuple | list | type(None)) else ""
+    return type(value).__name__ + (f" {text}" if text and len(text) <= 40 else "")

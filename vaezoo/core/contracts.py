@@ -2,20 +2,33 @@
 latent dimensions.
 
 Every part treats each image of a batch alone, in train and in eval mode. Only an objective may couple a batch, and it
-declares so. A part keeps state from step to step in buffers, which it changes in place, since a training step is
-replayed without its Python.
+declares so. A pass is pure: it changes no attribute, no buffer and no global. What changes over training is one of
+three things, and any part or objective may have each:
+
+progress, in 0..1, which a method requests or reads from the draws. annealed_until: the progress after which it changes
+nothing more; no epoch before it is chosen as the best.
+update(draws), which runs after the objective without gradients and writes declared buffers only (a moving baseline, an
+EMA codebook). The step puts their new values in place after the optimiser's step.
+refit(images), which runs after each epoch without gradients on up to 1,000 training images [N, *shape] and writes
+parameters and buffers in place. Where it names `parameters`, that is a function images -> the parameters of p(x|z)
+[N, *parameter_shape] at one draw z ~ q(z|x).
+
+replayable, an attribute of every part and objective from outside vaezoo, declares that a training step may be replayed
+without its Python: that the code stores to nothing but local names.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from vaezoo.core.requests import call_with_requests, may_request
+from vaezoo.core import noise
+from vaezoo.core.requests import may_request, requested_arguments
 
 if TYPE_CHECKING:
     from vaezoo.core.draws import Draws
@@ -23,6 +36,10 @@ if TYPE_CHECKING:
 
 Latents = tuple[Tensor, ...]
 """One tensor [K, B, Z_l] for each latent group, top first."""
+Support = Literal["real", "sphere", "ball", "unit", "discrete"]
+"""Where a latent group lives: R^Z, the unit sphere or the unit ball of R^Z (densities are then with respect to their
+Riemannian volume), [0, 1]^Z, or codes, which are counted.
+"""
 
 
 class PosteriorDistribution(Protocol):
@@ -42,6 +59,8 @@ class PosteriorDistribution(Protocol):
 class Encoder(nn.Module, ABC):
     """x [B, *shape] -> features [B, *features]. `self.features` is the shape of one image's features."""
 
+    replayable: ClassVar[bool] = False
+    annealed_until: float = 0.0
     features: tuple[int, ...]
 
     @abstractmethod
@@ -51,7 +70,11 @@ class Encoder(nn.Module, ABC):
 
 
 class Posterior(nn.Module, ABC):
-    """features [B, *features] -> q(z|x)."""
+    """features [B, *features] -> q(z|x). support: of its samples, the same for all groups or a tuple of one a group."""
+
+    replayable: ClassVar[bool] = False
+    annealed_until: float = 0.0
+    support: Support | tuple[Support, ...] = "real"
 
     @abstractmethod
     @may_request
@@ -60,7 +83,14 @@ class Posterior(nn.Module, ABC):
 
 
 class Prior(nn.Module, ABC):
-    """p(z). A flat prior (L = 1) writes `log_density` and `sample`; this class adds the rest."""
+    """p(z). A flat prior (L = 1) writes `log_density` and `sample`; this class adds the rest.
+
+    support: where p(z) lives, the same for all groups or a tuple of one a group. It must be the posterior's.
+    """
+
+    replayable: ClassVar[bool] = False
+    annealed_until: float = 0.0
+    support: Support | tuple[Support, ...] = "real"
 
     @may_request
     def log_density(self, z: Tensor) -> Tensor:
@@ -68,10 +98,14 @@ class Prior(nn.Module, ABC):
         raise NotImplementedError(f"{type(self).__name__} must write log_density(z) or log_prob(z)")
 
     @may_request
-    def log_prob(self, z: Latents, parts: Mapping[str, Any]) -> Tensor:
-        """log p(z) of each latent group in nats. -> [L, K, B]"""
-        value: Tensor = call_with_requests(self.log_density, z[0], parts=parts)
-        return value[None]
+    def log_prob(self, z: Latents) -> Tensor:
+        """log p(z) of each latent group in nats, given the groups above it. -> [L, K, B]
+
+        Of a flat prior it is `log_density` of the one group; what that requests, LatentModel serves.
+        """
+        if len(z) > 1:
+            raise NotImplementedError(f"{type(self).__name__} must write log_prob(z) for {len(z)} latent groups")
+        return self.log_density(z[0])[None]
 
     @abstractmethod
     @may_request
@@ -79,9 +113,12 @@ class Prior(nn.Module, ABC):
         """n draws from p(z): [n, Z], or a tuple of [n, Z_l]."""
 
     @may_request
-    def kl(self, q: PosteriorDistribution) -> Tensor | None:
-        """KL(q(z|x) || p(z)) of each group, image and dimension, in nats [L, B, Z], or None where it has no closed
-        form.
+    def kl(self, q: PosteriorDistribution) -> tuple[Tensor, ...] | None:
+        """KL(q(z|x) || p(z)) of each image and dimension, in nats: a tensor [B, Z_l] for each group; None where it has
+        no closed form.
+
+        A group's divergence may depend on the groups above it. Then `kl(self, q, z)` requests the samples and gives the
+        mean over K.
         """
         return None
 
@@ -89,8 +126,16 @@ class Prior(nn.Module, ABC):
 class Decoder(nn.Module, ABC):
     """z -> the parameters of p(x|z).
 
-    `forward` gets the lowest group as [N, Z] and gives [N, *parameter_shape]; this class folds K and B into N.
+    `forward` gets the lowest group as [N, Z] and gives [N, *parameter_shape]; this class folds K and B into N, also of
+    `groups`, `x`, `context` and `index`.
+
+    autoregressive: whether p(x|z) is a product over pixels in which each one's parameters depend on the pixels before
+    it. `forward` is then served x, and `vaezoo.LatentModel.sample` draws pixel by pixel in the order of `pixel_order`.
     """
+
+    replayable: ClassVar[bool] = False
+    annealed_until: float = 0.0
+    autoregressive: ClassVar[bool] = False
 
     @abstractmethod
     @may_request
@@ -100,12 +145,23 @@ class Decoder(nn.Module, ABC):
     def parameters_of(self, z: Latents, parts: Mapping[str, Any]) -> Tensor:
         """Parameters of p(x|z) for K samples of B images. ([K, B, Z_l], ...) -> [K, B, *parameter_shape]"""
         samples, images = z[-1].shape[:2]
-        folded = dict(parts, groups=tuple(group.flatten(0, 1) for group in z))
-        for name in ("x", "context"):
-            if name in parts:
-                folded[name] = parts[name].expand(samples, *parts[name].shape).flatten(0, 1)
-        parameters: Tensor = call_with_requests(self.forward, folded["groups"][-1], parts=folded, entry=self)
-        return torch.unflatten(parameters, 0, (samples, images))
+        groups, served = tuple(group.flatten(0, 1) for group in z), {}
+        for name, _ in requested_arguments(self.forward, 1):
+            if name == "groups":
+                served[name] = groups
+            elif name in parts:
+                value = parts[name]
+                folds = name in ("x", "context", "index")
+                served[name] = value.expand(samples, *value.shape).flatten(0, 1) if folds else value
+        return torch.unflatten(self(groups[-1], **served), 0, (samples, images))
+
+    def pixel_order(self, shape: tuple[int, ...]) -> Tensor:
+        """The order in which an autoregressive decoder's pixels are drawn: places in the flattened image, [D] int64.
+
+        The default goes through an image [C, H, W] row by row, and through the channels of each pixel.
+        """
+        places = torch.arange(int(torch.Size(shape).numel())).view(shape)
+        return (places.movedim(0, -1) if len(shape) == 3 else places).flatten()
 
 
 class Likelihood(nn.Module, ABC):
@@ -115,6 +171,8 @@ class Likelihood(nn.Module, ABC):
     one image's parameters.
     """
 
+    replayable: ClassVar[bool] = False
+    annealed_until: float = 0.0
     measures: ClassVar[tuple[str, ...]] = ()
     parameter_shape: tuple[int, ...]
 
@@ -132,23 +190,41 @@ class Likelihood(nn.Module, ABC):
         raise NotImplementedError(f"likelihood {type(self).__name__} has no sample(parameters)")
 
 
+PARAMETER_GROUPS = ("inference", "generative", "own")
+"""The groups of parameters that an objective may give a value each: see `Objective.forward`."""
+
+
 class Objective(nn.Module, ABC):
     """What training maximises, computed from the draws of one pass. Objectives train, bounds report: no table shows an
     objective's value.
 
     importance_samples: K in training. batch_coupled: whether an image's value depends on the others of its batch.
     lower_bound: whether its mean is at most log p(x) where the KL's weight is 1. surrogate: whether only its gradient
-    is right, not its value. `vaezoo check` tests all of these.
+    is right, not its value. `vaezoo check` tests all of these. one_group: whether it takes a single latent group.
+    learning_rates: of groups of parameters that have one of their own, {"own": 1e-4}; a schedule scales each alike.
     """
 
+    replayable: ClassVar[bool] = False
+    one_group: bool = False
+    annealed_until: float = 0.0
+    learning_rates: Mapping[str, float] = MappingProxyType({})
     importance_samples: int = 1
     batch_coupled: bool = False
     lower_bound: bool = False
     surrogate: bool = False
 
-    def estimates(self, draws: Draws) -> Tensor | None:
+    def __call__(self, draws: Draws) -> Tensor | dict[str, Tensor]:
+        """`forward`, in which `noise.step` is legal where the objective declares `batch_coupled`."""
+        with noise.coupled(self.batch_coupled):
+            value: Tensor | dict[str, Tensor] = super().__call__(draws)
+        return value
+
+    def estimates(self, draws: Draws) -> Tensor | dict[str, Tensor] | None:
         """A plain formula for what `forward` maximises in expectation where the KL's weight is 1: [B] or a scalar, in
         nats. `vaezoo check` compares the two. None where the objective claims no such formula.
+
+        Where `forward` gives a dictionary, one formula is claimed for "inference" and "generative" alike; a dictionary
+        claims one for each of its groups.
         """
         return None
 

@@ -15,12 +15,10 @@ from torch import Tensor
 
 from vaezoo.core import noise
 from vaezoo.core.errors import VaezooError, unknown
+from vaezoo.core.given_splits import Given, GivenSplit, given_splits, stored_images
 
 MEASURES = ("binary", "discrete", "counts", "continuous")
 BINARISATIONS = ("none", "fixed", "dynamic", "threshold")
-
-Given = Tensor | tuple[Tensor, Tensor | None]
-"""One split as a data set's author gives it: images x [N, *shape], or a pair (images, labels [N])."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,8 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class Split:
-    """One split as it is stored: x [N, *shape] (uint8 where the values allow it), y labels [N] or None.
+    """One split as it is stored: x [N, *shape] (uint8 where the values allow it), y labels [N] or None, context
+    [N, C] or None.
 
     Where `dynamic`, x holds gray levels 0..255, and each call of `images` binarises anew.
     """
@@ -97,6 +96,11 @@ class Split:
         x = self.x if index is None else self.x[index]
         return self.spec.to_float(noise.bernoulli(x) if self.dynamic else x)
 
+    def rows(self, index: Tensor | slice) -> "Split":
+        """The split of these images."""
+        chosen = [t if t is None else t[index] for t in (self.x, self.y, self.context)]
+        return Split(chosen[0], chosen[1], self.spec, self.dynamic, chosen[2])  # type: ignore[arg-type]
+
     def to(self, device: torch.device | str) -> "Split":
         """The same split with its tensors on a device."""
         moved = [t if t is None else t.to(device) for t in (self.x, self.y, self.context)]
@@ -106,15 +110,17 @@ class Split:
 class Dataset:
     """Training, validation and test images with their DataSpec.
 
-    Each of train, valid and test is a tensor x [N, *shape] or a pair (x, labels [N]). With binarisation="dynamic" train
-    holds gray levels 0..255 (uint8), which are binarised anew for every batch; valid and test are binary and fixed, the
-    same in all cells. All are kept on the CPU: floats of half precision as float32, and continuous splits that differ
-    in dtype in the default dtype. levels: see DataSpec; continuous images with levels lie in [0, 1].
+    Each of train, valid and test is x [N, *shape], or (x, labels [N]), or (x, labels, context [N, C]): tensors or numpy
+    arrays, labels or None. A context is what a conditional model p(x|context) may see of each image; all three splits
+    have one, or none has. With binarisation="dynamic" train holds gray levels 0..255 (uint8), which are binarised anew
+    for every batch; valid and test are binary and fixed, the same in all cells. All are kept on the CPU: floats of half
+    precision as float32, and continuous splits or contexts that differ in dtype in the default dtype. levels: see
+    DataSpec; continuous images with levels lie in [0, 1].
 
     log_likelihood: x [B, *shape] -> log p(x) [B] in nats, where the true density is known.
 
-    Raises VaezooError for an empty split, shapes that differ, and values that are not finite or that the measure does
-    not allow.
+    Raises VaezooError for an empty split, lengths or shapes that differ, and values that are not finite or that the
+    measure does not allow.
     """
 
     def __init__(
@@ -128,90 +134,43 @@ class Dataset:
         binarisation: str = "none",
         log_likelihood: Callable[[Tensor], Tensor] | None = None,
     ):
-        names = ("train", "valid", "test")
-        pairs = [_pair(name, given) for name, given in zip(names, (train, valid, test), strict=True)]
-        self.spec = DataSpec(tuple(pairs[0][0].shape[1:]), measure, levels, binarisation)
-        dynamic = [binarisation == "dynamic" and name == "train" for name in names]
-        stored = [_stored(name, x, self.spec, d) for name, (x, _), d in zip(names, pairs, dynamic, strict=True)]
+        splits = given_splits({"train": train, "valid": valid, "test": test})
+        first = splits[0]
+        context = None if first.context is None else first.context.shape[1]
+        self.spec = DataSpec(tuple(first.x.shape[1:]), measure, levels, binarisation, context)
+        stored = [stored_images(split, self.spec, dynamic=self._is_dynamic(split)) for split in splits]
         if measure == "continuous" and len({x.dtype for x in stored}) > 1:
             stored = [x.to(torch.get_default_dtype()) for x in stored]
         self.train, self.valid, self.test = (
-            Split(x, y, self.spec, d) for x, (_, y), d in zip(stored, pairs, dynamic, strict=True)
+            Split(x, split.y, self.spec, self._is_dynamic(split), split.context)
+            for x, split in zip(stored, splits, strict=True)
         )
         self.log_likelihood = log_likelihood
 
+    def _is_dynamic(self, split: GivenSplit) -> bool:
+        return self.spec.binarisation == "dynamic" and split.name == "train"
+
     @cached_property
     def checksum(self) -> str:
-        """sha256 of the DataSpec and every stored value of the three splits, without the labels."""
-        digest = hashlib.sha256(json.dumps(asdict(self.spec), sort_keys=True).encode())
+        """sha256 of the images: the DataSpec and every stored value of the three splits, without labels and context."""
+        images = {**asdict(self.spec), "context": None}
+        digest = hashlib.sha256(json.dumps(images, sort_keys=True).encode())
         for split in (self.train, self.valid, self.test):
-            digest.update(str((tuple(split.x.shape), str(split.x.dtype))).encode())
-            digest.update(split.x.contiguous().numpy().data.cast("B"))
+            _add(digest, split.x)
+        return digest.hexdigest()
+
+    @cached_property
+    def context_checksum(self) -> str | None:
+        """sha256 of every value of the three splits' contexts, or None where there are none."""
+        digest = hashlib.sha256()
+        for split in (self.train, self.valid, self.test):
+            if split.context is None:
+                return None
+            _add(digest, split.context)
         return digest.hexdigest()
 
 
-def _pair(name: str, given: Given) -> tuple[Tensor, Tensor | None]:
-    """Images and labels of a split, both on the CPU, images of half precision as float32."""
-    if isinstance(given, Tensor):
-        x, y = given, None
-    elif isinstance(given, tuple) and len(given) == 2:
-        x, y = given
-    else:
-        size = f" of {len(given)}" if isinstance(given, tuple | list) else ""
-        raise VaezooError(
-            f"{name} must be a torch.Tensor [N, *shape] or a pair (images, labels [N]), "
-            f"got {type(given).__name__}{size}; make tensors with torch.as_tensor, and a pair with round brackets"
-        )
-    if not isinstance(x, Tensor):
-        raise VaezooError(
-            f"{name} images must be a torch.Tensor [N, *shape], got {type(x).__name__}; use torch.as_tensor"
-        )
-    if x.ndim < 2 or x.numel() == 0:
-        raise VaezooError(
-            f"{name} images must be [N, *shape] with N >= 1 and a pixel or more, got {list(x.shape)}; "
-            "give images an axis of their own, and none of length 0"
-        )
-    if x.is_complex():
-        raise VaezooError(f"{name} images must be real numbers, got {x.dtype}; take x.real or x.abs()")
-    if y is not None and not isinstance(y, Tensor):
-        raise VaezooError(f"{name} labels must be a torch.Tensor [N], got {type(y).__name__}; use torch.as_tensor")
-    if y is not None and y.shape[:1] != x.shape[:1]:
-        found = y.shape[0] if y.ndim else "a single number"
-        raise VaezooError(f"{name} needs a label for each of its {x.shape[0]} images, got {found}")
-    x = x.detach().cpu()
-    if x.is_floating_point() and x.dtype not in (torch.float32, torch.float64):
-        x = x.to(torch.float32)
-    elif x.dtype in (torch.uint16, torch.uint32, torch.uint64):  # torch does little with these
-        x = x.to(torch.int64)
-    return x, None if y is None else y.detach().cpu()
-
-
-def _stored(name: str, x: Tensor, spec: DataSpec, dynamic: bool) -> Tensor:
-    """Check one split, and store it in the smallest dtype that holds it."""
-    if tuple(x.shape[1:]) != spec.shape:
-        raise VaezooError(f"{name} images must be of shape {list(spec.shape)} as train's are, got {list(x.shape[1:])}")
-    if x.is_floating_point():
-        bad = (~x.isfinite()).flatten(1).any(1)
-        if bad.any():
-            first = int(bad.nonzero()[0])
-            raise VaezooError(
-                f"{name} images hold NaN or infinity in {int(bad.sum())} of {len(x)} images, "
-                f"first in image {first}; clean the data"
-            )
-    if spec.measure == "continuous":
-        low, high = float(x.min()), float(x.max())
-        if spec.levels is not None and not 0 <= low <= high <= 1:
-            raise VaezooError(
-                f"{name} images of this continuous set with levels={spec.levels} must lie in [0, 1], "
-                f"got {low:g}..{high:g}; divide them by the number of levels, or leave levels out"
-            )
-        return x if x.is_floating_point() else x.to(torch.get_default_dtype())
-    if x.is_floating_point() and not bool((x == x.round()).all()):
-        raise VaezooError(
-            f"{name} images of a {spec.measure} set must be whole numbers, got {float(x[x != x.round()][0]):.4g}"
-        )
-    top = {"binary": 255 if dynamic else 1, "discrete": (spec.levels or 2) - 1}.get(spec.measure, 2**31 - 1)
-    low, high = float(x.min()), float(x.max())
-    if low < 0 or high > top:
-        raise VaezooError(f"{name} images of this {spec.measure} set must lie in 0..{top}, got {low:g}..{high:g}")
-    return x.to(torch.uint8 if high <= 255 else torch.int32)
+def _add(digest: "hashlib._Hash", values: Tensor) -> None:
+    """Add shape, dtype and values of a tensor to a checksum."""
+    digest.update(str((tuple(values.shape), str(values.dtype))).encode())
+    digest.update(values.contiguous().numpy().data.cast("B"))

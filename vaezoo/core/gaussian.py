@@ -4,10 +4,23 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vaezoo.core import noise
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+LOG_STD_AS_GIVEN = 7.0
+"""Up to this size a log standard deviation is what the network gave; beyond, it approaches 1 more."""
+
+
+def bounded_log_std(log_std: Tensor) -> Tensor:
+    """log_std within (-8, 8), so that std, 1 / std and their squares overflow for no finite input. [...] -> [...]
+
+    The identity, bit for bit, up to a size of 7; beyond it 7 + t / (1 + t) with t = |log_std| - 7, whose slope
+    1 / (1 + t)^2 is continuous and falls slowly, so that training finds back from far outside.
+    """
+    middle = log_std.clamp(-LOG_STD_AS_GIVEN, LOG_STD_AS_GIVEN)
+    return middle + F.softsign(log_std - middle)
 
 
 class DiagonalGaussian:
@@ -21,6 +34,12 @@ class DiagonalGaussian:
 
     def __init__(self, mean: Tensor, log_std: Tensor):
         self.mean, self.log_std = mean, log_std
+
+    @classmethod
+    def from_heads(cls, params: Tensor) -> "DiagonalGaussian":
+        """The Gaussian of a network's output: the first half is the mean, the second log_std, bounded. [..., 2 Z]"""
+        mean, log_std = params.chunk(2, -1)
+        return cls(mean, bounded_log_std(log_std))
 
     @property
     def std(self) -> Tensor:
@@ -38,9 +57,18 @@ class DiagonalGaussian:
 
     def rsample_and_log_prob(self, samples: int) -> tuple[tuple[Tensor], Tensor]:
         """K samples ([K, B, Z],) and their log q(z|x) [L=1, K, B] in nats, from the same eps."""
-        eps = noise.normal(samples, *self.mean.shape).to(self.mean)
-        log_q = -(0.5 * eps.square() + self.log_std).sum(-1) - self.mean.shape[-1] * HALF_LOG_TWO_PI
-        return (self._place(eps),), log_q[None]
+        z, log_q = self._place_and_score(noise.normal(samples, *self.mean.shape))
+        return (z,), log_q[None]
+
+    def draw(self) -> Tensor:
+        """One sample for each element of the mean, z = mean + std * eps: for a mean that is [K, B, Z] already, as that
+        of p(z_l | z_above), eps is keyed by sample and image. [..., Z]
+        """
+        return self._place(noise.normal(*self.mean.shape))
+
+    def draw_and_log_prob(self) -> tuple[Tensor, Tensor]:
+        """`draw`, and the log density of the sample in nats, from the same eps. [..., Z], [...]"""
+        return self._place_and_score(noise.normal(*self.mean.shape))
 
     def log_density(self, value: Tensor) -> Tensor:
         """log N(value; mean, std) summed over the last axis, in nats. [..., Z] -> [...]
@@ -61,21 +89,50 @@ class DiagonalGaussian:
         """
         return 0.5 * (self.mean.square() + (2 * self.log_std).exp() - 1) - self.log_std
 
+    def kl(self, p: "DiagonalGaussian") -> Tensor:
+        """KL(q || p) of each dimension in closed form, in nats. [..., Z]
+
+        With r = log_std - p.log_std it is 0.5 ((mean - p.mean)^2 / p.std^2 + e^2r - 1) - r: 0 where the two are equal,
+        and `kl_standard_normal` for p = N(0, I).
+        """
+        distance = (self.mean - p.mean) * (-p.log_std).exp()
+        ratio = self.log_std - p.log_std
+        return 0.5 * (distance.square() + (2 * ratio).exp() - 1) - ratio
+
+    def product(self, other: "DiagonalGaussian") -> "DiagonalGaussian":
+        """The Gaussian whose density is proportional to the product of the two densities. [..., Z]
+
+        Its precision 1 / std^2 is the sum of the two precisions, its mean their means weighted by precision. Two
+        estimates of one quantity are merged so: Sønderby et al. (2016), arXiv:1602.02282.
+        """
+        share = (2 * (other.log_std - self.log_std)).sigmoid()  # of this precision in the sum
+        log_std = -0.5 * torch.logaddexp(-2 * self.log_std, -2 * other.log_std)
+        return DiagonalGaussian(other.mean + share * (self.mean - other.mean), log_std)
+
     def _place(self, eps: Tensor) -> Tensor:
         return self.mean + self.std * eps.to(self.mean)
+
+    def _place_and_score(self, eps: Tensor) -> tuple[Tensor, Tensor]:
+        eps = eps.to(self.mean)
+        log_q = -(0.5 * eps.square() + self.log_std).sum(-1) - self.mean.shape[-1] * HALF_LOG_TWO_PI
+        return self._place(eps), log_q
 
 
 def mixture_log_density(z: Tensor, mean: Tensor, log_std: Tensor, log_weight: Tensor) -> Tensor:
     """log sum_c w_c N(z; mean_c, std_c) in nats, for C diagonal components. [..., Z], [C, Z], [C, Z], [C] -> [...]
 
+    log_weight: [C], or one row for each row of z, which broadcasts against [..., C]; -infinity leaves a component out.
+
     The squares are expanded, so that C components cost one matrix product with [z^2, z] and no [..., C, Z] tensor. They
     are taken about the components' common mean. The cancellation error in float32 grows with Z (mean / std)^2, so
     components that are far narrower than their distances need float64.
     """
+    shared = log_weight if log_weight.ndim == 1 else 0.0
     centre = mean.mean(0)
     z, mean = z - centre, mean - centre
     precision = (-2 * log_std).exp()
-    constant = log_weight - (0.5 * mean.square() * precision + log_std).sum(-1) - mean.shape[-1] * HALF_LOG_TWO_PI
+    constant = shared - (0.5 * mean.square() * precision + log_std).sum(-1) - mean.shape[-1] * HALF_LOG_TWO_PI
     terms = torch.cat([-0.5 * precision, mean * precision], -1)  # [C, 2 Z]
     flat = torch.cat([z.square(), z], -1).view(-1, terms.shape[1])
-    return torch.addmm(constant, flat, terms.T).logsumexp(-1).view(z.shape[:-1])
+    value = torch.addmm(constant, flat, terms.T).view(*z.shape[:-1], len(mean))
+    return (value if log_weight.ndim == 1 else value + log_weight).logsumexp(-1)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -17,17 +18,23 @@ from vaezoo.core.data import DataSpec
 from vaezoo.core.draws import Batch, Draws
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.precision import computing, known_precision
-from vaezoo.core.requests import SERVABLE, call_with_requests, requested_arguments
+from vaezoo.core.requests import call_with_requests, requested_arguments, requests_of
+
+Images = Tensor | np.ndarray
+"""Images or context as a user has them: a tensor or a numpy array."""
 
 
 class LatentModel(nn.Module):
     """p(x|z) p(z) with q(z|x): encoder, posterior, prior, decoder and likelihood.
 
-    `posterior` and `log_joint` are the two primitives; `draw`, `sample`, `reconstruct` and `encode` compose them. Each
-    call of a part's method serves the arguments that the method names, so no part keeps another part.
+    `posterior` and `log_joint` are the two primitives; `draw`, `sample`, `reconstruct`, `encode` and `decode` compose
+    them. Each call of a part's method serves the arguments that the method names, so no part keeps another part.
 
-    Raises Skip where a part requests an argument that cannot be served, and VaezooError, which names the part, where a
-    shape is wrong.
+    latents: the size of each latent group, top first. conditional: whether a part requests the images' context; then
+    everything is given x and context, and p(x) below is p(x|context).
+
+    Raises VaezooError where a part requests what its method cannot be served, and where a shape is wrong; Skip where a
+    part requests a context that the data do not have, and where posterior and prior have different supports.
     """
 
     def __init__(
@@ -38,6 +45,7 @@ class LatentModel(nn.Module):
         decoder: Decoder,
         likelihood: Likelihood,
         spec: DataSpec,
+        latents: Sequence[int] | None = None,
     ):
         super().__init__()
         self.encoder, self.posterior_net, self.prior = encoder, posterior, prior
@@ -47,29 +55,29 @@ class LatentModel(nn.Module):
         first = next(self.parameters())
         self._place: Tensor
         self.register_buffer("_place", torch.empty(0, device=first.device, dtype=first.dtype), persistent=False)
-        served = [name for name in SERVABLE if name != "context" or spec.context is not None]
-        for part, methods in self._requests().items():
-            for method, own in methods:
-                for name, required in requested_arguments(method, own):
-                    if required and name not in served:
-                        raise Skip(
-                            f"{part} {type(method.__self__).__name__} asks for '{name}' in {method.__name__}, "
-                            f"which cannot be served here (there are: {', '.join(served)})"
-                        )
+        self.conditional = self._is_conditional()
+        self.latents = None if latents is None else tuple(latents)
+        supports = [_supports(part, len(latents or (1,))) for part in (posterior, prior)]
+        if supports[0] != supports[1]:
+            raise Skip(
+                f"posterior {type(posterior).__name__} lives on {' and '.join(supports[0])}, "
+                f"prior {type(prior).__name__} on {' and '.join(supports[1])}; use two parts of one support"
+            )
 
-    def _requests(self) -> dict[str, list[tuple[Any, int]]]:
-        return {
-            "encoder": [(self.encoder.forward, 1)],
-            "posterior": [(self.posterior_net.forward, 1)],
-            "prior": [
-                (self.prior.log_density, 1),
-                (self.prior.log_prob, 1),
-                (self.prior.sample, 1),
-                (self.prior.kl, 1),
-            ],
-            "decoder": [(self.decoder.forward, 1)],
-            "likelihood": [(self.likelihood.log_prob, 2)],
-        }
+    def _is_conditional(self) -> bool:
+        """Whether a part requests context; checks all requests on the way."""
+        parts = {"encoder": self.encoder, "posterior": self.posterior_net, "prior": self.prior}
+        parts |= {"decoder": self.decoder, "likelihood": self.likelihood}
+        found = False
+        for slot, part in parts.items():
+            for method, requested in requests_of(slot, part).items():
+                for name, required in requested:
+                    if name == "context" and required and self.spec.context is None:
+                        raise Skip(
+                            f"{slot} {type(part).__name__} requests context in {method}, and these images have none"
+                        )
+                    found |= name == "context" and self.spec.context is not None
+        return found
 
     @property
     def device(self) -> torch.device:
@@ -101,61 +109,114 @@ class LatentModel(nn.Module):
         with computing(self._precision, self.device):
             return run().to(self.dtype)
 
-    def batch(self, x: Tensor, context: Tensor | None = None, index: Tensor | None = None) -> Batch:
-        """A Batch on the model's device from images as they are stored or as floats. x: [B, *shape]"""
+    def batch(
+        self,
+        x: Images,
+        context: Images | None = None,
+        index: Tensor | None = None,
+        progress: Tensor | None = None,
+    ) -> Batch:
+        """A Batch on the model's device from images as they are stored or as floats. x: [B, *shape], context: [B, C]
+
+        Raises VaezooError for another shape, a conditional model without context and context for one that is not.
+        """
+        x = torch.as_tensor(x)
         if tuple(x.shape[1:]) != self.spec.shape:
             raise VaezooError(f"x must be [B, {', '.join(map(str, self.spec.shape))}], got {list(x.shape)}")
-        return Batch(self.spec.to_float(x.to(self.device)).to(self.dtype), context, index)
+        images = self.spec.to_float(x.to(self.device)).to(self.dtype)
+        return Batch(images, self._context(context, len(x)), index, progress)
 
-    def _parts(self, batch: Batch | None) -> dict[str, Any]:
-        parts: dict[str, Any] = {"encode": self._encode_images, "prior": self.prior}
-        if batch is not None:
-            parts |= {"x": batch.x, "index": batch.index, "log_joint": lambda z: self._log_joint_total(batch, z)}
-            if batch.context is not None:
-                parts["context"] = batch.context
-        return parts
+    def _context(self, context: Images | None, count: int) -> Tensor | None:
+        """The context of so many images on the model's device, checked."""
+        if not self.conditional:
+            if context is not None:
+                raise VaezooError("this model is not conditional: none of its parts requests context; give none")
+            return None
+        wanted = f"[{count}, {self.spec.context}]"
+        if context is None:
+            raise VaezooError(f"this model is conditional: give the context of the images, {wanted}")
+        context = torch.as_tensor(context)
+        if tuple(context.shape) != (count, self.spec.context):
+            raise VaezooError(f"context must be {wanted}, got {list(context.shape)}")
+        return context.to(self.device, self.dtype)
 
-    def _encode_images(self, x: Tensor) -> PosteriorDistribution:
-        return self.posterior(Batch(x))
+    def _call(self, method: Callable[..., Any], *own: Any, batch: Batch | None, entry: Any = None, **more: Any) -> Any:
+        """Call a part's method and serve what it requests."""
+        return call_with_requests(method, *own, parts=_Served(self, batch, more), entry=entry)
 
-    def _log_joint_total(self, batch: Batch, z: Latents) -> Tensor:
-        log_likelihood, log_prior = self.log_joint(batch, z)
-        return log_likelihood + log_prior.sum(0)
+    def _encode_images(self, x: Tensor, context: Tensor | None = None) -> PosteriorDistribution:
+        requested = (*requested_arguments(self.encoder.forward, 1), *requested_arguments(self.posterior_net.forward, 1))
+        if context is None and ("context", True) in requested:
+            raise Skip(
+                f"prior {type(self.prior).__name__} encodes images without context, and the encoder or the posterior "
+                "of this conditional model requests it; use another prior"
+            )
+        return self.posterior(Batch(x, context))
 
-    def posterior(self, batch: Batch, stopped: bool = False) -> PosteriorDistribution:
-        """q(z|x) of each image.
-
-        stopped=True runs encoder and posterior with detached weights, so that log q depends on them only through z
-        (sticking the landing, DReG).
-        """
-        parts = self._parts(batch)
+    def posterior(self, batch: Batch) -> PosteriorDistribution:
+        """q(z|x) of each image."""
         encoder, posterior = self.encoder, self.posterior_net
-        encode, distribute = (_cut(encoder), _cut(posterior)) if stopped else (encoder, posterior)
-        features = self._network(lambda: call_with_requests(encoder.forward, batch.x, parts=parts, entry=encode))
-        q: PosteriorDistribution = call_with_requests(posterior.forward, features, parts=parts, entry=distribute)
+        features = self._network(lambda: self._call(encoder.forward, batch.x, batch=batch, entry=encoder))
+        q: PosteriorDistribution = self._call(posterior.forward, features, batch=batch, entry=posterior)
         return q
+
+    def log_posterior(self, batch: Batch, z: Latents, stopped: bool = False) -> Tensor:
+        """log q(z|x) of given points in nats. [L, K, B]
+
+        stopped=True cuts every parameter that log q is computed with from the graph, also those of networks that run
+        inside q's `log_prob` and those of a prior that the posterior is served, so that the gradient is the one through
+        z alone. Raises Skip where q can score only its own samples.
+        """
+        score = _Score(self)
+        if stopped:
+            cut = {name: parameter.detach() for name, parameter in score.named_parameters()}
+            value = functional_call(score, cut, (batch, z))
+        else:
+            value = score(batch, z)
+        if value is None:
+            raise Skip(
+                f"{_where(self.posterior_net)} can score only its own samples; use a posterior whose q has log_prob(z)"
+            )
+        return _checked("log_posterior", value, "LKB", z, self.posterior_net)
 
     def log_likelihood(self, batch: Batch, z: Latents) -> Tensor:
         """log p(x|z) in nats. [K, B]"""
-        parts = self._parts(batch)
-        parameters = self._network(lambda: self.decoder.parameters_of(z, parts))
-        value = call_with_requests(self.likelihood.log_prob, batch.x, parameters, parts=parts)
+        parameters = self.decoder_output(batch, z)
+        value = self._call(self.likelihood.log_prob, batch.x, parameters, batch=batch)
         return _checked("log_likelihood", value, "KB", z, self.likelihood)
+
+    def decoder_output(self, batch: Batch, z: Latents) -> Tensor:
+        """The decoder's parameters of p(x|z). [K, B, *parameter_shape]"""
+        return self._network(lambda: self.decoder.parameters_of(z, _Served(self, batch, {})))
 
     def log_prior(self, batch: Batch, z: Latents) -> Tensor:
         """log p(z) of each latent group in nats. [L, K, B]"""
-        return _checked(
-            "log_prior", call_with_requests(self.prior.log_prob, z, parts=self._parts(batch)), "LKB", z, self.prior
-        )
+        prior = self.prior
+        if type(prior).log_prob is Prior.log_prob and len(z) == 1:
+            value = self._call(prior.log_density, z[0], batch=batch)[None]
+        else:
+            value = self._call(prior.log_prob, z, batch=batch)
+        return _checked("log_prior", value, "LKB", z, prior)
 
     def log_joint(self, batch: Batch, z: Latents) -> tuple[Tensor, Tensor]:
         """(log p(x|z) [K, B], log p(z) [L, K, B]) in nats."""
         return self.log_likelihood(batch, z), self.log_prior(batch, z)
 
-    def kl(self, batch: Batch, q: PosteriorDistribution) -> Tensor | None:
-        """KL(q(z|x) || p(z)) in closed form, [L, B, Z] in nats, or None."""
-        kl: Tensor | None = call_with_requests(self.prior.kl, q, parts=self._parts(batch))
-        return kl
+    def kl(self, batch: Batch, q: PosteriorDistribution, z: Latents) -> tuple[Tensor, ...] | None:
+        """KL(q(z|x) || p(z)) in closed form, [B, Z_l] in nats for each group, or None.
+
+        z: the samples, for a prior whose groups depend on those above them; the mean over K is taken.
+        """
+        kl = self._call(self.prior.kl, q, batch=batch, z=z)
+        wanted = [(group.shape[1], group.shape[2]) for group in z]
+        if kl is not None and (not isinstance(kl, tuple) or [tuple(each.shape) for each in kl] != wanted):
+            shapes = [list(each.shape) for each in kl] if isinstance(kl, tuple) else type(kl).__name__
+            raise VaezooError(
+                f"kl must be a tuple of [B, Z_l], {[list(each) for each in wanted]}, got {shapes} "
+                f"from {_where(self.prior)}"
+            )
+        found: tuple[Tensor, ...] | None = kl
+        return found
 
     def draw(self, batch: Batch, samples: int) -> Draws:
         """K samples of each image's posterior, with the terms of every bound. Gradients flow through the samples."""
@@ -171,53 +232,145 @@ class LatentModel(nn.Module):
             raise VaezooError(f"z must be {wanted}, got {shapes} from {_where(self.posterior_net)}")
         return Draws(self, batch, q, z, _checked("log_posterior", log_q, "LKB", z, self.posterior_net))
 
-    def encode(self, x: Tensor) -> PosteriorDistribution:
+    def encode(self, x: Images, context: Images | None = None) -> PosteriorDistribution:
         """q(z|x) of images as they are stored or as floats. [B, *shape]"""
-        return self.posterior(self.batch(x))
+        return self.posterior(self.batch(x, context))
 
     @torch.no_grad()
-    def sample(self, n: int) -> Tensor:
-        """n images drawn from p(x|z) p(z). [n, *shape]"""
-        return self.simulate(self.prior_sample(n))
+    def decode(self, z: Images | Latents, context: Images | None = None) -> Tensor:
+        """E[x|z] of latents: [N, Z], or a tuple of [N, Z_l], top first -> [N, *shape]
 
-    @torch.no_grad()
-    def simulate(self, z: Latents) -> Tensor:
-        """An image drawn from p(x|z) for each of n latents. A tuple of [n, Z_l] -> [n, *shape]
-
-        Raises NotImplementedError where the decoder needs x, which does not exist before it is drawn.
+        With an autoregressive decoder, whose E[x|z] has no closed form, the mean of each pixel given drawn ones.
         """
-        if ("x", True) in requested_arguments(self.decoder.forward, 1):
-            raise NotImplementedError(f"{_where(self.decoder)} must be handed x: give it a default to sample without")
-        return self._decoded(z, self.likelihood.sample)
+        groups = z if isinstance(z, tuple) else (torch.as_tensor(z),)
+        groups = tuple(torch.as_tensor(group).to(self.device, self.dtype) for group in groups)
+        sizes = [group.shape[-1] for group in groups]
+        if any(group.ndim != 2 for group in groups) or (self.latents and sizes != list(self.latents)):
+            wanted = " and ".join(f"[N, {size}]" for size in self.latents or ("Z",))
+            raise VaezooError(f"z must be {wanted}, got {' and '.join(str(list(group.shape)) for group in groups)}")
+        return self._decoded(groups, self.likelihood.mean, self._context(context, len(groups[0])))
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """E[x|z] at one draw z ~ q(z|x) of each image. [B, *shape] -> [B, *shape]"""
-        batch = self.batch(x)
-        return self._decoded(tuple(group[0] for group in self.draw(batch, 1).z), self.likelihood.mean, batch)
+    def sample(self, n: int, context: Images | None = None) -> Tensor:
+        """n images drawn from p(x|z) p(z), of a conditional model one for each context [n, C]. [n, *shape]"""
+        return self.simulate(self.prior_sample(n, context), context)
 
     @torch.no_grad()
-    def prior_sample(self, n: int) -> Latents:
-        """n draws from p(z), a tuple of [n, Z_l]."""
+    def simulate(self, z: Latents, context: Images | None = None) -> Tensor:
+        """An image drawn from p(x|z) for each of n latents. A tuple of [n, Z_l] -> [n, *shape]"""
+        with noise.without_images():
+            return self._decoded(z, self.likelihood.sample, self._context(context, len(z[0])))
+
+    @torch.no_grad()
+    def reconstruct(self, x: Images, context: Images | None = None) -> Tensor:
+        """E[x|z] at one draw z ~ q(z|x) of each image; with an autoregressive decoder of each pixel given those before
+        it. [B, *shape] -> [B, *shape]
+        """
+        batch = self.batch(x, context)
         with noise.fallback(self.device, self.dtype):
-            z = call_with_requests(self.prior.sample, n, parts=self._parts(None))
+            return self.likelihood.mean(self.decoder_output(batch, self.draw(batch, 1).z)[0])
+
+    @torch.no_grad()
+    def interpolate(self, a: Images, b: Images, steps: int = 8, context: Images | None = None) -> Tensor:
+        """E[x|z] along straight lines between one draw of q(z|a) and one of q(z|b), ends included. [B, *shape] twice ->
+        [steps, B, *shape]
+        """
+        if steps < 2:
+            raise VaezooError(f"steps must be 2 or more, got {steps}")
+        ends = []
+        for x in (a, b):
+            batch = self.batch(x, context)
+            ends.append(tuple(group[0] for group in self.draw(batch, 1).z))
+        weights = torch.linspace(0, 1, steps, device=self.device, dtype=self.dtype)
+        lines = [tuple(torch.lerp(u, v, weight) for u, v in zip(*ends, strict=True)) for weight in weights]
+        return torch.stack([self.decode(z, context) for z in lines])
+
+    @torch.no_grad()
+    def traverse(
+        self, x: Images, dim: int, values: Sequence[float], context: Images | None = None, group: int = -1
+    ) -> Tensor:
+        """E[x|z] where one latent dimension of one draw of q(z|x) takes each of the values.
+
+        [B, *shape] -> [len(values), B, *shape]. group: the latent group of `dim`, the lowest one when left out.
+        """
+        z = tuple(each[0] for each in self.draw(self.batch(x, context), 1).z)
+        if not -z[group].shape[-1] <= dim < z[group].shape[-1]:
+            raise VaezooError(f"dim must be one of the {z[group].shape[-1]} latent dimensions, got {dim}")
+        found = []
+        for value in values:
+            moved = [each.clone() for each in z]
+            moved[group][:, dim] = value
+            found.append(self.decode(tuple(moved), context))
+        return torch.stack(found)
+
+    @torch.no_grad()
+    def prior_sample(self, n: int, context: Images | None = None) -> Latents:
+        """n draws from p(z), a tuple of [n, Z_l]."""
+        batch = Batch(self._place.new_empty(0), self._context(context, n))
+        with noise.fallback(self.device, self.dtype), noise.without_images():
+            z = self._call(self.prior.sample, n, batch=batch)
         z = z if isinstance(z, tuple) else (z,)
         return tuple(group.to(self.device, self.dtype) for group in z)
 
-    def _decoded(self, z: Latents, finish: Callable[[Tensor], Tensor], batch: Batch | None = None) -> Tensor:
+    def _decoded(self, z: Latents, finish: Callable[[Tensor], Tensor], context: Tensor | None) -> Tensor:
+        """What `finish` makes of the parameters of p(x|z). A tuple of [n, Z_l] -> [n, *shape]"""
+        count = len(z[0])
+        groups = tuple(group[None] for group in z)
+        batch = Batch(torch.zeros(count, *self.spec.shape, device=self.device, dtype=self.dtype), context)
         with noise.fallback(self.device, self.dtype):
-            groups, parts = tuple(group[None] for group in z), self._parts(batch)
-            return finish(self._network(lambda: self.decoder.parameters_of(groups, parts))[0])
+            if self.decoder.autoregressive:
+                for place in self.decoder.pixel_order(self.spec.shape).tolist():
+                    drawn = self.likelihood.sample(self.decoder_output(batch, groups)[0]).flatten(1)[:, place]
+                    batch.x.view(count, -1)[:, place] = drawn
+                if finish == self.likelihood.sample:
+                    return batch.x
+            return finish(self.decoder_output(batch, groups)[0])
 
 
-def _cut(module: nn.Module) -> Callable[..., Any]:
-    """A function that runs the module with every parameter detached."""
+class _Served(dict[str, Any]):
+    """The arguments that parts may request, each made when it is requested."""
 
-    def run(*args: Any, **kwargs: Any) -> Any:
-        stopped: Mapping[str, Tensor] = {name: p.detach() for name, p in module.named_parameters()}
-        return functional_call(module, dict(stopped), args, kwargs)
+    def __init__(self, model: LatentModel, batch: Batch | None, more: dict[str, Any]):
+        super().__init__(more)
+        self.model, self.batch = model, batch
 
-    return run
+    def __contains__(self, name: object) -> bool:
+        if dict.__contains__(self, name) or name in ("encode", "prior"):
+            return True
+        if self.batch is None or name not in ("x", "context", "index", "progress", "log_joint"):
+            return False
+        return name != "context" or self.batch.context is not None
+
+    def __missing__(self, name: str) -> Any:
+        model, batch = self.model, self.batch
+        if name == "encode":
+            return model._encode_images
+        if name == "prior":
+            return model.prior
+        if batch is None:
+            raise KeyError(name)
+        if name == "log_joint":
+            return lambda z: model.log_likelihood(batch, z) + model.log_prior(batch, z).sum(0)
+        if name == "index":
+            return batch.training_index
+        return batch.training_progress if name == "progress" else getattr(batch, name)
+
+
+class _Score(nn.Module):
+    """log q(z|x) of given points as a module, whose parameters `functional_call` can replace."""
+
+    def __init__(self, model: LatentModel):
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch, z: Latents) -> Tensor | None:
+        """[L, K, B], or None where q can score only its own samples."""
+        return self.model.posterior(batch).log_prob(z)
+
+
+def _supports(part: Posterior | Prior, groups: int) -> tuple[str, ...]:
+    """The support of each latent group."""
+    return part.support if isinstance(part.support, tuple) else (part.support,) * groups
 
 
 def _where(part: nn.Module) -> str:

@@ -2,22 +2,58 @@
 
 A plugin's method lists its own arguments first (`z`, `x`, `n`, ...). LatentModel hands over the arguments named after
 them at each call. So no part stores another part, and a deep copy or a mapped copy of a model is complete.
+
+SERVICES is the one table of what which method may request. The model, the planner, `vaezoo show`, `vaezoo check` and
+the documentation read it.
 """
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Concatenate, TypeVar
+
+from vaezoo.core.errors import VaezooError, nearest
 
 Part = TypeVar("Part")
 Own = TypeVar("Own")
 Out = TypeVar("Out")
 
-SERVABLE = ("encode", "prior", "x", "context", "index", "log_joint", "groups", "parts")
-"""The names that a method may request: `encode` (x -> q(z|x)), `prior`, `x` [N, *shape], `context`, `index` [B],
-`log_joint` (z -> log p(x, z) [K, B]), `groups` (the tuple of all latents), `parts` (the whole mapping of these, to hand
-on).
-"""
+MEANINGS = {
+    "encode": "images [N, *shape] (and their context [N, C]) -> q(z|x)",
+    "prior": "the prior, a module",
+    "log_joint": "z, a tuple of [K, B, Z_l] -> log p(x, z) in nats [K, B]",
+    "groups": "all latents, a tuple of [N, Z_l], top first",
+    "z": "the samples, a tuple of [K, B, Z_l]",
+    "x": "the images [B, *shape], of a decoder [N, *shape]",
+    "context": "the vector of each image [B, C], of a decoder [N, C]",
+    "index": "which training image each one is, int64 [B], of a decoder [N]; -1 outside the training split",
+    "progress": "how far training has come, a scalar tensor in 0..1; 1 outside training",
+}
+"""What each name that a method may request stands for."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A method that may request: how many arguments of its own it has, and the names it may request after them."""
+
+    own: int
+    names: tuple[str, ...]
+
+
+_PRIOR = ("encode", "context", "index", "progress")
+SERVICES: Mapping[tuple[str, str], Service] = {
+    ("encoder", "forward"): Service(1, ("context", "index", "progress")),
+    ("posterior", "forward"): Service(1, ("x", "prior", "log_joint", "context", "index", "progress")),
+    ("prior", "log_density"): Service(1, _PRIOR),
+    ("prior", "log_prob"): Service(1, _PRIOR),
+    ("prior", "kl"): Service(1, ("z", *_PRIOR)),
+    ("prior", "sample"): Service(1, ("encode", "context", "progress")),
+    ("decoder", "forward"): Service(1, ("groups", "x", "context", "index", "progress")),
+    ("likelihood", "log_prob"): Service(2, ("context", "progress")),
+    ("objective", "forward"): Service(1, ()),
+}
+"""(slot, method) -> what it may request. A decoder is served `x` where it declares `autoregressive = True`."""
 
 
 @lru_cache(maxsize=1024)
@@ -34,6 +70,32 @@ def requested_arguments(method: Callable[..., Any], own: int) -> tuple[tuple[str
     return _arguments_after(method, own) if function is None else _arguments_after(function, own + 1)
 
 
+def requests_of(slot: str, part: Any) -> dict[str, tuple[tuple[str, bool], ...]]:
+    """Method -> (name, whether it must be served) of all that a part requests.
+
+    Raises VaezooError for a name that this method cannot be served, with the names that it can be.
+    """
+    found = {}
+    for (home, name), service in SERVICES.items():
+        method = getattr(part, name, None) if home == slot else None
+        if method is None:
+            continue
+        found[name] = requested_arguments(method, service.own)
+        for asked, required in found[name]:
+            if asked == "x" and slot == "decoder" and not getattr(part, "autoregressive", False):
+                raise VaezooError(
+                    f"decoder {type(part).__name__}: forward requests 'x', which only a decoder that declares "
+                    "autoregressive = True is served"
+                )
+            if asked not in service.names and required:
+                known = f"it can request: {nearest(asked, service.names)}" if service.names else _NOTHING[slot]
+                raise VaezooError(f"{slot} {type(part).__name__}: {name} requests {asked!r}, which is unknown; {known}")
+    return found
+
+
+_NOTHING = {"objective": "an objective gets the draws alone; draws.model and draws.batch hold the rest"}
+
+
 def call_with_requests(
     method: Callable[..., Any], *own: Any, parts: Mapping[str, Any], entry: Callable[..., Any] | None = None
 ) -> Any:
@@ -46,8 +108,6 @@ def call_with_requests(
     if not requested:
         return (entry or method)(*own)
     served = {name: parts[name] for name, _ in requested if name in parts}
-    if any(name == "parts" for name, _ in requested):
-        served["parts"] = parts
     return (entry or method)(*own, **served)
 
 

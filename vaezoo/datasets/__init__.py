@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import traceback
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,7 +42,8 @@ def load_dataset(
     memory, so loading one again gives the same object; do not write into it.
 
     Raises VaezooError, in one line that begins with the dataset's name, for an unknown option, a file that is missing
-    or cannot be read, images that contradict their measure, and a function that does not return a Dataset.
+    or cannot be read, images that contradict their measure, whatever else the function raises, and a function that does
+    not return a Dataset.
     """
     plugin = registry("dataset")[name]
     chosen = _options(plugin, options or {})
@@ -77,9 +79,21 @@ def _load(plugin: Plugin, root: Path, seed: int, options: Mapping[str, Any]) -> 
     except OSError as error:
         reason = f"cannot read {error.filename}: {error.strerror}" if error.filename else " ".join(str(error).split())
         raise VaezooError(f"dataset {plugin.name!r}: {reason}") from error
+    except (Exception, SystemExit) as error:  # a plugin may raise anything
+        said = " ".join(str(error).split())
+        what = type(error).__name__ + (f": {said}" if said else "")
+        raise VaezooError(f"dataset {plugin.name!r}: {what} ({_line(plugin, error)})") from error
     if not isinstance(dataset, Dataset):
         raise VaezooError(
             f"dataset {plugin.name!r}: the function must return a vaezoo.Dataset, "
             f"got {type(dataset).__name__} from {plugin.place}"
         )
     return dataset
+
+
+def _line(plugin: Plugin, error: BaseException) -> str:
+    """`mine.py:12`, the last line of the plugin's own file that an error came through, else the line that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename == plugin.file]
+    last = (own or frames)[-1]
+    return f"{Path(last.filename).name}:{last.lineno}"

@@ -8,13 +8,10 @@ from http.client import HTTPException
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from vaezoo.core import noise
 from vaezoo.core.errors import VaezooError
-
-Pair = tuple[Tensor, Tensor]
-"""Images and labels of a split."""
+from vaezoo.datasets._labels import Pair
 
 SIZES = {
     "train-images-idx3-ubyte": 16 + 60_000 * 784,

@@ -3,14 +3,11 @@
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from vaezoo.core import noise
 from vaezoo.core.data import Dataset
+from vaezoo.datasets._labels import Context, Pair, with_context
 from vaezoo.registry import register
-
-Pair = tuple[Tensor, Tensor]
-"""Images and labels of a split."""
 
 PAPER = "Alpaydin and Kaynak (1998), Optical Recognition of Handwritten Digits, UCI"
 LEVELS = 17
@@ -32,33 +29,35 @@ def _splits() -> tuple[Pair, Pair, Pair]:
 
 
 @register.dataset("digits", paper=PAPER)
-def digits(root: Path, seed: int) -> Dataset:
-    """Real 8x8 digits of 17 gray levels (discrete), shape (1, 8, 8); 1,197 / 300 / 300 with labels; scikit-learn's."""
-    return Dataset(*_splits(), measure="discrete", levels=LEVELS)
+def digits(root: Path, seed: int, *, context: Context = None) -> Dataset:
+    """Real 8x8 digits of 17 gray levels (discrete), shape (1, 8, 8); 1,197 / 300 / 300 with labels; scikit-learn's.
+
+    context: "labels" gives conditional models the class of each image, one-hot.
+    """
+    return Dataset(*with_context(*_splits(), context), measure="discrete", levels=LEVELS)
 
 
 @register.dataset("digits-binary", paper=PAPER)
-def digits_binary(root: Path, seed: int) -> Dataset:
-    """`digits` made 0/1 by a threshold: 1 where the level is 8 of 16 or more. The same for every seed."""
+def digits_binary(root: Path, seed: int, *, context: Context = None) -> Dataset:
+    """`digits` made 0/1 by a threshold: 1 where the level is 8 of 16 or more. The same for every seed.
+
+    context: as of `digits`.
+    """
     train, valid, test = (((x >= 8).to(torch.uint8), y) for x, y in _splits())
-    return Dataset(train, valid, test, measure="binary", binarisation="threshold")
+    return Dataset(*with_context(train, valid, test, context), measure="binary", binarisation="threshold")
 
 
 @register.dataset("digits-dequantised", paper="Theis et al. (2016), arXiv:1511.01844")
-def digits_dequantised(root: Path, seed: int) -> Dataset:
+def digits_dequantised(root: Path, seed: int, *, context: Context = None) -> Dataset:
     """`digits` as (level + u) / 17 in [0, 1), continuous, u uniform and drawn once for each seed.
 
     floor(17 x) is the level again. The mean over u of log p(x), minus 64 log 17 nats, bounds the discrete
-    log-likelihood from below. The spec keeps levels = 17, so that bits per dimension add log2(17).
+    log-likelihood from below. The spec keeps levels = 17, so that bits per dimension add log2(17). context: as of
+    `digits`.
     """
-    train, valid, test = _splits()
-    return Dataset(
-        _dequantised(train, seed, "train"),
-        _dequantised(valid, seed, "valid"),
-        _dequantised(test, seed, "test"),
-        measure="continuous",
-        levels=LEVELS,
-    )
+    named = zip(_splits(), ("train", "valid", "test"), strict=True)
+    train, valid, test = (_dequantised(pair, seed, name) for pair, name in named)
+    return Dataset(*with_context(train, valid, test, context), measure="continuous", levels=LEVELS)
 
 
 def _dequantised(pair: Pair, seed: int, split: str) -> Pair:

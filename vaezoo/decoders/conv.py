@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from vaezoo.core.contracts import Decoder
 from vaezoo.core.errors import Skip
-from vaezoo.nets.conv import halved
+from vaezoo.nets.conv import check_channels, halved
 from vaezoo.nets.dense import activation_named, dense_stack
 from vaezoo.registry import register
 
@@ -27,6 +27,7 @@ class Conv(Decoder):
         activation: str = "relu",
     ):
         super().__init__()
+        check_channels(channels)
         if len(parameter_shape) < 3:
             raise Skip(f"decoder 'conv' needs images [channels, height, width], got {list(parameter_shape)}")
         outputs = [*channels[1:], math.prod(parameter_shape[:-2])]

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from vaezoo.core.contracts import Encoder
 from vaezoo.core.data import DataSpec
 from vaezoo.core.errors import Skip
-from vaezoo.nets.conv import halved
+from vaezoo.nets.conv import check_channels, halved
 from vaezoo.nets.dense import activation_named, dense_stack
 from vaezoo.registry import register
 
@@ -22,6 +22,7 @@ class Conv(Encoder):
         self, spec: DataSpec, *, channels: tuple[int, ...] = (32, 64), width: int = 256, activation: str = "relu"
     ):
         super().__init__()
+        check_channels(channels)
         if len(spec.shape) != 3:
             raise Skip(f"encoder 'conv' needs images [channels, height, width], got {list(spec.shape)}")
         inputs, height, rows = spec.shape

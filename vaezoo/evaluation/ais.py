@@ -142,24 +142,31 @@ def _tuned(model: LatentModel, batch: Batch, annealing: Annealing) -> Tensor:
     return steps
 
 
-def _indexed(model: LatentModel, x: Tensor, index: Tensor | None) -> Batch:
+def _indexed(model: LatentModel, x: Tensor, index: Tensor | None, context: Tensor | None) -> Batch:
     index = torch.arange(x.shape[0]) if index is None else index
-    return model.batch(x, index=index.to(model.device))
+    return model.batch(x, None if context is None else context.to(model.device), index.to(model.device))
 
 
-def ais(model: LatentModel, x: Tensor, annealing: Annealing | None = None, index: Tensor | None = None) -> Tensor:
+def ais(
+    model: LatentModel,
+    x: Tensor,
+    annealing: Annealing | None = None,
+    index: Tensor | None = None,
+    context: Tensor | None = None,
+) -> Tensor:
     """Annealed importance sampling's estimate of log p(x) of each image, in nats: log (1/C) sum_c w_c. [B], float64
 
     E[w] = p(x), so the estimate is a lower bound in expectation. It needs no posterior network. Chains go from p(z) to
     p(z) p(x|z) in T steps, each followed by a Hamiltonian move whose size a discarded pilot has tuned.
 
     x: [B, *shape], as stored or as floats. index: [B], the images' numbers in their split (0..B-1 when left out).
+    context: [B, C], of a conditional model.
 
     Neal (2001), arXiv:physics/9803008; Wu et al. (2017), arXiv:1611.04273.
     """
     annealing = annealing or Annealing()
     with evaluating(model):
-        batch = _indexed(model, x, index)
+        batch = _indexed(model, x, index, context)
         return _forward(model, batch, annealing, _tuned(model, batch, annealing))
 
 
@@ -183,18 +190,20 @@ class Sandwich:
     upper: Tensor
 
 
-def bdmc(model: LatentModel, images: int, annealing: Annealing | None = None) -> Sandwich:
+def bdmc(
+    model: LatentModel, images: int, annealing: Annealing | None = None, context: Tensor | None = None
+) -> Sandwich:
     """Bidirectional Monte Carlo on images simulated from the model, each with its own z, an exact draw from p(z|x).
 
     The lower bound is `ais`; the upper one runs the same frozen kernels backwards from that z: -log (1/C) sum_c 1/w_c.
-    Grosse et al. (2015), arXiv:1511.02543.
+    context: one for each image [B, C], of a conditional model. Grosse et al. (2015), arXiv:1511.02543.
     """
     annealing = annealing or Annealing()
     with evaluating(model):
         with noise.stream(noise.derive(annealing.seed, "simulate"), device=model.device, dtype=model.dtype):
             z = model.prior_sample(images)
-            x = model.simulate(z)
-        batch = _indexed(model, x, None)
+            x = model.simulate(z, context)
+        batch = _indexed(model, x, None, context)
         steps = _tuned(model, batch, annealing)
         lower = _forward(model, batch, annealing, steps)
         target = _Target(model, batch, tuple(group.shape[-1] for group in z))

@@ -154,11 +154,13 @@ def log_likelihood(
     Monte-Carlo variance of the estimate it rises to; the spread of the rises over the images is used where it is
     larger. The two rises are uncorrelated, so without bias about two estimates in a million warn.
 
-    Raises VaezooError for x of another shape or K under 1, and the allocator's error where not even one sample of one
-    image fits the memory.
+    Raises VaezooError for x of another shape or without images, or K under 1, and the allocator's error where not even
+    one sample of one image fits the memory.
     """
     if importance_samples < 1:
         raise VaezooError(f"importance_samples must be 1 or more, got {importance_samples}")
+    if not len(x):
+        raise VaezooError(f"log_likelihood takes one image or more, got x of shape {list(x.shape)}")
     if index is None:
         index = torch.arange(x.shape[0])
     values: list[Tensor] = []

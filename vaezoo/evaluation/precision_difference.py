@@ -13,19 +13,22 @@ IMAGES = 500
 SAMPLES = 500
 
 
-def difference_from_float32(model: LatentModel, images: Tensor, importance_samples: int) -> dict[str, float]:
+def difference_from_float32(
+    model: LatentModel, images: Tensor, importance_samples: int, context: Tensor | None = None
+) -> dict[str, float]:
     """iwll in the model's precision minus iwll in float32, in nats an image, with its standard error over the images.
 
     Uses the first IMAGES images and K = min(importance_samples, SAMPLES). Both estimates use the same noise, so the
     difference comes from rounding alone; in float32 it is 0. The standard error of one image is NaN. The model's
-    precision is restored.
+    precision is restored. context: of the images, for a conditional model.
     """
     precision, images, values = model.precision, images[:IMAGES], []
+    seen = None if context is None else context[:IMAGES]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", VaezooWarning)  # the cell's own estimate, with more samples, gives them
         try:
             for model.precision in (precision, "float32"):
-                values.append(log_likelihood(model, images, min(importance_samples, SAMPLES)).estimate)
+                values.append(log_likelihood(model, images, min(importance_samples, SAMPLES), context=seen).estimate)
         finally:
             model.precision = precision
     difference = values[0] - values[1]

@@ -2,9 +2,10 @@
 
 from vaezoo.flows.affine import AffineTransform
 from vaezoo.flows.autoregressive import AutoregressiveFlow
-from vaezoo.flows.coupling import CouplingFlow
+from vaezoo.flows.coupling import CouplingFlow, coupling_layers
 from vaezoo.flows.elementwise import ElementwiseFlow
 from vaezoo.flows.flow import Flow
+from vaezoo.flows.gaussian import FlowPosterior, TransformedGaussian
 from vaezoo.flows.householder import HouseholderFlow
 from vaezoo.flows.householder_sylvester import HouseholderSylvesterFlow
 from vaezoo.flows.inverse import InverseFlow
@@ -26,6 +27,7 @@ __all__ = [
     "ElementwiseTransform",
     "Flow",
     "FlowParameters",
+    "FlowPosterior",
     "FlowSequence",
     "HouseholderFlow",
     "HouseholderSylvesterFlow",
@@ -35,5 +37,7 @@ __all__ = [
     "PlanarFlow",
     "SplineTransform",
     "SylvesterFlow",
+    "TransformedGaussian",
     "TriangularSylvesterFlow",
+    "coupling_layers",
 ]

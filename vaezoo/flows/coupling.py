@@ -1,6 +1,7 @@
-"""The coupling flow."""
+"""The coupling flow, and a sequence of them."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -8,7 +9,9 @@ from torch import Tensor
 
 from vaezoo.core.errors import VaezooError
 from vaezoo.flows.affine import AffineTransform
+from vaezoo.flows.elementwise import ElementwiseFlow
 from vaezoo.flows.flow import Flow
+from vaezoo.flows.sequence import FlowSequence
 from vaezoo.flows.transform import ElementwiseTransform
 from vaezoo.nets.context import ContextStack
 from vaezoo.nets.linear import Linear
@@ -63,3 +66,29 @@ class CouplingFlow(Flow):
         flat: Tensor = self.net(kept, context)
         half, log_derivative = g(half, flat.view(*flat.shape[:-1], self.transform.width, self.mapped))
         return torch.cat((half, kept) if self.swap else (kept, half), -1), log_derivative.sum(-1)
+
+
+def coupling_layers(
+    latent: int,
+    count: int,
+    transform: ElementwiseTransform | None = None,
+    *,
+    hidden: Sequence[int] = (64, 64),
+    activation: str = "relu",
+    context: int = 0,
+) -> Flow:
+    """`count` coupling flows one after the other, which map the two halves of z in turn. The identity at the start.
+
+    For Z = 1, where a coupling has nothing to condition on, it is a single `ElementwiseFlow`, whose params are its own
+    or a linear map of the context.
+
+    Other arguments as those of `CouplingFlow`. Raises VaezooError for a count under 1.
+
+    Dinh et al. (2017), arXiv:1605.08803.
+    """
+    if count < 1:
+        raise VaezooError(f"the number of coupling layers must be 1 or more, got {count}")
+    if latent == 1:
+        return ElementwiseFlow(latent, transform or AffineTransform(), context=context)
+    make = partial(CouplingFlow, latent, transform, hidden=hidden, activation=activation, context=context)
+    return FlowSequence(*(make(swap=n % 2 == 1) for n in range(count)))

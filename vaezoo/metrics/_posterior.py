@@ -16,7 +16,8 @@ from vaezoo.evaluation.evaluation import Evaluation
 def batches(model: LatentModel, images: Tensor, context: Evaluation, size: int = 1000) -> Iterator[Batch]:
     """The images in batches of `size` on the model's device, each image with its number in the split."""
     for rows in torch.split(torch.arange(len(images)), size):
-        yield model.batch(images[rows], index=context.index[rows].to(model.device))
+        seen = None if context.context is None else context.context[rows].to(model.device)
+        yield model.batch(images[rows], seen, context.index[rows].to(model.device))
 
 
 def posterior_mean(q: PosteriorDistribution, samples: int) -> Tensor:

@@ -39,7 +39,13 @@ def annealed(
     chosen = images[:count]
     value = torch.cat(
         [
-            ais(model, chosen[rows], settings, context.index[rows])
+            ais(
+                model,
+                chosen[rows],
+                settings,
+                context.index[rows],
+                None if context.context is None else context.context[rows],
+            )
             for rows in torch.split(torch.arange(len(chosen)), 100)
         ]
     )

@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from torch import Tensor
 
 from vaezoo.core.columns import Column
@@ -37,8 +38,9 @@ def ais_gap(
     minus mean iwll of the same images, the most that iwll falls short on this model's own images;
     iwll_gap_standard_error: the standard error of that mean over images.
     """
-    found = bdmc(model, count, Annealing(chains, temperatures, leapfrogs, context.seed))
-    estimate = log_likelihood(model, found.x, context.importance_samples, context.seed).estimate
+    seen = None if context.context is None else context.context[torch.arange(count) % len(context.context)]
+    found = bdmc(model, count, Annealing(chains, temperatures, leapfrogs, context.seed), seen)
+    estimate = log_likelihood(model, found.x, context.importance_samples, context.seed, context=seen).estimate
     gap = found.upper - estimate
     return {
         "ais_gap": float((found.upper - found.lower).mean()),

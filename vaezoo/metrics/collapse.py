@@ -48,7 +48,7 @@ def collapse(
     variances = mean_variances(model, chosen, context, 64)
     inside: list[Tensor] = []
     outside: list[Tensor] = []
-    divergences: list[Tensor | None] = []
+    divergences: list[tuple[Tensor, ...] | None] = []
     with evaluating(model):
         for batch in batches(model, chosen, context, 100):
             with noise.stream(noise.derive(context.seed, "collapse"), index=batch.index, dtype=model.dtype):
@@ -63,7 +63,7 @@ def collapse(
                     .double()
                     .mean(0)
                 )
-    known = [kl.double().sum(1) for kl in divergences if kl is not None]
+    known = [torch.cat([each.double().sum(0) for each in kl]) for kl in divergences if kl is not None]
     idle = torch.stack(known).sum(0) / len(chosen) < IDLE if known else variances < IDLE
     gain = float((torch.cat(inside) - torch.cat(outside)).mean())
     shared = aggregate(model, chosen, context, 1)

@@ -40,12 +40,14 @@ def generalisation_gap(
     with noise.stream(noise.derive(context.seed, "generalisation"), index=index):
         x = context.dataset.train.images(index)
     samples, own_seed = context.importance_samples, noise.derive(context.seed, "generalisation", "samples")
-    train = log_likelihood(model, x, samples, own_seed, index=index)
+    seen = None if context.context is None else context.context[:count]
+    trained_on = None if seen is None else context.dataset.train.context
+    train = log_likelihood(model, x, samples, own_seed, None if trained_on is None else trained_on[:count], index)
     values = {"iwll": train.estimate, "elbo": train.elbo}
     if values.keys() <= context.per_image.keys():
         held_out = {name: context.per_image[name][:count] for name in values}
     else:
-        test = log_likelihood(model, images[:count], samples, context.seed, index=context.index[:count])
+        test = log_likelihood(model, images[:count], samples, context.seed, seen, context.index[:count])
         held_out = {"iwll": test.estimate, "elbo": test.elbo}
     found: dict[str, float | None] = {}
     for name, value in values.items():

@@ -37,7 +37,8 @@ def likelihood(model: LatentModel, images: Tensor, context: Evaluation) -> dict[
     reconstruction = elbo + kl. iwll_standard_error is the Monte-Carlo standard error of the mean iwll over images;
     effective_samples is the mean over images.
     """
-    estimate = log_likelihood(model, images, context.importance_samples, context.seed, index=context.index)
+    samples, seen = context.importance_samples, context.context
+    estimate = log_likelihood(model, images, samples, context.seed, context=seen, index=context.index)
     context.per_image |= {
         "iwll": estimate.estimate,
         "iwll_standard_error": estimate.standard_error,

@@ -1,5 +1,9 @@
 """Sizes that convolutional encoders and decoders share."""
 
+from collections.abc import Sequence
+
+from vaezoo.core.errors import VaezooError
+
 
 def halved(size: int, times: int) -> list[int]:
     """The side lengths of an image under `times` convolutions of stride 2: [size, ceil(size / 2), ...].
@@ -11,3 +15,9 @@ def halved(size: int, times: int) -> list[int]:
     for _ in range(times):
         sides.append((sides[-1] + 1) // 2)
     return sides
+
+
+def check_channels(channels: Sequence[int]) -> None:
+    """Refuse the channels of convolutions where there are none or one is below 1."""
+    if not channels or min(channels) < 1:
+        raise VaezooError(f"channels must be one or more whole numbers >= 1, got {list(channels)}")

@@ -12,7 +12,7 @@ from vaezoo.registry import register
 
 @register.posterior("gaussian", paper="Kingma and Welling (2014), arXiv:1312.6114")
 class Gaussian(Posterior):
-    """q(z|x) = N(mean(x), diag(std(x)^2)): linear heads map the features to mean and log_std.
+    """q(z|x) = N(mean(x), diag(std(x)^2)): linear heads map the features to mean and log_std, which is bounded.
 
     [B, *features] -> a DiagonalGaussian over [B, Z]
     """
@@ -22,5 +22,4 @@ class Gaussian(Posterior):
         self.heads = nn.Sequential(nn.Flatten(1), Linear(math.prod(features), 2 * latent))
 
     def forward(self, features: Tensor) -> DiagonalGaussian:
-        mean, log_std = self.heads(features).chunk(2, -1)
-        return DiagonalGaussian(mean, log_std)
+        return DiagonalGaussian.from_heads(self.heads(features))

@@ -22,5 +22,5 @@ class Normal(Prior):
     def sample(self, n: int) -> Tensor:
         return noise.normal(n, self.latent)
 
-    def kl(self, q: PosteriorDistribution) -> Tensor | None:
-        return None if q.gaussian is None else q.gaussian.kl_standard_normal()[None]
+    def kl(self, q: PosteriorDistribution) -> tuple[Tensor] | None:
+        return None if q.gaussian is None else (q.gaussian.kl_standard_normal(),)

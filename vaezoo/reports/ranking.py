@@ -132,9 +132,11 @@ def _differences(row: TableRow, chosen: TableRow | None, names: Sequence[str], *
     several: whether the chosen row stands for more rows than itself.
     """
     others = "the ranked rows have" if several or not chosen else f"{chosen.label} has"
-    found = []
+    found: list[_Difference] = []
     for name in names:
         values = row.facts.get(name, (None,))
+        if name == "context_checksum" and "conditional" in (difference.fact for difference in found):
+            continue  # log p(x) has no context to compare
         if len(values) > 1:
             found.append(_Difference(name, f"{name} is {facts_text(values)} over its seeds"))
         elif chosen and values != (wanted := chosen.facts.get(name, (None,))):

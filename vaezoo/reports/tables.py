@@ -112,6 +112,8 @@ class Table:
         columns["pseudo_likelihood"] = [row.pseudo_likelihood for row in rows]
         for name in FACTS:
             facts = [row.facts.get(name, ()) for row in rows]
+            if name == "context_checksum" and not any(map(any, facts)):
+                continue  # which only conditional rows have
             columns[name] = [fact[0] if len(fact) == 1 else " and ".join(map(str, fact)) or None for fact in facts]
         columns["reason"] = ["; ".join(row.reasons) for row in rows]
         for name in dict.fromkeys(name for row in rows for name in row.settings):

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from vaezoo.core.columns import COSTS, QUALITY, SAME_DATA, SAME_ESTIMATE, TIMED, table_columns
+from vaezoo.core.columns import (
+    COSTS,
+    DESCRIBING,
+    IDENTITY,
+    PROVENANCE,
+    QUALITY,
+    SAME_DATA,
+    SAME_ESTIMATE,
+    TIMED,
+    table_columns,
+)
 from vaezoo.core.errors import VaezooError
 from vaezoo.runner.json_values import json_value
 from vaezoo.runner.plan.cell import Cell, Kind
@@ -23,9 +33,6 @@ from vaezoo.runner.records import CellProgress, Record
 
 if TYPE_CHECKING:
     import pandas as pd
-
-PROVENANCE = ("pseudo_likelihood", "device", "precision", "seconds")
-"""Further columns of the results frame, from a record or else from its plan."""
 
 
 def write_atomically(path: Path, content: bytes, *, lasting: bool = True) -> None:
@@ -148,13 +155,20 @@ class Store:
         write_atomically(self.folder / "plan.json", f'{rest[:-2]},\n "cells": [\n{cells}\n]}}\n'.encode())
 
     def plan(self) -> StoredPlan:
-        """The stored plan; VaezooError where the folder holds no results."""
-        value = read_json(self.folder / "plan.json")
-        if value is None:
+        """The stored plan; VaezooError where the folder holds no results, or its plan.json is damaged."""
+        path = self.folder / "plan.json"
+        if not path.is_file():
             raise VaezooError(
                 f"{self.folder} holds no results of a matrix (no plan.json); give the folder that `vaezoo run` wrote to"
             )
-        return StoredPlan.from_json(value)
+        damaged = f"{path} is damaged: it holds no plan; run the matrix again into this folder: finished cells stay"
+        value = read_json(path)
+        if value is None:
+            raise VaezooError(damaged)
+        try:
+            return StoredPlan.from_json(value)
+        except (KeyError, TypeError, ValueError, AttributeError):  # what from_json raises for another JSON object
+            raise VaezooError(damaged) from None
 
 
 def read_results(path: str | Path) -> "pd.DataFrame":
@@ -177,18 +191,18 @@ def read_results(path: str | Path) -> "pd.DataFrame":
     for cell in plan.cells:
         record = store.record("cells", cell.stem)  # one at a time: they may be large
         timing = timings.get(cell.timing or "")
-        results = {} if record is None else record.results
+        results, warned = _numbers(record)
+        speeds, disturbed = _numbers(timing)
         facts = cell.comparability if record is None else record.comparability
         further |= dict.fromkeys(name for name in results if name not in standard)
-        row: dict[str, Any] = {name: getattr(cell, name) for name in ("label", "variant", "dataset", "seed")}
+        row: dict[str, Any] = {name: getattr(cell, name) for name in IDENTITY}
         row["status"] = "skipped" if cell.skip else "missing" if record is None else record.status
         row["reason"] = cell.skip or (None if record is None else record.reason)
-        measured = results | ({} if timing is None else _speeds(timing))
+        measured = results | {column.name: speeds[column.name] for column in TIMED if column.name in speeds}
         row |= {name: measured.get(name) for name in standard}
         row |= {name: getattr(facts, name) for name in (*SAME_DATA, *SAME_ESTIMATE)}
         row |= {name: getattr(record or cell.comparability, name, None) for name in PROVENANCE}
-        warned = [*(() if record is None else record.warnings), *(() if timing is None else timing.warnings)]
-        row["warnings"] = "\n".join(warned) or None
+        row["warnings"] = "\n".join([*warned, *disturbed]) or None
         rows.append(row | {name: results.get(name) for name in further} | cell.settings)
     frame = pd.DataFrame(rows)
     for name in (*standard, *further):
@@ -203,6 +217,19 @@ def read_results(path: str | Path) -> "pd.DataFrame":
     return frame
 
 
-def _speeds(timing: Record) -> dict[str, Any]:
-    """The columns of TIMED that a timing's record has."""
-    return {column.name: timing.results[column.name] for column in TIMED if column.name in timing.results}
+def _numbers(record: Record | None) -> tuple[dict[str, Any], list[str]]:
+    """The columns of a record that hold a number or null, and the record's warnings. A column that holds something
+    else, or has the name of one of the frame's DESCRIBING columns, is left out, and a warning says so.
+    """
+    if record is None:
+        return {}, []
+    numbers: dict[str, Any] = {}
+    warned = [str(warning) for warning in record.warnings]
+    for name, value in record.results.items():
+        if value is not None and not isinstance(value, int | float):
+            warned.append(f"the column {name!r} of the record holds no number, so it is missing: {repr(value)[:60]}")
+        elif name in DESCRIBING:
+            warned.append(f"the column {name!r} of the record has the name of another column, so it is missing")
+        else:
+            numbers[name] = value
+    return numbers, warned

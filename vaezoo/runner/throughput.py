@@ -1,6 +1,7 @@
 """`vaezoo throughput`: how fast a variant trains, is evaluated and sampled from, beside the machine's peak."""
 
 import math
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -11,14 +12,24 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from vaezoo.core.errors import VaezooWarning
+from vaezoo.core.errors import VaezooError, VaezooWarning
 from vaezoo.core.precision import computing
 from vaezoo.core.torch_internals import onednn_linear
 from vaezoo.evaluation.blocks import now
 from vaezoo.nets.linear import linear
 from vaezoo.runner.machine.device import describe, peak_memory, resolve_device, restart_peak_memory
 from vaezoo.runner.machine.sharing import device_use
-from vaezoo.runner.machine.timing import IMAGES, Work, estimating, orders, rate, sampling, training
+from vaezoo.runner.machine.timing import (
+    DRAWN,
+    IMAGES,
+    Work,
+    estimating,
+    first_contexts,
+    orders,
+    rate,
+    sampling,
+    training,
+)
 from vaezoo.runner.matrix.file import load, rows
 from vaezoo.runner.plan.cell import Cell, Task
 from vaezoo.runner.plan.planner import Plan, make_plan
@@ -82,10 +93,18 @@ def throughput(
     Raises VaezooError for invalid user input.
     """
     where = resolve_device(device)
+    most, train = os.cpu_count() or 1, settings.get("train", {})
+    for count in threads:
+        if not 1 <= count <= most:
+            raise VaezooError(f"threads must be from 1 to {most}, the processors of this machine, got {count}")
+    for key in ("precision", "batch_size"):
+        if isinstance(train, Mapping) and key in train:
+            raise VaezooError(f"--set train.{key} has an option of its own here; write --{key.replace('_', '-')}")
     plans = []
     for name, precision, batch_size in product(names, precisions, batch_sizes):
         row = {"name": name, **settings}
-        row["train"] = {**settings.get("train", {}), "precision": precision, "batch_size": batch_size}
+        if isinstance(train, Mapping):  # the matrix refuses anything else
+            row["train"] = {**train, "precision": precision, "batch_size": batch_size}
         matrix = load({"name": "throughput", "datasets": [dataset], "variants": [row]})
         kind = where.partition(":")[0]
         plans.append(make_plan(matrix, data_root=data_root, device=describe(where), kind=kind))
@@ -129,7 +148,10 @@ def _speeds(plan: Plan, cell: Cell, device: str, threads: int, pack: int, peak: 
         notes = [*disturbed, *(str(each.message) for each in caught if issubclass(each.category, VaezooWarning))]
         yield Speed(**facts, work="train", seeds=seeds, **found, reason="; ".join(notes) or None)
     model, _, data, _ = prepare(_task(plan, cell, 0), device)
-    for work, do in (("iwll", estimating(model, data.test.x[:IMAGES])), ("sample", sampling(model))):
+    images = data.test.x[:IMAGES]
+    estimate = estimating(model, images, context=first_contexts(model, data.test, len(images)))
+    sample = sampling(model, first_contexts(model, data.test, DRAWN))
+    for work, do in (("iwll", estimate), ("sample", sample)):
         with device_use(device, alone=True) as disturbed, warnings.catch_warnings():
             warnings.simplefilter("ignore", VaezooWarning)  # of an estimate under untrained weights
             restart_peak_memory(device)

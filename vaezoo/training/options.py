@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Gt
 
@@ -39,3 +39,18 @@ class TrainingOptions:
     def to_json(self) -> dict[str, Any]:
         """Every option by name, as a specification stores it. `TrainingOptions(**options.to_json()) == options`."""
         return dict(vars(self))
+
+
+def out_of_range(value: Any, annotation: Any) -> str | None:
+    """The limit of an option's annotation that a value breaks, in words, or None where it is within them.
+
+    >>> out_of_range(0, Annotated[int, Ge(1)])
+    '>= 1'
+    """
+    for option in (annotation, *get_args(annotation)):
+        for limit in getattr(option, "__metadata__", ()):
+            if isinstance(limit, Ge) and value is not None and not value >= limit.ge:
+                return f">= {limit.ge}"
+            if isinstance(limit, Gt) and value is not None and not value > limit.gt:
+                return f"> {limit.gt}"
+    return None

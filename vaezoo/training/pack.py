@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from vaezoo.training.module import TrainingModule
+from vaezoo.training.module import TrainingModule, Values
 
 TOLERANCE = {"float32": 1e-3, "tf32": 2e-2, "bfloat16": 0.2}
 """How far a pack's values and gradients may be from the single run's, relative to the largest element of each tensor,
@@ -48,26 +48,32 @@ class Pack:
         """(name, [S, ...]) of each parameter."""
         yield from self._parameters.items()
 
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """(name, [S, ...]) of each buffer."""
+        yield from self._buffers.items()
+
     def train(self) -> None:
         """Put every member in training mode."""
         for module in self.members:
             module.train()
 
-    def __call__(self, *inputs: Any) -> dict[str, Tensor]:
-        """A TrainingModule's inputs, in its order, with a first axis S on all but the KL weight -> {group: [S]}, the
-        mean over each seed's batch.
+    def __call__(self, *inputs: Any) -> tuple[Values, Values]:
+        """A TrainingModule's inputs, in its order, with a first axis S on all but the KL weight and the progress ->
+        {group: [S]}, the mean over each seed's batch, and {buffer: [S, ...]}, the new value of each that is updated.
         """
 
-        def one_seed(state: tuple[Any, ...], *inputs: Any) -> dict[str, Tensor]:
+        def one_seed(state: tuple[Any, ...], *inputs: Any) -> tuple[Values, Values]:
             """One seed's pass."""
-            return cast(dict[str, Tensor], functional_call(self.members[0], state, inputs))
+            return cast(tuple[Values, Values], functional_call(self.members[0], state, inputs))
 
         axes = tuple(0 if _differs_by_seed(value) else None for value in inputs)
         return torch.vmap(one_seed, (0, *axes))((self._parameters, self._buffers), *inputs)
 
 
 def _differs_by_seed(value: Any) -> bool:
-    """Whether an input has an axis of seeds: every tensor but a scalar (the KL weight), and the prefetched noise."""
+    """Whether an input has an axis of seeds: every tensor but a scalar (the KL weight, the progress), and the
+    prefetched noise.
+    """
     return bool(value.dim() if isinstance(value, Tensor) else value)
 
 
@@ -87,15 +93,15 @@ def disagreement(pack: Pack, *inputs: Any) -> str | None:
     if reason := pack.not_mapped:
         return f"it declares: {reason}"
     try:
-        values = pack(*inputs)
-        mapped = {**values, **_gradients(values, dict(pack.named_parameters()))}
+        values, buffers = pack(*inputs)
+        mapped = {**values, **_titled(buffers), **_gradients(values, dict(pack.named_parameters()))}
     except Exception as error:  # a plugin may do anything that torch.func cannot map
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         return f"the step cannot be mapped over seeds: {first}"
     tolerance = TOLERANCE[pack.model.precision]
     for seed, module in enumerate(pack.members):
-        values = module(*(value[seed] if _differs_by_seed(value) else value for value in inputs))
-        for single in (values, _gradients(values, dict(module.named_parameters()))):
+        values, buffers = module(*(value[seed] if _differs_by_seed(value) else value for value in inputs))
+        for single in (values, _titled(buffers), _gradients(values, dict(module.named_parameters()))):
             largest = max((float(value.detach().abs().max()) for value in single.values()), default=0.0)
             for name, expected in single.items():
                 found, expected = mapped[name][seed].detach(), expected.detach()
@@ -104,6 +110,10 @@ def disagreement(pack: Pack, *inputs: Any) -> str | None:
                 if not off <= tolerance and math.isfinite(scale):
                     return f"mapped over seeds, {name} differs from the single run by {off:.2g}, relatively"
     return None
+
+
+def _titled(buffers: Values) -> Values:
+    return {f"the buffer {name}": value.double() for name, value in buffers.items()}
 
 
 def _gradients(values: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:

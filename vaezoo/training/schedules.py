@@ -1,4 +1,5 @@
-"""Schedules: the learning rate and the KL's weight of each step of a run, as tensors that are computed once.
+"""Schedules: the learning rate, the KL's weight and the progress of each step of a run, as tensors that are computed
+once.
 
 The step reads them on the device by its counter, so that a captured graph holds no fixed value.
 """
@@ -44,3 +45,11 @@ def kl_weights(options: TrainingOptions, steps_per_epoch: int) -> Tensor:
     steps = torch.arange(options.epochs * steps_per_epoch, dtype=torch.float64)
     warmup = options.kl_warmup * steps_per_epoch
     return (steps / warmup).clamp(max=1).float() if warmup > 0 else torch.ones(len(steps))
+
+
+def progress(options: TrainingOptions, steps_per_epoch: int) -> Tensor:
+    """How far training has come at each step: linear from 0 at the first to 1 at the last.
+    [epochs * steps_per_epoch], float32
+    """
+    steps = torch.arange(options.epochs * steps_per_epoch, dtype=torch.float64)
+    return (steps / max(len(steps) - 1, 1)).float()

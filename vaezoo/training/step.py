@@ -1,30 +1,35 @@
 """One training step: the runner trains with it and the throughput measure times it."""
 
+import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from vaezoo.core import noise
+from vaezoo.core.contracts import PARAMETER_GROUPS, Objective
 from vaezoo.core.data import Split
 from vaezoo.core.errors import VaezooError, VaezooWarning, unknown
 from vaezoo.core.precision import computing
 from vaezoo.evaluation.blocks import keep_freed_memory
-from vaezoo.training.module import TrainingModule
+from vaezoo.training.module import TrainingModule, Values
 from vaezoo.training.options import TrainingOptions
 from vaezoo.training.pack import Pack
 from vaezoo.training.replay.cuda_graph import CudaGraphStep
 from vaezoo.training.replay.prefetch import PrefetchedNoise, row_of
 from vaezoo.training.replay.recorded_step import RecordedStep
-from vaezoo.training.schedules import kl_weights, learning_rates
+from vaezoo.training.replay.rule import replay_rule
+from vaezoo.training.schedules import kl_weights, learning_rates, progress
 
-GROUPS = {
-    "inference": ("model.encoder.", "model.posterior_net."),
-    "generative": ("model.prior.", "model.decoder.", "model.likelihood."),
-    "own": ("objective.",),
-}
+_STARTS = (
+    ("model.encoder.", "model.posterior_net."),
+    ("model.prior.", "model.decoder.", "model.likelihood."),
+    ("objective.",),
+)
+GROUPS = dict(zip(PARAMETER_GROUPS, _STARTS, strict=True))
 """The parameters that each value of an objective's dictionary moves."""
 
 
@@ -41,9 +46,12 @@ class TrainingStep:
 
     An epoch begins with `start_epoch(order)`; each call is then the step on the next row of that order. With a Pack,
     everything has a first axis S: each seed has its own images, noise and gradient norm. After a warm-up the whole step
-    is one captured graph on CUDA and a recording on a CPU. Where `torch.compile` (options.compile) fails, one warning
-    says so and the step runs without it. `values` holds the objective of each step since `start_epoch`, on the device:
-    [steps_per_epoch] or [steps_per_epoch, S]. Adam: Kingma and Ba (2015), arXiv:1412.6980.
+    is one captured graph on CUDA and a recording on a CPU, where the replay rule allows it; else, or where `eager`, it
+    runs eagerly, and a warning names the part that the rule does not allow. Of code from outside that is replayed one
+    random step of each epoch is compared with the eager step: ReplayDiffers where they differ. Where `torch.compile`
+    (options.compile) fails, one warning says so and the step runs without it. `values` holds the objective of each step
+    since `start_epoch`, on the device: [steps_per_epoch] or [steps_per_epoch, S]; of an objective with a value for each
+    group that of `generative`, or else the first. Adam: Kingma and Ba (2015), arXiv:1412.6980.
     """
 
     def __init__(
@@ -53,6 +61,7 @@ class TrainingStep:
         options: TrainingOptions,
         *,
         seed: int | Sequence[int] = 0,
+        eager: bool = False,
     ):
         keep_freed_memory()
         self.module, self.split, self.gradient_clip = module, split, options.gradient_clip
@@ -62,10 +71,16 @@ class TrainingStep:
         steps_per_epoch = len(split) // batch_size
         cuda = self.device.type == "cuda"
         self.groups = parameter_groups(module)
-        self.rate = torch.tensor(options.learning_rate, device=self.device if cuda else "cpu")
-        self.optimizer = torch.optim.Adam(self.groups["all"], lr=self.rate, fused=True, capturable=cuda)
-        self.rates = learning_rates(options, steps_per_epoch).to(self.device)
-        self.kl_weights = kl_weights(options, steps_per_epoch).to(self.device)
+        modules = [module] if isinstance(module, TrainingModule) else module.members
+        rated = list(_rated_groups(self.groups, modules[0].objective, options))
+        self.learning_rates = [torch.tensor(rate, device=self.device if cuda else "cpu") for _, rate in rated]
+        adam = [{"params": group, "lr": rate} for (group, _), rate in zip(rated, self.learning_rates, strict=True)]
+        self.optimizer = torch.optim.Adam(adam, fused=True, capturable=cuda)
+        tables = [learning_rates(replace(options, learning_rate=rate), steps_per_epoch) for _, rate in rated]
+        self.schedules = torch.stack(
+            [kl_weights(options, steps_per_epoch), progress(options, steps_per_epoch), *tables]
+        )
+        self.schedules = self.schedules.to(self.device)
         self.varying = options.schedule != "constant"
         keys = noise.derive(seed, "noise") if isinstance(seed, int) else [noise.derive(one, "noise") for one in seed]
         self.key = torch.tensor(keys, device=self.device)
@@ -75,15 +90,19 @@ class TrainingStep:
         self._keys = torch.zeros(steps_per_epoch, *self.key.shape, dtype=torch.int64, device=self.device)
         self._order = self._keys.new_zeros(*self._keys.shape, batch_size)
         self._steps = self._next = 0
-        self._rates, self._weights = self.values.new_zeros(2, steps_per_epoch)
+        self._weights, self._progress, *self._rates = self.values.new_zeros(len(self.schedules), steps_per_epoch)
         self._down = -torch.ones_like(self.values[0])  # Adam descends
         self.prefetched_noise = PrefetchedNoise(self._keys, self._order, module.model.dtype)
-        modules = [module] if isinstance(module, TrainingModule) else module.members
+        self._buffers = dict(module.named_buffers())
         self._run: Callable[[], None] = self._step
-        if cuda:
-            self._run = CudaGraphStep(self._step, self.device, modules)
-        elif not options.compile:
-            self._run = RecordedStep(self._step, modules)
+        rule = replay_rule(modules[0].model, modules[0].objective)
+        replayed = not eager and (cuda or not options.compile)
+        self._watched, self._checked = rule.watched and replayed, -1
+        if replayed and rule.reason is not None:
+            warnings.warn(f"runs eagerly: {rule.reason}", VaezooWarning, stacklevel=3)
+        elif replayed:
+            graph = CudaGraphStep(self._step, self.device, self._state) if cuda else None
+            self._run = graph or RecordedStep(self._step, modules)
 
     def start_epoch(self, order: Tensor) -> None:
         """Begin an epoch: `values` are filled anew, and keys, learning rates and KL weights of its steps are computed.
@@ -99,9 +118,10 @@ class TrainingStep:
         self._steps, self._next = len(order), 0
         steps = self.count + torch.arange(len(self.values), device=self.device)
         self._keys.copy_(noise.mix(self.key + steps.view(-1, *[1] * self.key.dim()) * noise.GOLDEN))
-        now = steps.clamp(max=len(self.rates) - 1)  # beyond its end a schedule keeps its last value
-        self._rates.copy_(self.rates[now])
-        self._weights.copy_(self.kl_weights[now])
+        now = steps.clamp(max=self.schedules.shape[1] - 1)  # beyond its end a schedule keeps its last value
+        for row, table in zip((self._weights, self._progress, *self._rates), self.schedules, strict=True):
+            row.copy_(table[now])
+        self._checked = noise.derive(self.count, "checked") % len(order) if self._watched else -1
         self.position.zero_()
         self.prefetched_noise.start_epoch()
 
@@ -113,32 +133,47 @@ class TrainingStep:
         self._steps = 0  # a step that fails leaves the epoch unusable
         prefetching = self.forward is self.module
         with self.prefetched_noise.around(step, steps) if prefetching else nullcontext():
-            self._run()
+            if step == self._checked and isinstance(self._run, RecordedStep | CudaGraphStep):
+                self._run.checked()
+            else:
+                self._run()
         self._steps, self._next = steps, step + 1
         self.count += 1
 
-    def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, dict[int, Tensor]]:
-        """What the module gets at this step: stored images, index, key, KL weight, context, prefetched noise."""
-        index, key, weight = (row_of(table, self.position) for table in (self._order, self._keys, self._weights))
-        context = None if self.split.context is None else _gathered(self.split.context, index)
-        return _gathered(self.split.x, index), index, key, weight, context, self.prefetched_noise.rows()
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None, dict[int, Tensor], Tensor]:
+        """What the module gets at this step: stored images, index, key, KL weight, context, prefetched noise,
+        progress.
+        """
+        tables = (self._order, self._keys, self._weights, self._progress)
+        index, key, weight, now = (row_of(table, self.position) for table in tables)
+        given = self.split.context if self.module.model.conditional else None
+        context = None if given is None else _gathered(given, index)
+        return _gathered(self.split.x, index), index, key, weight, context, self.prefetched_noise.rows(), now
 
     def _step(self) -> None:
         if self.varying:
-            self.rate.copy_(row_of(self._rates, self.position))
-        values = self._values()
+            for rate, row in zip(self.learning_rates, self._rates, strict=True):
+                rate.copy_(row_of(row, self.position))
+        values, buffers = self._values()
         with computing("tf32" if self.module.model.precision == "tf32" else "float32", self.device):
             self._differentiate(values)
         if self.gradient_clip is not None:
             self._clip(self.gradient_clip)
         self.optimizer.step()
-        total = next(iter(values.values())) if len(values) == 1 else torch.stack(list(values.values())).sum(0)
-        self.values.index_copy_(0, self.position, total.detach()[None].to(self.values))
+        for name, value in buffers.items():
+            self._buffers[name].copy_(value)
+        self.values.index_copy_(0, self.position, _reported(values).detach()[None].to(self.values))
         self.position += 1
         self.prefetched_noise.advance()
 
-    def _values(self) -> dict[str, Tensor]:
-        """The objective's values, through `torch.compile` where it works."""
+    def _state(self) -> list[Tensor]:
+        """All tensors that a step changes."""
+        adam = [tensor for own in self.optimizer.state.values() for tensor in own.values()]
+        places = [self.position, self.values, *self.learning_rates, self.prefetched_noise.row]
+        return [*self.groups["all"], *self._buffers.values(), *adam, *places]
+
+    def _values(self) -> tuple[Values, Values]:
+        """The objective's values and the buffers' new ones, through `torch.compile` where it works."""
         inputs = self.inputs()
         if self.forward is self.module:
             return self.module(*inputs)
@@ -170,6 +205,33 @@ class TrainingStep:
         scale = (largest / (squares.sum(0).sqrt() + 1e-6)).clamp(max=1)
         for gradient in gradients:
             gradient.mul_(scale.view([*seeds, *[1] * (gradient.dim() - len(seeds))]))
+
+
+def _rated_groups(
+    groups: Mapping[str, list[nn.Parameter]], objective: Objective, options: TrainingOptions
+) -> Iterator[tuple[list[nn.Parameter], float]]:
+    """Parameters with their learning rate: those of each group that has its own, and all others."""
+    own = dict(objective.learning_rates)
+    for group, rate in own.items():
+        if group not in GROUPS:
+            raise VaezooError(f"learning_rates of the objective: {unknown('group of parameters', group, GROUPS)}")
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
+            raise VaezooError(f"learning_rates[{group!r}] of the objective must be a number > 0, got {rate!r}")
+    rated = {id(p) for group in own for p in groups[group]}
+    named = [([p for p in groups["all"] if id(p) not in rated], options.learning_rate)]
+    named += [(groups[group], float(rate)) for group, rate in own.items()]
+    yield from (each for each in named if each[0])
+
+
+def _reported(values: Mapping[str, Tensor]) -> Tensor:
+    """The objective's value that a history shows: that of `generative`, or else the first; not finite where any other
+    is not.
+    """
+    shown = values.get("generative", next(iter(values.values())))
+    if len(values) == 1:
+        return shown
+    total = torch.stack(list(values.values())).sum(0)
+    return torch.where(total.isfinite(), shown, total)
 
 
 def _laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:

@@ -20,6 +20,18 @@ VARIANTS = (
         about="the VAE trained on the importance-weighted bound",
         paper="Burda et al. (2016), arXiv:1509.00519",
     ),
+    Variant(
+        "vae-dreg",
+        objective="dreg",
+        about="the importance-weighted autoencoder whose encoder has doubly reparameterised gradients",
+        paper="Tucker et al. (2019), arXiv:1810.04152",
+    ),
+    Variant(
+        "factor-vae",
+        objective=("factor", {"width": 1000, "depth": 6}),
+        about="the VAE with the total correlation of its latents penalised through a discriminator",
+        paper="Kim and Mnih (2018), arXiv:1802.05983",
+    ),
 )
 
 for variant in VARIANTS:

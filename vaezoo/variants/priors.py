@@ -14,6 +14,18 @@ VARIANTS = (
         prior="mixture",
         about="the VAE whose prior is a learned mixture of diagonal Gaussians",
     ),
+    Variant(
+        "exemplar-vae",
+        prior="exemplar",
+        about="the VAE whose prior is a mixture about the encodings of training images",
+        paper="Norouzi et al. (2020), arXiv:2004.04795",
+    ),
+    Variant(
+        "vae-realnvp-prior",
+        prior="realnvp",
+        about="the VAE whose prior is a standard normal pushed through affine coupling layers",
+        paper="Dinh et al. (2017), arXiv:1605.08803",
+    ),
 )
 
 for variant in VARIANTS:

@@ -18,6 +18,8 @@ class MaskedLinear(Decoder):
     [N, Z], x [N, *shape] -> [N, *parameter_shape]
     """
 
+    autoregressive = True
+
     def __init__(self, latent: int, spec, parameter_shape: tuple[int, ...]):
         super().__init__()
         pixels, parameters = math.prod(spec.shape), math.prod(parameter_shape)
@@ -28,6 +30,10 @@ class MaskedLinear(Decoder):
         self.from_pixels = nn.Parameter(0.1 * torch.randn(parameters, pixels) / math.sqrt(pixels))
         before = torch.ones(pixels, pixels).tril(-1)
         self.register_buffer("mask", before.repeat(parameters // pixels, 1), persistent=False)
+
+    def pixel_order(self, shape: tuple[int, ...]) -> Tensor:
+        """The order of the flattened image."""
+        return torch.arange(math.prod(shape))
 
     def forward(self, z: Tensor, x: Tensor) -> Tensor:
         pixels = x.flatten(1) @ (self.from_pixels * self.mask).T

@@ -28,7 +28,7 @@ class TotalCorrelation(Objective):
     def forward(self, draws: Draws) -> dict[str, Tensor]:
         z = torch.cat(draws.z, -1)[0]
         elbo = draws.log_likelihood.mean(0) - draws.kl_weight * draws.kl_estimate
-        order = noise.uniform(*z.shape).argsort(0)
+        order = noise.step.uniform(*z.shape).argsort(0)
         apart = z.detach().gather(0, order)
         told = self.discriminator(z.detach())[:, 0], self.discriminator(apart)[:, 0]
         return {

@@ -19,6 +19,7 @@ MEBIBYTE = 2**20
     [
         ("gpu", "device 'gpu' is unknown; use auto, cpu, cuda or cuda:N"),
         ("meta", "device 'meta' is not supported"),
+        ("cpu:3", "device 'cpu:3': a CPU has no number; use cpu"),
         ("cuda:99", r"device 'cuda:99' is not there: torch sees \d+ CUDA devices; use --device cpu"),
     ],
 )

@@ -12,6 +12,7 @@ from vaezoo.core.errors import VaezooWarning
 from vaezoo.reports.tables import tables
 from vaezoo.runner.machine import sharing
 from vaezoo.runner.store import read_results
+from vaezoo.runner.work.cell import _logged
 
 
 @pytest.mark.skipif(sharing.fcntl is None, reason="no fcntl")
@@ -47,7 +48,7 @@ needs_locks = pytest.mark.skipif(sharing.fcntl is None, reason="this system has 
 
 
 @needs_locks
-def test_a_timing_waits_for_the_cells_of_other_runs(held):
+def test_a_timing_waits_for_the_cells_of_other_runs(held, capsys):
     with sharing.device_use("cpu-test"):
         pass  # cells share it at once
     assert held == []
@@ -55,6 +56,18 @@ def test_a_timing_waits_for_the_cells_of_other_runs(held):
         pass
     assert len(held) == 3
     assert said == []
+    assert capsys.readouterr().err == "waiting for another run on cpu-test, at most 300 s\n"
+
+
+@needs_locks
+def test_a_worker_says_that_it_waits_although_its_output_goes_to_a_log(held, capfd, monkeypatch, tmp_path):
+    monkeypatch.setattr(sharing, "_console", None)
+    sharing.keep_console()
+    with _logged(tmp_path / "log"), sharing.device_use("cpu-test", alone=True):
+        print("timed", flush=True)
+    os.close(sharing._console)
+    assert capfd.readouterr().err == "waiting for another run on cpu-test, at most 300 s\n"
+    assert (tmp_path / "log").read_text() == "timed\n"
 
 
 @needs_locks

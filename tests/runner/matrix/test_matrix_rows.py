@@ -38,6 +38,20 @@ def test_a_sweep_is_the_product_in_the_order_written():
     assert rows(variants({"name": "vae", "sweep": dotted})) == found
 
 
+def test_a_latent_size_is_a_number_or_a_list_top_first():
+    """A list of one number is that number."""
+    found = rows(variants({"name": "vae", "sweep": {"model.latent": [[4, 8], 20, [7], [2, 3, 5]]}}))
+    assert [row.latent for row in found] == [[4, 8], 20, 7, [2, 3, 5]]
+    assert [row.label for row in found] == [
+        "vae, latent=[4, 8]",
+        "vae, latent=20",
+        "vae, latent=7",
+        "vae, latent=[2, 3, 5]",
+    ]
+    (row,) = rows(variants({"name": "vae"}, model={"latent": [4, 8]}))
+    assert (row.latent, row.label) == ([4, 8], "vae")
+
+
 def test_a_sweep_runs_over_parts_and_their_hyper_parameters():
     priors = ["normal", {"name": "vampprior", "components": 3}, {"name": "vampprior", "components": 5}]
     found = rows(variants({"name": "vae", "sweep": {"prior": priors}}))

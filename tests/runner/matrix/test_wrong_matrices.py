@@ -9,6 +9,7 @@ from matrices import ROW, TOP, message, write
 from vaezoo.core.errors import VaezooError
 from vaezoo.runner.matrix.file import load
 
+SIZES = "expected a whole number >= 1, or a list of them, one for each latent group, top first"
 WRONG = [
     ("[train]\nepoch = 3\n", "train.epoch is not a key; did you mean 'epochs'?"),
     ("[train]\nzzz = 3\n", "train.zzz is not a key; there are: batch_size, compile, epochs, "),
@@ -23,6 +24,7 @@ WRONG = [
     ('prior = "flow"\n', "prior: 'prior' belongs under [model]; move it there"),
     ("iwll = 3\n", "iwll: 'iwll' belongs under [[references]]; move it there"),
     ('label = "x"\n', "label: 'label' belongs under [[variants]]; move it there"),
+    ("[sweep]\nprior.scale = [1.0]\n", "sweep: 'sweep' belongs in a [[variants]] table; write [variants.sweep] below"),
     ("[train]\nepochs = -3\n", "train.epochs: expected a whole number >= 1, got -3"),
     ("[train]\nepochs = 3.5\n", "train.epochs: expected a whole number >= 1, got 3.5"),
     ("[train]\nepochs = true\n", "train.epochs: expected a whole number >= 1, got true"),
@@ -38,7 +40,12 @@ WRONG = [
     ("[train]\npatience = 0\n", "train.patience: expected a whole number >= 1, got 0"),
     ('[train]\nschedule = "cosin"\n', "expected one of constant, cosine, stages, got 'cosin'; did you mean 'cosine'?"),
     ('[train]\nprecision = "bf16"\n', "train.precision: expected one of float32, tf32, bfloat16, got 'bf16'"),
-    ("[model]\nlatent = 0\n", "model.latent: expected a whole number >= 1, got 0"),
+    ("[model]\nlatent = 0\n", f"model.latent: {SIZES}, got 0"),
+    ("[model]\nlatent = []\n", f"model.latent: {SIZES}, got an empty list"),
+    ("[model]\nlatent = true\n", f"model.latent: {SIZES}, got true"),
+    ('[model]\nlatent = "8"\n', f"model.latent: {SIZES}, got '8'; write it without the quotes"),
+    ("[model]\nlatent = [4, 0, 2.0]\n", "model.latent[2]: expected a whole number >= 1, got 0"),
+    ("[model]\nlatent = [[4, 8]]\n", "model.latent[1]: expected a whole number >= 1, got a list"),
     ("[model]\nhidden = 300\n", "model.hidden: expected a list, got 300; write [300]"),
     ("[model]\nhidden = [300, 0]\n", "model.hidden[2]: expected a whole number >= 1, got 0"),
     ("[model]\nallow_pseudo_likelihood = 1\n", "model.allow_pseudo_likelihood: expected true or false, got 1"),
@@ -104,6 +111,7 @@ WRONG_ROWS = [
     ('prior = "a"\nmodel = { prior = "b" }\n', "variants[1].prior: expected once, got a second one in model.prior"),
     ("sweep = 3\n", "variants[1].sweep: expected a table, got 3"),
     ("sweep.train.epochs = [5, -1]\n", "variants[1].sweep.train.epochs: expected a whole number >= 1, got -1"),
+    ("sweep.model.latent = [[4, 0], 3]\n", "variants[1].sweep.model.latent[2]: expected a whole number >= 1, got 0"),
     ("sweep.train.epoch = [5]\n", "variants[1].sweep.train.epoch is not a key; did you mean 'epochs'?"),
     ("sweep.train = [5]\n", "variants[1].sweep.train: expected train.epochs = [...], got train = [...]"),
     ("sweep.train.epochs.x = [5]\n", "variants[1].sweep.train.epochs: expected a whole number >= 1, got a table"),

@@ -91,7 +91,7 @@ def test_the_difference_is_that_of_the_estimates_with_the_same_noise():
 def test_the_difference_takes_few_images_and_samples(monkeypatch):
     asked = []
 
-    def estimated(model, x, importance_samples):
+    def estimated(model, x, importance_samples, context=None):
         asked.append((model.precision, len(x), importance_samples))
         return vaezoo.log_likelihood(model, x[:2], 2)
 

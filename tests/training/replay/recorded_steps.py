@@ -5,6 +5,7 @@ import torch
 import vaezoo
 from vaezoo import Objective
 from vaezoo.builder import Ingredients, construct, resolve
+from vaezoo.registry import registry
 from vaezoo.training.loop import make_packed_step, make_step
 from vaezoo.training.module import TrainingModule
 from vaezoo.training.options import TrainingOptions
@@ -21,13 +22,17 @@ def dataset(measure="binary", n=600):
         return vaezoo.Dataset(x, x[:20], x[:20], measure)
     gray = (255 * x).round().to(torch.uint8)
     binary = (gray[:20] > 127).to(torch.uint8)
-    return vaezoo.Dataset(gray, binary, binary, "binary", binarisation="dynamic")
+    context = x.flatten(1)[:, :3]  # which a conditional model takes and others ignore
+    train, valid = (gray, None, context), (binary, None, context[:20])
+    return vaezoo.Dataset(train, valid, valid, "binary", binarisation="dynamic")
 
 
 def made(data, seeds=1, variant="vae", nets=None, objective=None):
-    pairs = [
-        construct(resolve(variant, data.spec, nets or {}), Ingredients.of(data, 3, (8,)), seed=s) for s in range(seeds)
-    ]
+    slots = resolve(variant, data.spec, nets or {})
+    for slot, (name, values) in slots.items():
+        if "width" in registry(slot)[name].hyperparameters:
+            values["width"] = 16
+    pairs = [construct(slots, Ingredients.of(data, 3, (8,)), seed=s) for s in range(seeds)]
     pairs = [(model, objective() if objective else own) for model, own in pairs]
     if seeds == 1:
         return make_step(*pairs[0], data, SETTINGS, 0)
@@ -61,6 +66,8 @@ def assert_identical(one, other):
 
 class Layered(Objective):
     """Has a layer of its own between the likelihood and its value."""
+
+    replayable = True
 
     def __init__(self, layer):
         super().__init__()

@@ -14,6 +14,7 @@ from vaezoo.core.errors import VaezooWarning
 from vaezoo.core.torch_internals import intercepted_operators
 from vaezoo.training.loop import epoch_order, make_packed_step, make_step, packed_order, train
 from vaezoo.training.options import TrainingOptions
+from vaezoo.training.replay.comparison import ReplayDiffers, compare
 from vaezoo.training.replay.cuda_graph import WARM_UP, CudaGraphStep
 
 SETTINGS = TrainingOptions(epochs=2, batch_size=10, kl_warmup=1.5, schedule="cosine", gradient_clip=1.0)
@@ -144,6 +145,33 @@ def test_every_call_counts_once_before_and_after_the_capture(monkeypatch, calls)
     assert total == calls * (calls + 1)
     assert stand.captures == (calls > WARM_UP)
     assert stand.replays == max(0, calls - WARM_UP)
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_checked_call_compares_the_graph_and_counts_once(monkeypatch, wrong):
+    stand = Stand(monkeypatch)
+    total = torch.zeros(())
+
+    def add():
+        if not stand.capturing:
+            total.add_(1)
+
+    stand.again = add
+    step = CudaGraphStep(add, torch.device("cpu"), lambda: [total])
+    step.checked()
+    for _ in range(WARM_UP):
+        step()
+    assert float(total) == WARM_UP + 1 == step.calls
+    stand.again = (lambda: total.add_(2)) if wrong else add
+    with pytest.raises(ReplayDiffers, match="a replay gives other numbers") if wrong else nullcontext():
+        step.checked()
+    assert float(total) == WARM_UP + 2
+
+
+def test_a_graph_that_does_not_repeat_itself_is_not_judged_by_its_bits():
+    total, numbers = torch.zeros(()), iter((1.0, 1.5))
+    compare(lambda: total.add_(1), lambda: total.add_(next(numbers)), [total])
+    assert float(total) == 1
 
 
 def test_what_cannot_be_captured_runs_eagerly_and_is_warned_of_once(monkeypatch):

@@ -121,6 +121,8 @@ def test_unused_operations_are_left_out():
 class Transposed(Objective):
     """Its gradient comes with the strides of another layout, as it does in a pack."""
 
+    replayable = True
+
     def __init__(self, groups):
         super().__init__()
         self.weight, self.groups = nn.Parameter(torch.arange(6.0).view(2, 3) / 10), groups

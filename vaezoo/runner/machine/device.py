@@ -33,6 +33,8 @@ def resolve_device(name: str) -> str:
         raise VaezooError(f"device {name!r} is unknown; use auto, cpu, cuda or cuda:N") from None
     if device.type not in ("cpu", "cuda"):
         raise VaezooError(f"device {name!r} is not supported; use auto, cpu, cuda or cuda:N")
+    if device.type == "cpu" and device.index is not None:
+        raise VaezooError(f"device {name!r}: a CPU has no number; use cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise VaezooError(
             f"device {name!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices; use --device cpu"

@@ -28,6 +28,8 @@ BUSY = 0.1
 """Share of the processor that other programs may use before a timing reports them."""
 SHORTEST = 0.5
 """Seconds below which that share is not measured: processors count in hundredths of a second."""
+_console: int | None = None
+"""The file descriptor that `keep_console` kept."""
 FOREIGN_BYTES = 2**30
 """Bytes of a GPU that other programs may hold before a timing reports them: more than the context of an idle one."""
 
@@ -52,10 +54,12 @@ def device_use(device: str, alone: bool = False) -> Iterator[list[str]]:
 
     Yields a list. After the block it holds what disturbed a use that should have been alone: cells of another run that
     lasted longer than PATIENCE, other programs on the processor or in the GPU's memory, or no lock. Where the lock file
-    cannot be opened the block runs without a lock; of a shared use a warning says so.
+    cannot be opened the block runs without a lock; of a shared use a warning says so. A use that has to wait says so on
+    stderr, at once and once.
     """
     disturbances: list[str] = []
     handle = None
+    waiting = f"waiting for another run on {device}, at most {PATIENCE:.0f} s"
     try:
         handle = _opened(device)
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
@@ -65,7 +69,7 @@ def device_use(device: str, alone: bool = False) -> Iterator[list[str]]:
         else:
             warnings.warn(reason, VaezooWarning, stacklevel=3)
     try:
-        if handle is not None and not _locked(handle, alone):
+        if handle is not None and not _locked(handle, alone, waiting):
             disturbances.append(f"timed while another run used {device}, which had not ended after {PATIENCE:.0f} s")
         before = _processor()
         yield disturbances
@@ -85,10 +89,25 @@ def _opened(device: str) -> int | None:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o600)
 
 
-def _locked(handle: int, alone: bool) -> bool:
-    """Take the lock, exclusive where `alone`; whether it was free within PATIENCE."""
+def keep_console() -> None:
+    """Keep this process's stderr for what `device_use` says, also while the output of a cell goes to its log."""
+    global _console
+    _console = os.dup(2)
+
+
+def _say(line: str) -> None:
+    if _console is None:
+        print(line, file=sys.stderr, flush=True)
+    else:
+        os.write(_console, f"{line}\n".encode())
+
+
+def _locked(handle: int, alone: bool, waiting: str) -> bool:
+    """Take the lock, exclusive where `alone`; whether it was free within PATIENCE. waiting: the line that is printed on
+    stderr where it is not free at once.
+    """
     kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
-    end = time.monotonic() + PATIENCE
+    end, said = time.monotonic() + PATIENCE, False
     while True:
         try:
             fcntl.flock(handle, kind | fcntl.LOCK_NB)
@@ -96,6 +115,9 @@ def _locked(handle: int, alone: bool) -> bool:
         except BlockingIOError:
             if time.monotonic() > end:
                 return False
+            if not said:
+                _say(waiting)
+                said = True
             time.sleep(0.2)
         except OSError:  # a file system without locks
             return True

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vaezoo.core import noise
 from vaezoo.core.contracts import Objective
-from vaezoo.core.data import Dataset
+from vaezoo.core.data import Dataset, Split
 from vaezoo.core.model import LatentModel
 from vaezoo.evaluation.blocks import now
 from vaezoo.evaluation.estimate import evaluating, log_likelihood
@@ -69,24 +69,35 @@ def training(step: TrainingStep, order: Tensor) -> Work:
     return work
 
 
-def estimating(model: LatentModel, images: Tensor, importance_samples: int = SAMPLES) -> Work:
-    """The importance-weighted estimate of these images; the items are images x samples."""
+def first_contexts(model: LatentModel, split: Split, count: int) -> Tensor | None:
+    """The contexts of the first images of a split, repeated to this many, where the model is conditional. [count, C]"""
+    if split.context is None or not model.conditional:
+        return None
+    return split.context[torch.arange(count) % len(split)]
+
+
+def estimating(
+    model: LatentModel, images: Tensor, importance_samples: int = SAMPLES, context: Tensor | None = None
+) -> Work:
+    """The importance-weighted estimate of these images; the items are images x samples. context: of the images, for a
+    conditional model.
+    """
 
     def work() -> int:
         """Run one estimate."""
-        log_likelihood(model, images, importance_samples)
+        log_likelihood(model, images, importance_samples, context=context)
         return importance_samples * len(images)
 
     return work
 
 
-def sampling(model: LatentModel) -> Work:
-    """Sampling from the model; the items are images."""
+def sampling(model: LatentModel, context: Tensor | None = None) -> Work:
+    """Sampling from the model; the items are images. context: DRAWN of them, for a conditional model."""
 
     def work() -> int:
         """Draw DRAWN images from p(x|z) p(z)."""
         with evaluating(model), noise.stream(0, device=model.device, dtype=model.dtype):
-            model.sample(DRAWN)
+            model.sample(DRAWN, context)
         return DRAWN
 
     return work
@@ -101,10 +112,12 @@ def measure_speeds(
     device = model.device
     restart_peak_memory(str(device))
     step = make_step(model, objective, dataset, options, seed=0)
+    images = dataset.test.x[:IMAGES]
+    seen = first_contexts(model, dataset.test, len(images))
     works = {
         "train_images_per_second": training(step, orders(step, len(dataset.train), options.batch_size, [0])),
-        "iwll_samples_per_second": estimating(model, dataset.test.x[:IMAGES]),
-        "sample_images_per_second": sampling(model),
+        "iwll_samples_per_second": estimating(model, images, context=seen),
+        "sample_images_per_second": sampling(model, first_contexts(model, dataset.test, DRAWN)),
     }
     results: dict[str, float] = {}
     for column, work in works.items():

@@ -165,6 +165,8 @@ def _unknown_key(loc: Loc, keys: Mapping[str, Iterable[str]]) -> str:
     table = tables[-1] if tables else ""
     if "variants" in tables[:1] and key in keys["variants"]:
         return f"{key!r} belongs in [[variants]] itself; move it above its sub-tables"
+    if key == "sweep":
+        return "'sweep' belongs in a [[variants]] table; write [variants.sweep] below its [[variants]]"
     if table and key in keys[""] and (table, key) != ("references", "name"):
         brackets = f"write [[{key}]]" if key in ARRAYS else f"write [{key}]" if key in SECTIONS else ""
         return f"{key!r} belongs at the top; {brackets or 'move it above the first [table]'}"

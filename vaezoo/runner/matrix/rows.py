@@ -31,13 +31,14 @@ PartOverride = tuple[str | None, dict[str, Any]]
 class MatrixRow:
     """One row of the matrix: a variant with all of its settings.
 
-    slots: the parts that the file overrides. place: where in the file the row is written, `variants[2]`.
+    slots: the parts that the file overrides. latent: a list, top first, where there are several groups. place: where in
+    the file the row is written, `variants[2]`.
     """
 
     label: str
     variant: str
     slots: dict[str, PartOverride]
-    latent: int
+    latent: int | list[int]
     hidden: list[int]
     allow_pseudo_likelihood: bool
     train: TrainingOptions

@@ -20,6 +20,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     SerializerFunctionWrapHandler,
     Strict,
     ValidationError,
@@ -123,11 +124,34 @@ def shown(value: Any, exact: bool = False) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
+def _group_sizes(latent: Any) -> Any:
+    """A size, or a list of sizes where there are several groups; a list of one is that number."""
+
+    def wrong(size: Any) -> bool:
+        return type(size) is not int or size < 1
+
+    if isinstance(latent, list) and latent:
+        found: list[Problem] = [
+            ((place,), expected("a whole number >= 1", size)) for place, size in enumerate(latent) if wrong(size)
+        ]
+        if found:
+            raise Problems(found)
+        return latent[0] if len(latent) == 1 else list(latent)
+    if wrong(latent):
+        advice = "write it without the quotes" if isinstance(latent, str) and latent.strip().isdigit() else ""
+        raise ValueError(
+            expected("a whole number >= 1, or a list of them, one for each latent group, top first", latent, advice)
+        )
+    return latent
+
+
 @with_fields(PART_FIELDS)
 class ModelTable(MatrixTable):
-    """[model]: the sizes, and a field for each part of a model."""
+    """[model]: the sizes, and a field for each part of a model. latent: of the latent group, or of each one, top first;
+    a list of one number is that number.
+    """
 
-    latent: Count = 20
+    latent: Annotated[int | list[int], PlainValidator(_group_sizes)] = 20
     hidden: list[Count] = [400]
     allow_pseudo_likelihood: bool = False
 

@@ -19,8 +19,8 @@ class Comparability:
     """What must agree for two numbers to share a ranking.
 
     measure, binarisation, checksum: of the data; split, images: which of them are evaluated, and how many; estimator,
-    importance_samples, precision: how; conditional: whether the numbers are log p(x|context); pseudo_likelihood:
-    whether the likelihood does not score this measure.
+    importance_samples, precision: how; conditional: whether the numbers are log p(x|context); context_checksum: of that
+    context, None where they are log p(x); pseudo_likelihood: whether the likelihood does not score this measure.
     """
 
     measure: str
@@ -33,10 +33,11 @@ class Comparability:
     images: int
     importance_samples: int
     precision: str
+    context_checksum: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Every fact by name."""
-        return dict(vars(self))
+        """Every fact by name; a context_checksum that is None is left out."""
+        return {name: value for name, value in vars(self).items() if (name, value) != ("context_checksum", None)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Comparability":

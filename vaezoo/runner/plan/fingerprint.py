@@ -1,54 +1,63 @@
-"""The fingerprint of a plugin's code: a sha256 of its syntax tree without comments and docstrings."""
+"""The fingerprint of a plugin: a sha256 of its code and of all the code that it depends on."""
 
 import ast
 import hashlib
 import importlib.util
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from vaezoo.core.errors import VaezooError
+from vaezoo.plugin_files import PREFIX, folder_beside
 from vaezoo.registry import Plugin
+from vaezoo.runner.plan.imports import VAEZOO, Dependencies
 
 
-class _DocstringRemover(ast.NodeTransformer):
-    """Removes every statement that is only a string."""
+class _CodeOnly(ast.NodeTransformer):
+    """Removes what changes no number: docstrings, and how a table shows the columns of a metric."""
 
-    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
-        return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        """Remove a statement that is only a string."""
+        if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            return None
+        return self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """Remove `columns=` from `register.metric(...)`."""
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "metric":
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg != "columns"]
+        return self.generic_visit(node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
+        """Remove the import that only `columns=` needs."""
+        return None if node.module == "vaezoo.core.columns" else node
 
 
 @lru_cache(maxsize=1024)
 def _code_of_file(path: Path, size: int, modified: int) -> str:
     """The code in one form for all Python versions. size, modified: so that a file that has changed is read again."""
-    return ast.unparse(_DocstringRemover().visit(ast.parse(path.read_text(encoding="utf-8"))))
+    return ast.unparse(_CodeOnly().visit(ast.parse(path.read_text(encoding="utf-8"))))
 
 
-def of_files(paths: list[Path]) -> str:
-    """One sha256 over the code of Python files, in the order given."""
+def _code(path: Path) -> str:
+    stat = path.stat()
+    return _code_of_file(path, stat.st_size, stat.st_mtime_ns)
+
+
+def of_files(paths: Sequence[Path]) -> str:
+    """One sha256 over the code of Python files. It depends neither on their order nor on where they are."""
     digest = hashlib.sha256()
-    for path in paths:
-        stat = path.stat()
-        digest.update(_code_of_file(path, stat.st_size, stat.st_mtime_ns).encode() + b"\0")
+    for code in sorted(map(_code, paths)):
+        digest.update(code.encode() + b"\0")
     return digest.hexdigest()
 
 
-def _own_imports(path: Path, package: str) -> list[Path]:
-    """The files of the same folder that a built-in plugin imports, and those that these import in turn."""
-    found: set[Path] = set()
-    waiting = [path]
-    while waiting:
-        for node in ast.walk(ast.parse(waiting.pop().read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(package + "."):
-                other = path.parent / f"{node.module.removeprefix(package + '.').split('.')[0]}.py"
-                if other not in found | {path}:
-                    found.add(other)
-                    waiting.append(other)
-    return sorted(found)
+def fingerprint(plugin: Plugin, house: Path = VAEZOO) -> str:
+    """sha256 of a plugin's code and all that it depends on: of a built-in or a plugin file, its file; of an installed
+    package, every Python file of it; and of each, the files that these import from the folder of the plugin,
+    `vaezoo.nets`, `vaezoo.flows` and the mathematics of core (`runner/plan/imports.py`).
 
-
-def fingerprint(plugin: Plugin) -> str:
-    """sha256 of a plugin's code: of a built-in, its file and those of its folder that it imports; of a plugin file, the
-    file; of an installed package, every Python file of the package. Comments and docstrings do not change it.
+    Comments, docstrings and the `columns=` of a metric do not change it. house: the folder of the package vaezoo.
     VaezooError for a plugin that was not registered in a file.
     """
     path = Path(plugin.file)
@@ -57,10 +66,11 @@ def fingerprint(plugin: Plugin) -> str:
             f"{plugin.slot} {plugin.name!r} was registered in a notebook or at a prompt ({plugin.file}), where the "
             'child processes of a run cannot find it; put it into a file and name that under plugins = ["..."]'
         )
-    top = plugin.module.split(".")[0]
+    dependencies, top = Dependencies(house), plugin.module.partition(".")[0]
     if top == "vaezoo":
-        return of_files([path, *_own_imports(path, plugin.module.rpartition(".")[0])])
-    spec = None if plugin.module.startswith(("vaezoo_plugin_", "__main__")) else importlib.util.find_spec(top)
-    if spec is None or not spec.submodule_search_locations:
-        return of_files([path])
-    return of_files(sorted(p for folder in spec.submodule_search_locations for p in Path(folder).rglob("*.py")))
+        return of_files([*dependencies.of([path])])
+    spec = None if plugin.module.startswith((PREFIX, "__main__")) else importlib.util.find_spec(top)
+    if spec is not None and spec.submodule_search_locations:
+        folders = [Path(folder) for folder in spec.submodule_search_locations]
+        return of_files([*dependencies.of(file for folder in folders for file in folder.rglob("*.py"))])
+    return of_files([*dependencies.of([path], beside=folder_beside(plugin.module, path))])

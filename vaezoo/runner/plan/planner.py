@@ -6,6 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vaezoo.builder import Ingredients, Rehearsals, measures_of, resolve
 from vaezoo.core.columns import Column, declared_columns
 from vaezoo.core.data import Dataset
@@ -90,7 +92,7 @@ def make_plan(
     decides what precisions it has.
     """
     for path in matrix.plugins:
-        register.load_file(path)
+        register.load_file(path, "a plugin's path is relative to the matrix file")
     cells: list[Cell] = []
     timings: dict[str, Cell] = {}
     planners = [
@@ -110,11 +112,15 @@ def make_plan(
 
 @dataclass(frozen=True)
 class _ResolvedModel:
-    """What rows share that differ only in how they train and evaluate. code: fingerprints of all that takes part."""
+    """What rows share that differ only in how they train and evaluate.
+
+    conditional: whether a part requests the images' context. code: fingerprints of all that takes part.
+    """
 
     slots: Slots
     skip: str | None
     expected_failure: str | None
+    conditional: bool
     metrics: tuple[tuple[str, dict[str, Any]], ...]
     code: dict[str, str]
     settings: dict[str, Any]
@@ -125,7 +131,7 @@ class _DatasetPlanner:
 
     def __init__(self, entry: DatasetEntry, dataset: Dataset, kind: str):
         self.entry, self.dataset, self.kind = entry, dataset, kind
-        self.rehearse = Rehearsals()
+        self.rehearse = Rehearsals(dataset.train.rows(torch.arange(2) % len(dataset.train)))
         self.models: dict[str, _ResolvedModel] = {}
 
     def cells(self, row: MatrixRow, seeds: list[int]) -> list[Cell]:
@@ -164,10 +170,12 @@ class _DatasetPlanner:
             protocol=PROTOCOL,
             variant=row.variant,
             slots=model.slots,
-            latent=row.latent,
+            latent=row.latent if isinstance(row.latent, int) else tuple(row.latent),
             hidden=tuple(row.hidden),
             allow_pseudo_likelihood=row.allow_pseudo_likelihood,
-            dataset=DatasetChoice(self.entry.name, self.entry.options, self.dataset.checksum),
+            dataset=DatasetChoice(
+                self.entry.name, self.entry.options, self.dataset.checksum, self._context_checksum(model)
+            ),
             code=model.code,
             train=train,
             metrics=model.metrics,
@@ -182,33 +190,39 @@ class _DatasetPlanner:
             checksum=self.dataset.checksum,
             split="test",
             estimator="iwll",
-            conditional=spec.context is not None,
+            conditional=model.conditional,
+            context_checksum=self._context_checksum(model),
             pseudo_likelihood=bool(model.slots) and _is_pseudo(model.slots, spec.measure),
             images=min(row.evaluate.images or available, available),
             importance_samples=row.evaluate.importance_samples,
             precision=train.precision,
         )
 
+    def _context_checksum(self, model: _ResolvedModel) -> str | None:
+        return self.dataset.context_checksum if model.conditional else None
+
     def _resolved(self, row: MatrixRow) -> _ResolvedModel:
-        slots, skip, failure = self._rehearsed(row)
+        slots, skip, failure, conditional = self._rehearsed(row)
         metrics = _metrics(row)
         code = _code(slots, [name for name, _ in metrics])
-        return _ResolvedModel(slots, skip, failure, metrics, code, _settings(row, slots))
+        return _ResolvedModel(slots, skip, failure, conditional, metrics, code, _settings(row, slots))
 
-    def _rehearsed(self, row: MatrixRow) -> tuple[Slots, str | None, str | None]:
-        """The row's slots, why it is skipped, and what its rehearsal raised."""
+    def _rehearsed(self, row: MatrixRow) -> tuple[Slots, str | None, str | None, bool]:
+        """The row's slots, why it is skipped, what its rehearsal raised, and whether its model is conditional."""
         slots: Slots = {}
+        conditional = False
         try:
             slots = resolve(row.variant, self.dataset.spec, row.slots)
             ingredients = Ingredients.of(self.dataset, row.latent, row.hidden)
-            error = self.rehearse(slots, ingredients, allow_pseudo_likelihood=row.allow_pseudo_likelihood).error
+            outcome = self.rehearse(slots, ingredients, allow_pseudo_likelihood=row.allow_pseudo_likelihood)
+            error, conditional = outcome.error, outcome.conditional
         except VaezooError as invalid:
             error = invalid
         if isinstance(error, Skip):
-            return slots, str(error), None
+            return slots, str(error), None, False
         if isinstance(error, VaezooError):
             raise VaezooError(f"row {row.label!r}: {error}") from error
-        return slots, None, None if error is None else reason_of(error)
+        return slots, None, None if error is None else reason_of(error), conditional
 
 
 def _is_pseudo(slots: Slots, measure: str) -> bool:
@@ -242,7 +256,8 @@ def _settings(row: MatrixRow, slots: Slots) -> dict[str, Any]:
     for slot, (name, values) in slots.items():
         flat[slot] = name
         flat |= {f"{slot}.{key}": value for key, value in values.items()}
-    return flat | {"model.latent": row.latent, "model.hidden": str(list(row.hidden))}
+    latent = row.latent if isinstance(row.latent, int) else str(list(row.latent))
+    return flat | {"model.latent": latent, "model.hidden": str(list(row.hidden))}
 
 
 def _timing(cell: Cell, device: str, threads: int) -> Cell:

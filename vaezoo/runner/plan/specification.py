@@ -10,7 +10,7 @@ from vaezoo.registry import Slots
 from vaezoo.runner.json_values import known_fields
 from vaezoo.training.options import TrainingOptions
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Raised by one whenever a change to core, training or evaluation changes what a cell measures: every cell is then run
 again.
 """
@@ -18,11 +18,18 @@ again.
 
 @dataclass(frozen=True)
 class DatasetChoice:
-    """A data set's registered name, its options, and the checksum of its images."""
+    """A data set's registered name, its options, the checksum of its images, and for a conditional model that of their
+    context.
+    """
 
     name: str
     options: dict[str, Any]
     checksum: str
+    context_checksum: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Every entry; a context_checksum that is None is left out."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,8 @@ class EvaluationOptions:
 class Specification:
     """Everything that the result of a cell, or of a timing, depends on.
 
-    slots: each part's name with all its hyper-parameters; metrics: (name, options) of each; code: the fingerprint of
+    slots: each part's name with all its hyper-parameters; latent: the size of the latent group, or of each one, top
+    first, where there are several; metrics: (name, options) of each; code: the fingerprint of
     each plugin that takes part, by `slot/name`. A cell has a seed, metrics and an evaluation. A timing has a device and
     a number of threads instead, because its speeds hold only there.
     """
@@ -45,7 +53,7 @@ class Specification:
     protocol: int
     variant: str
     slots: Slots
-    latent: int
+    latent: int | tuple[int, ...]
     hidden: tuple[int, ...]
     allow_pseudo_likelihood: bool
     dataset: DatasetChoice
@@ -97,7 +105,8 @@ class Specification:
     def to_json(self) -> dict[str, Any]:
         """The specification as a record stores it; what a cell, or a timing, does not have is left out."""
         value = {name: each for name, each in vars(self).items() if each is not None}
-        value |= {"dataset": dict(vars(self.dataset)), "train": self.train.to_json(), "hidden": list(self.hidden)}
+        value |= {"latent": self.latent if isinstance(self.latent, int) else list(self.latent)}
+        value |= {"dataset": self.dataset.to_json(), "train": self.train.to_json(), "hidden": list(self.hidden)}
         if self.metrics is not None:
             value["metrics"] = [list(metric) for metric in self.metrics]
         if self.evaluate is not None:
@@ -110,6 +119,7 @@ class Specification:
         evaluate, metrics = value.get("evaluate"), value.get("metrics")
         typed = {
             "slots": {slot: (name, dict(options)) for slot, (name, options) in value["slots"].items()},
+            "latent": tuple(value["latent"]) if isinstance(value["latent"], list) else value["latent"],
             "hidden": tuple(value["hidden"]),
             "dataset": DatasetChoice(**known_fields(DatasetChoice, value["dataset"])),
             "train": TrainingOptions(**known_fields(TrainingOptions, value["train"])),

@@ -56,11 +56,18 @@ class StoredPlan:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "StoredPlan":
-        """The plan of a plan.json."""
-        typed = {
+        """The plan of a plan.json. Raises KeyError, TypeError, ValueError or AttributeError for any other value."""
+        typed: dict[str, Any] = {
             "settings": tuple(value["settings"]),
             "references": tuple(value["references"]),
             "columns": tuple(Column.from_json(column) for column in value.get("columns", ())),
             "cells": tuple(StoredCell.from_json(cell) for cell in value["cells"]),
         }
-        return cls(**{**known_fields(cls, value), **typed})
+        plan = cls(**{**known_fields(cls, value), **typed})
+        texts = (plan.name, *plan.settings)
+        tables = (plan.matrix, *plan.references, *(cell.settings for cell in plan.cells))
+        if not all(isinstance(text, str) for text in texts) or not all(isinstance(table, dict) for table in tables):
+            raise TypeError(
+                "expected texts for the name and the settings, and a dict for the matrix and each reference"
+            )
+        return plan

@@ -26,9 +26,10 @@ from vaezoo.core.model import LatentModel
 from vaezoo.core.precision import no_hidden_tf32
 from vaezoo.core.torch_internals import preload
 from vaezoo.datasets import load_dataset
+from vaezoo.evaluation.blocks import out_of_memory
 from vaezoo.registry import register, registry
 from vaezoo.runner.machine.device import describe, memory, peak_memory, restart_peak_memory
-from vaezoo.runner.machine.sharing import device_use
+from vaezoo.runner.machine.sharing import device_use, keep_console
 from vaezoo.runner.machine.timing import measure_speeds
 from vaezoo.runner.plan.cell import Task
 from vaezoo.runner.plan.fingerprint import fingerprint
@@ -39,13 +40,14 @@ from vaezoo.runner.work.evaluate import evaluated
 from vaezoo.training.loop import Diverged, EpochResult, TrainingResult, train, train_pack
 from vaezoo.training.options import TrainingOptions
 
-Trained = tuple[LatentModel, Dataset, TrainingResult | Diverged]
-"""A model after training, its data, and what training gave."""
+Trained = tuple[LatentModel, Dataset, TrainingResult | Diverged, Sequence[str]]
+"""A model after training, its data, what training gave, and what it warned of."""
 
 
 def start_worker(threads: int, parent: int) -> None:
     """Set up a worker that will serve many cells: its share of the cores, and an end when its parent is gone."""
     torch.set_num_threads(threads)
+    keep_console()
     no_hidden_tf32()
     preload()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -94,8 +96,9 @@ def _trained_together(tasks: Sequence[Task], device: str) -> list[Trained]:
         others = [prepare(task, device, dataset)[:2] for task in tasks[1:]]
         models, objectives = zip((model, objective), *others, strict=True)
         report = _reporter(tasks, store)
-        outcomes = train_pack(models, objectives, dataset, options, seeds=_seeds(tasks), report=report)
-    return [(own, dataset, outcome) for own, outcome in zip(models, outcomes, strict=True)]
+        with _warnings_kept() as kept:
+            outcomes = train_pack(models, objectives, dataset, options, seeds=_seeds(tasks), report=report)
+    return [(own, dataset, outcome, kept) for own, outcome in zip(models, outcomes, strict=True)]
 
 
 def run_cell(task: Task, device: str, trained: Trained | None = None) -> Status:
@@ -129,7 +132,8 @@ def _status(error: BaseException) -> Status:
         return "diverged"
     if isinstance(error, Skip):
         return "skipped"
-    return "oom" if isinstance(error, MemoryError | torch.OutOfMemoryError) else "failed"
+    causes = (error, error.__cause__)  # a data set's own error is the cause of vaezoo's
+    return "oom" if any(isinstance(each, Exception) and out_of_memory(each) for each in causes) else "failed"
 
 
 def prepare(
@@ -143,7 +147,10 @@ def prepare(
     spec = task.cell.specification
     if dataset is None:
         dataset = load_dataset(spec.dataset.name, task.data_root, options=spec.dataset.options)
-    if dataset.checksum != spec.dataset.checksum:
+    changed = dataset.checksum != spec.dataset.checksum
+    if spec.dataset.context_checksum is not None:  # which only a conditional model depends on
+        changed |= dataset.context_checksum != spec.dataset.context_checksum
+    if changed:
         raise VaezooError(f"dataset {spec.dataset.name!r} has changed since the plan was made; plan and run again")
     for title, code in spec.code.items():
         slot, _, name = title.partition("/")
@@ -175,7 +182,7 @@ def _trained(task: Task, device: str, store: Store) -> Trained:
     model, objective, dataset, options = prepare(task, device)
     report, [seed] = _reporter([task], store), _seeds([task])
     outcome = train(model, objective, dataset, options, seed=seed, report=lambda progress: report(0, progress))
-    return model, dataset, outcome
+    return model, dataset, outcome, ()
 
 
 def _measured(record: Record, task: Task, device: str, store: Store, trained: Trained | None) -> Record:
@@ -183,7 +190,8 @@ def _measured(record: Record, task: Task, device: str, store: Store, trained: Tr
     with _warnings_kept() as kept:
         if task.alone is not None:
             kept.append(task.alone)
-        model, dataset, outcome = trained or _trained(task, device, store)
+        model, dataset, outcome, warned = trained or _trained(task, device, store)
+        kept.extend(warned)
         if isinstance(outcome, Diverged):
             raise outcome
         results, context = evaluated(task.cell, model, dataset)

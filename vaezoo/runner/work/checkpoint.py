@@ -5,6 +5,7 @@ plugins.
 from collections.abc import Sequence
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from vaezoo.builder import Ingredients, construct
@@ -13,7 +14,7 @@ from vaezoo.core.errors import VaezooError
 from vaezoo.core.model import LatentModel
 from vaezoo.registry import register
 from vaezoo.runner.plan.specification import Specification
-from vaezoo.runner.records import DataFacts
+from vaezoo.runner.records import DataFacts, reason_of
 from vaezoo.runner.store import Store, read_record, write_atomically
 
 
@@ -28,12 +29,16 @@ def load_model(record: str | Path, plugins: Sequence[str | Path] = ()) -> Latent
     """A trained model from its record (a .json under cells/), on the CPU, in eval mode and in the record's precision.
 
     Its data are not needed. plugins: the plugin files that it was trained with. Raises VaezooError where there is no
-    record or no weights, or a name is not registered.
+    record or no weights, one of them cannot be read, or a name is not registered.
     """
     path = Path(record)
     for plugin in plugins:
         register.load_file(plugin)
-    found = read_record(path)
+    try:
+        found = read_record(path)
+    except OSError as error:
+        advice = "give a .json file from the cells/ folder of a results folder"
+        raise VaezooError(f"{path} cannot be read: {error.strerror or error}; {advice}") from None
     if found is None or found.seed is None:
         raise VaezooError(f"{path} is no cell's record; give a .json file from the cells/ folder of a results folder")
     if found.status != "ok" or found.data is None:
@@ -48,7 +53,10 @@ def load_model(record: str | Path, plugins: Sequence[str | Path] = ()) -> Latent
         files = ", ".join(needed)
         hint = f" (the record was made with the plugins {files}: give them as plugins=[...])" if needed else ""
         raise VaezooError(f"{error}{hint}") from error
-    model.load_state_dict(load_file(weights))
+    try:
+        model.load_state_dict(load_file(weights))
+    except (OSError, SafetensorError, RuntimeError) as error:  # RuntimeError: other names or shapes than the model's
+        raise VaezooError(f"the weights {weights} cannot be read: {reason_of(error)}; run the matrix again") from error
     model.precision = found.specification.train.precision
     return model.eval()
 

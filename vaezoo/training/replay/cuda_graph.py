@@ -4,10 +4,10 @@ import warnings
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from vaezoo.core.errors import VaezooWarning
-from vaezoo.training.replay.snapshot import NotReplayable, python_change, state_snapshot
+from vaezoo.training.replay.comparison import NotReplayable, ReplayDiffers, compare
 
 WARM_UP = 3
 """Eager calls before the capture: libraries initialise themselves and the optimiser allocates its state."""
@@ -18,11 +18,13 @@ class CudaGraphStep:
 
     A replay is one launch, where an eager step of a small net is hundreds. No Python of the step runs then, so what
     changes from step to step must be a device tensor. Where the function cannot be captured (it waits for the device,
-    or reads values), or changes its modules' attributes in Python, one VaezooWarning says so and it runs eagerly.
+    or reads values), one VaezooWarning says so and it runs eagerly. state: gives all tensors that the function changes.
     """
 
-    def __init__(self, function: Callable[[], None], device: torch.device, modules: Sequence[nn.Module] = ()):
-        self.function, self.device, self.modules = function, device, modules
+    def __init__(
+        self, function: Callable[[], None], device: torch.device, state: Callable[[], Sequence[Tensor]] = lambda: ()
+    ):
+        self.function, self.device, self.state = function, device, state
         self.stream = torch.cuda.Stream(device)
         self.calls, self.eager = 0, False
         self.graph: torch.cuda.CUDAGraph | None = None
@@ -37,6 +39,15 @@ class CudaGraphStep:
         else:
             self._capture()
 
+    def checked(self) -> None:
+        """Run the function; where it is captured by now, compare its graph first. Raises ReplayDiffers."""
+        if self.graph is None:
+            return self()
+        try:
+            return compare(self._run_on_stream, self.graph.replay, self.state())
+        except NotReplayable as error:
+            raise ReplayDiffers(str(error)) from None
+
     def _run_on_stream(self) -> None:
         self.stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self.stream):
@@ -44,12 +55,10 @@ class CudaGraphStep:
         torch.cuda.current_stream(self.device).wait_stream(self.stream)
 
     def _capture(self) -> None:
-        graph, before = torch.cuda.CUDAGraph(), state_snapshot(self.modules)
+        graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.device(self.device), torch.cuda.graph(graph, stream=self.stream):
                 self.function()
-            if reason := python_change(before, state_snapshot(self.modules)):
-                raise NotReplayable(reason)
         except Exception as error:  # a plugin may do anything that a graph cannot hold
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             warnings.warn(

@@ -30,7 +30,7 @@ class PrefetchedNoise:
         self.keys, self.order, self.dtype = keys, order, dtype
         self.calls: dict[int, tuple[int, ...]] | None = None
         self.tables: dict[int, Tensor] = {}
-        self._row = torch.zeros(1, dtype=torch.int64, device=keys.device)
+        self.row = torch.zeros(1, dtype=torch.int64, device=keys.device)
         self._drawn_until = 0
 
     def start_epoch(self) -> None:
@@ -52,12 +52,12 @@ class PrefetchedNoise:
 
     def rows(self) -> dict[int, Tensor]:
         """This step's row of each table: number of the call -> its result."""
-        return {number: row_of(table, self._row) for number, table in self.tables.items()}
+        return {number: row_of(table, self.row) for number, table in self.tables.items()}
 
     def advance(self) -> None:
         """Move to the next row, on the device, as part of the step."""
         if self.tables:
-            self._row += 1
+            self.row += 1
 
     def _allocate(self, calls: dict[int, tuple[int, ...]]) -> None:
         """Make tables for as many steps as NUMBERS allows, or none where those are too few."""
@@ -77,7 +77,7 @@ class PrefetchedNoise:
             draw = torch.vmap(draw)
         for number, found in draw(self.keys[coming], self.order[coming]).items():
             self.tables[number][: len(found)] = found
-        self._row.zero_()
+        self.row.zero_()
 
 
 def row_of(table: Tensor, number: Tensor) -> Tensor:

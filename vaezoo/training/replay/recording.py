@@ -11,7 +11,8 @@ from torch.overrides import TorchFunctionMode
 
 from vaezoo.core.torch_internals import intercepted_operators, is_overload, operator_schema, tensor_reference
 from vaezoo.training.replay.bindings import python_binding
-from vaezoo.training.replay.snapshot import NotReplayable, storage_address
+from vaezoo.training.replay.comparison import NotReplayable
+from vaezoo.training.snapshot import storage_address
 
 READS_VALUE = "it looks at a value (item(), float(), an if)"
 CLONE = torch.ops.aten.clone.default
@@ -51,10 +52,9 @@ class OperationRecorder:
     Tensors that no recorded operation made are constants of the recording: weights, tables, the optimiser's state.
 
     What it cannot see: Python. A branch, a counter or a list that a step keeps outside of tensors is recorded as it was
-    in this one run. `state_snapshot` finds what modules keep in attributes, and the comparisons of `RecordedStep` find
-    what changes the numbers of the steps compared. Neither finds Python state outside the modules (a global, a closure,
-    a generator) whose effect on the numbers begins after the comparisons, nor what other libraries compute from memory
-    that they share with a tensor.
+    in this one run. So the replay rule (`replay/rule.py`) reads the code from outside before it is recorded, and the
+    comparisons of `RecordedStep` find what changes the numbers of the steps compared. Neither finds what other
+    libraries compute from memory that they share with a tensor.
     """
 
     def __init__(self) -> None:

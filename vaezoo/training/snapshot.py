@@ -1,4 +1,7 @@
-"""What modules keep in Python from step to step, which neither a recording nor a CUDA graph would change."""
+"""What modules keep outside the numbers of their tensors: `update` and `refit` must leave it as it was.
+
+A replay, a pack and a checkpoint hold tensors only. So an attribute that one of these methods assigns would be lost.
+"""
 
 from collections import deque
 from collections.abc import Iterable
@@ -8,27 +11,25 @@ from typing import Any
 from torch import Tensor, nn
 
 
-class NotReplayable(Exception):
-    """A function cannot be replayed without its Python; the message is the reason."""
-
-
 def state_snapshot(modules: Iterable[nn.Module]) -> dict[str, object]:
-    """The state of modules that a replay cannot change: which tensors are their parameters, buffers and other
+    """The state of modules besides their tensors' numbers: which tensors are their parameters, buffers and other
     attributes, and their plain Python values, also those in lists and dicts.
     """
     found: dict[str, object] = {}
     for number, (name, part) in enumerate(each for module in modules for each in module.named_modules()):
         tensors = {**part._parameters, **part._buffers}
-        found |= {f"{number} {name}.{key}": _comparable(tensor) for key, tensor in tensors.items()}
+        title = f"{name}." if name else ""
+        found |= {f"{number} {title}{key}": _comparable(tensor) for key, tensor in tensors.items()}
         attributes = {k: value for k, value in vars(part).items() if k not in ("_parameters", "_buffers", "_modules")}
-        found |= {f"{number} {type(part).__name__}.{key}": _comparable(value) for key, value in attributes.items()}
+        found |= {f"{number} {title}{key}": _comparable(value) for key, value in attributes.items()}
     return found
 
 
-def python_change(before: dict[str, object], after: dict[str, object]) -> str:
-    """The first attribute that differs between two snapshots, and what its author should do; "" where none differs."""
-    names = [name.split(" ", 1)[1] for name, value in after.items() if before.get(name, value) != value]
-    return f"it changes {names[0]} in Python: keep it in a buffer, changed in place" if names else ""
+def changed_attribute(before: dict[str, object], after: dict[str, object]) -> str | None:
+    """The name of the first attribute that differs between two snapshots of the same modules, or None."""
+    names = [*after, *(name for name in before if name not in after)]
+    differing = (name.split(" ", 1)[1] for name in names if name not in before or before[name] != after.get(name))
+    return next(differing, None)
 
 
 @dataclass(eq=False)
