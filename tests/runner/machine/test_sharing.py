@@ -1,6 +1,7 @@
 """Who else uses the device: cells share it, a timing waits for it, and what disturbed one stands in its record."""
 
 import json
+import multiprocessing
 import os
 import sys
 import time
@@ -62,10 +63,11 @@ def test_a_timing_waits_for_the_cells_of_other_runs(held, capsys):
 @needs_locks
 def test_a_worker_says_that_it_waits_although_its_output_goes_to_a_log(held, capfd, monkeypatch, tmp_path):
     monkeypatch.setattr(sharing, "_console", None)
-    sharing.keep_console()
+    sharing.keep_console(multiprocessing.get_context("spawn").Event())
     with _logged(tmp_path / "log"), sharing.device_use("cpu-test", alone=True):
         print("timed", flush=True)
-    os.close(sharing._console)
+    sharing._say("another worker of this run waits too")
+    os.close(sharing._console[0])
     assert capfd.readouterr().err == "waiting for another run on cpu-test, at most 300 s\n"
     assert (tmp_path / "log").read_text() == "timed\n"
 

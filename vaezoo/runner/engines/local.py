@@ -137,7 +137,8 @@ class _PackSchedule:
 
 def _pool(workers: int, threads: int) -> ProcessPool:
     context = multiprocessing.get_context("spawn")
-    return ProcessPool(max_workers=workers, context=context, initializer=start_worker, initargs=(threads, os.getpid()))
+    known = (threads, os.getpid(), context.Event())
+    return ProcessPool(max_workers=workers, context=context, initializer=start_worker, initargs=known)
 
 
 def _is_lost(future: Statuses) -> bool:

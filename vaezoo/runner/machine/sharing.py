@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import psutil
@@ -28,8 +29,8 @@ BUSY = 0.1
 """Share of the processor that other programs may use before a timing reports them."""
 SHORTEST = 0.5
 """Seconds below which that share is not measured: processors count in hundredths of a second."""
-_console: int | None = None
-"""The file descriptor that `keep_console` kept."""
+_console: tuple[int, Event] | None = None
+"""What `keep_console` kept: the file descriptor of stderr, and whether a worker of this run has used it."""
 FOREIGN_BYTES = 2**30
 """Bytes of a GPU that other programs may hold before a timing reports them: more than the context of an idle one."""
 
@@ -89,17 +90,23 @@ def _opened(device: str) -> int | None:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o600)
 
 
-def keep_console() -> None:
-    """Keep this process's stderr for what `device_use` says, also while the output of a cell goes to its log."""
+def keep_console(said: Event) -> None:
+    """Keep this process's stderr for what `device_use` says, also while the output of a cell goes to its log.
+
+    said: shared by the workers of a run, so that only the first one that has to wait says so.
+    """
     global _console
-    _console = os.dup(2)
+    _console = os.dup(2), said
 
 
 def _say(line: str) -> None:
     if _console is None:
         print(line, file=sys.stderr, flush=True)
-    else:
-        os.write(_console, f"{line}\n".encode())
+        return
+    stderr, said = _console
+    if not said.is_set():
+        said.set()
+        os.write(stderr, f"{line}\n".encode())
 
 
 def _locked(handle: int, alone: bool, waiting: str) -> bool:

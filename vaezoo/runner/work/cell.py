@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from datetime import UTC, datetime
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,13 @@ Trained = tuple[LatentModel, Dataset, TrainingResult | Diverged, Sequence[str]]
 """A model after training, its data, what training gave, and what it warned of."""
 
 
-def start_worker(threads: int, parent: int) -> None:
-    """Set up a worker that will serve many cells: its share of the cores, and an end when its parent is gone."""
+def start_worker(threads: int, parent: int, said: Event) -> None:
+    """Set up a worker that will serve many cells: its share of the cores, and an end when its parent is gone.
+
+    said: see `keep_console`.
+    """
     torch.set_num_threads(threads)
-    keep_console()
+    keep_console(said)
     no_hidden_tf32()
     preload()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
