@@ -127,7 +127,8 @@ def _begin(model: LatentModel, batch: Batch, annealing: Annealing, axis: str) ->
     images = batch.x.shape[0]
     first = 0 if batch.index is None else int(batch.index[0])  # each block of images has its own draws
     with noise.stream(noise.derive(annealing.seed, axis, "prior", first), device=model.device, dtype=model.dtype):
-        groups = model.prior_sample(annealing.chains * images)
+        context = None if batch.context is None else batch.context.repeat(annealing.chains, 1)
+        groups = model.prior_sample(annealing.chains * images, context)
     sizes = tuple(group.shape[-1] for group in groups)
     z = torch.cat(groups, -1).view(annealing.chains, images, -1)
     return _Target(model, batch, sizes), z
@@ -201,7 +202,7 @@ def bdmc(
     annealing = annealing or Annealing()
     with evaluating(model):
         with noise.stream(noise.derive(annealing.seed, "simulate"), device=model.device, dtype=model.dtype):
-            z = model.prior_sample(images)
+            z = model.prior_sample(images, context)
             x = model.simulate(z, context)
         batch = _indexed(model, x, None, context)
         steps = _tuned(model, batch, annealing)

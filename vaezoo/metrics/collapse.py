@@ -57,7 +57,8 @@ def collapse(
                 divergences.append(draws.kl)
             seed = noise.derive(context.seed, "collapse", "prior", int(context.index[0]), len(outside))
             with noise.stream(seed, device=model.device, dtype=model.dtype):
-                z = model.prior_sample(samples * len(batch.x))
+                repeated = None if batch.context is None else batch.context.repeat(samples, 1)
+                z = model.prior_sample(samples * len(batch.x), repeated)
                 outside.append(
                     model.log_likelihood(batch, tuple(torch.unflatten(group, 0, (samples, -1)) for group in z))
                     .double()
