@@ -32,6 +32,7 @@ def test_every_proof_of_an_example_holds(own_registry, name):
                 assert NOT_RUN_ALLOWED[proof.name] in found.detail
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.stem)
 def test_the_matrix_of_an_example_runs(own_registry, tmp_path, path):
     """For one epoch of one seed, without timings."""

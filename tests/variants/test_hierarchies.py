@@ -132,6 +132,7 @@ def mean_and_error(gradients):
     return every.mean(0), every.std(0) / math.sqrt(len(every))
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("variant", "latent"), [("vae", 3), *((variant, [2, 3]) for variant in HIERARCHIES)])
 def test_dreg_and_iwae_have_one_mean_gradient(variant, latent):
     """By all parameters, within 4 standard errors, the objective's two values each by its own group of them; with a
