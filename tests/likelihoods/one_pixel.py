@@ -111,3 +111,12 @@ def assert_samples_follow(likelihood, spec, scale):
             observed, expected = observed[:-1], expected[:-1]
         if len(observed) > 1:
             assert stats.chisquare(observed, expected * observed.sum() / expected.sum()).pvalue > 1e-3
+
+
+def assert_adds_up(name, spec, scale):
+    """All of the above, of a likelihood whose decoder's parameters are of this scale."""
+    exact = made(name, spec)
+    assert_normalised(exact, spec, scale)
+    assert_finite_in_float32(made(name, spec, torch.float32), spec, scale)
+    assert_mean_is_the_expectation(exact, spec, scale)
+    assert_samples_follow(exact, spec, min(scale, 3.0))
