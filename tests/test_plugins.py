@@ -224,7 +224,7 @@ def test_what_skips_is_skipped_when_it_is_planned(shell, tmp_path, matrix_file, 
     [
         (
             "def __init__(self, latnet):\n        super().__init__()",
-            r"asks for an argument 'latnet' is unknown; did you mean",
+            r"prior 'mine' .*: its constructor's argument 'latnet' is unknown; did you mean",
         ),
         (
             "def log_density(self, z, contxt):\n        return z.sum(-1)",

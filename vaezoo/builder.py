@@ -125,7 +125,7 @@ def construct(
     """Build the model and its objective, with weights drawn from the seed's axis "initialisation".
 
     Raises Skip where a part asks for what is not served, or the likelihood does not score these images; VaezooError for
-    a likelihood without measures.
+    a likelihood without measures, or an objective whose importance_samples is no whole number of 1 or more.
     """
     spec, served = ingredients.spec, ingredients.served()
     parts: dict[str, Any] = {}
@@ -150,8 +150,11 @@ def construct(
             if slot == "encoder":
                 served["features"] = tuple(part.features)
     objective = parts.pop("objective")
+    title, samples = f"objective {slots['objective'][0]!r}", objective.importance_samples
+    if not isinstance(samples, int) or samples < 1:
+        raise VaezooError(f"{title}: importance_samples must be a whole number >= 1, got {samples!r}")
     if objective.one_group and len(ingredients.latents) > 1:
-        raise Skip(f"objective {slots['objective'][0]!r} takes one latent group, got {len(ingredients.latents)}")
+        raise Skip(f"{title} takes one latent group, got {len(ingredients.latents)}")
     requests_of("objective", objective)
     return LatentModel(**parts, spec=spec, latents=ingredients.latents), objective
 
@@ -175,8 +178,8 @@ def _make(plugin: Plugin, served: Mapping[str, Any], values: Mapping[str, Any]) 
             own[name] = served[name]
         elif parameter.default is Parameter.empty:
             raise VaezooError(
-                f"{plugin.slot} {plugin.name!r} ({plugin.place}) asks for an {unknown('argument', name, served)}; "
-                "hyper-parameters stand after '*'"
+                f"{plugin.slot} {plugin.name!r} ({plugin.place}): its constructor's "
+                f"{unknown('argument', name, served)}; hyper-parameters stand after '*'"
             )
     try:
         made: nn.Module = plugin.target(**own, **values)

@@ -7,7 +7,6 @@ from torch import Tensor
 from vaezoo.core import bounds
 from vaezoo.core.contracts import Objective
 from vaezoo.core.draws import Draws
-from vaezoo.core.errors import VaezooError
 from vaezoo.registry import register
 
 
@@ -29,8 +28,6 @@ class DReG(Objective):
 
     def __init__(self, *, importance_samples: int = 5):
         super().__init__()
-        if importance_samples < 1:
-            raise VaezooError(f"importance_samples must be 1 or more, got {importance_samples}")
         self.importance_samples = importance_samples
 
     def estimates(self, draws: Draws) -> Tensor:

@@ -5,7 +5,6 @@ from torch import Tensor
 from vaezoo.core import bounds
 from vaezoo.core.contracts import Objective
 from vaezoo.core.draws import Draws
-from vaezoo.core.errors import VaezooError
 from vaezoo.registry import register
 
 
@@ -20,8 +19,6 @@ class ELBO(Objective):
 
     def __init__(self, *, importance_samples: int = 1):
         super().__init__()
-        if importance_samples < 1:
-            raise VaezooError(f"importance_samples must be 1 or more, got {importance_samples}")
         self.importance_samples = importance_samples
 
     def estimates(self, draws: Draws) -> Tensor:

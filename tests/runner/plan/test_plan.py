@@ -143,7 +143,10 @@ def test_every_built_in_has_a_fingerprint():
             {"prior": {"name": "vampprior", "latent": 3}},
             r"row 'vae': prior 'vampprior': .*'latent' is",
         ),
-        ({"objective": {"importance_samples": 0}}, r"importance_samples must be 1 or more, got 0"),
+        (
+            {"objective": {"importance_samples": 0}},
+            r"'elbo': importance_samples must be a whole number >= 1, got 0",
+        ),
         ({"evaluate": {"metrics": ["active-unit"]}}, r"metric 'active-unit' is unknown; did you mean 'active-units'"),
     ],
 )
