@@ -192,10 +192,13 @@ def posterior_grid(subject: Subject) -> str:
 
     def one(latent: int) -> str:
         """The proof in this many dimensions."""
-        _, _, q, z, _ = _posterior_draws(subject, latent, subject.count(20000))
+        model, batch, _, z, _ = _posterior_draws(subject, latent, subject.count(20000))
         flat, sizes = _on_a_line_or_plane(z), [group.shape[-1] for group in z]
         for n in range(flat.shape[1]):
-            grid = Grid(_density_of_image(q, n, flat.shape[1], sizes), flat[:, n])
+            one = rows(batch, slice(n, n + 1))
+            with torch.no_grad(), keyed(13, model, one):
+                q = model.posterior(one)
+            grid = Grid(_density_of_image(q, sizes), flat[:, n])
             grid.integral(f"the integral of q(z|x) in {latent}-D")
             figure = grid.same_distribution(flat[:, n])
         return figure
@@ -203,16 +206,16 @@ def posterior_grid(subject: Subject) -> str:
     return over((1, 2), one)
 
 
-def _density_of_image(q: PosteriorDistribution, n: int, count: int, sizes: list[int]) -> Density:
-    """log q(z|x) of image n, points [N, Z] -> [N]."""
+def _density_of_image(q: PosteriorDistribution, sizes: list[int]) -> Density:
+    """log q(z|x) of a batch of one image, points [N, Z] -> [N]."""
 
     def density(points: Tensor) -> Tensor:
-        """log q(z|x) of one image at points of the grid."""
+        """log q(z|x) at points of the grid."""
         with torch.no_grad():
-            value = q.log_prob(points[:, None].expand(-1, count, -1).split(sizes, -1))
+            value = q.log_prob(points[:, None].split(sizes, -1))
         if value is None:
             raise NotRun("it can score only its own samples: see E[h/q]")
-        return value.sum(0)[:, n]
+        return value.sum(0)[:, 0]
 
     return density
 
