@@ -125,7 +125,8 @@ def construct(
     """Build the model and its objective, with weights drawn from the seed's axis "initialisation".
 
     Raises Skip where a part asks for what is not served, or the likelihood does not score these images; VaezooError for
-    a likelihood without measures, or an objective whose importance_samples is no whole number of 1 or more.
+    a likelihood without measures, an objective whose importance_samples is no whole number of 1 or more, or a part with
+    a layer that `refuse_layers` finds.
     """
     spec, served = ingredients.spec, ingredients.served()
     parts: dict[str, Any] = {}
@@ -156,7 +157,34 @@ def construct(
     if objective.one_group and len(ingredients.latents) > 1:
         raise Skip(f"{title} takes one latent group, got {len(ingredients.latents)}")
     requests_of("objective", objective)
+    for slot, part in (*parts.items(), ("objective", objective)):
+        refuse_layers(slot, slots[slot][0], part)
     return LatentModel(**parts, spec=spec, latents=ingredients.latents), objective
+
+
+BATCH_NORMS = (
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
+    *(nn.LazyBatchNorm1d, nn.LazyBatchNorm2d, nn.LazyBatchNorm3d),
+)
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+
+
+def refuse_layers(slot: str, name: str, part: nn.Module) -> None:
+    """VaezooError where a part holds a layer of torch that cannot be right in it: BatchNorm, or Dropout that drops.
+
+    An objective may hold BatchNorm without running statistics, because it may couple the images of a batch.
+    """
+    for place, layer in part.named_modules():
+        found = f"{slot} {name!r} holds {type(layer).__name__} at {place!r}"
+        if isinstance(layer, BATCH_NORMS) and (slot != "objective" or layer.track_running_stats):
+            raise VaezooError(
+                f"{found}, whose output depends on the other images of the batch and which changes its running "
+                "statistics in a pass; use nn.LayerNorm or nn.GroupNorm"
+            )
+        if isinstance(layer, DROPOUTS) and layer.p > 0:
+            raise VaezooError(
+                f"{found}, which draws from torch's generator; use vaezoo.nets.Dropout, whose noise is keyed by image"
+            )
 
 
 def measures_of(likelihood: Plugin) -> tuple[str, ...]:

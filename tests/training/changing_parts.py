@@ -1,4 +1,4 @@
-"""Small plugins that change over training in each of the three legal ways."""
+"""Small plugins that change over training in each of the legal ways, and networks with Dropout."""
 
 import torch
 
@@ -59,3 +59,31 @@ class OptimalScale(vaezoo.Likelihood):
 
     def refit(self, images, parameters):
         self.log_scale.copy_(0.5 * (images - parameters(images)).square().mean().log())
+
+
+class SparseEncoder(vaezoo.Encoder):
+    """A layer, half of whose features are dropped in training."""
+
+    replayable = True
+
+    def __init__(self, spec):
+        super().__init__()
+        self.net, self.features = vaezoo.nets.Linear(spec.dimensions, 5), (5,)
+        self.dropout = vaezoo.nets.Dropout(0.5)
+
+    def forward(self, x):
+        return self.dropout(self.net(x.flatten(1)).relu())
+
+
+class SparseDecoder(vaezoo.Decoder):
+    """A layer on latents, half of which are dropped in training."""
+
+    replayable = True
+
+    def __init__(self, latent, shape):
+        super().__init__()
+        self.shape, self.net = shape, vaezoo.nets.Linear(latent, torch.Size(shape).numel())
+        self.dropout = vaezoo.nets.Dropout(0.5)
+
+    def forward(self, z):
+        return self.net(self.dropout(z)).unflatten(-1, self.shape)

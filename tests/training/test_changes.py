@@ -1,10 +1,10 @@
-"""What changes over training, by `progress`, `update` and `refit`, trains alike alone, packed and replayed."""
+"""What changes over training, by `progress`, `update`, `refit` and Dropout, trains alike alone, packed and replayed."""
 
 import math
 
 import pytest
 import torch
-from changing_parts import Annealed, Baseline, OptimalScale
+from changing_parts import Annealed, Baseline, OptimalScale, SparseDecoder, SparseEncoder
 from small_models import dataset, pair
 
 from vaezoo import Objective, VaezooError
@@ -23,10 +23,20 @@ def with_scale(model):
     return model
 
 
+def sparse(data, seed, objective=None):
+    """A model whose networks drop what they compute, with weights and masks of this seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model, own = pair(data, seed=seed, objective=objective)
+        model.encoder, model.decoder = SparseEncoder(data.spec), SparseDecoder(2, data.spec.shape)
+    return model, own
+
+
 WAYS = {
     "progress": lambda data, seed: (pair(data, seed=seed)[0], Annealed()),
     "update": lambda data, seed: (pair(data, seed=seed)[0], Baseline()),
     "refit": lambda data, seed: (with_scale(pair(data, seed=seed)[0]), pair(data)[1]),
+    "dropout": sparse,
 }
 
 
@@ -76,6 +86,19 @@ def test_packs_train_as_each_seed_does(way):
         torch.testing.assert_close(*curves, rtol=1e-4, atol=1e-4)
         for one, other in zip(state(*made), state(*alone), strict=True):
             torch.testing.assert_close(one, other, rtol=1e-2, atol=2e-3)
+
+
+def test_with_dropout_the_posterior_that_scores_again_is_the_one_that_drew():
+    """A second pass of a step has the masks of the first one, so that DReG's gradient is that of one q."""
+    data = dataset()
+    model, _ = sparse(data, 0)
+    images, index = data.train.x[:6], torch.arange(6)
+    with noise.stream(1, index=index):
+        batch = model.train().batch(images, index=index)
+        draws = model.draw(batch, 4)
+        torch.testing.assert_close(draws.log_posterior_stopped, draws.log_posterior)
+        assert torch.equal(model.log_likelihood(batch, draws.z), draws.log_likelihood)
+        assert not torch.equal(model.eval().log_likelihood(batch, draws.z), draws.log_likelihood)
 
 
 class Sees(Objective):

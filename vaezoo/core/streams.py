@@ -199,6 +199,22 @@ def without_images() -> Iterator[None]:
 
 
 @contextmanager
+def repeatable(key: Tensor) -> Iterator[None]:
+    """Inside, draws are a function of the open stream and this key, not of how many calls came before: code that runs
+    twice in one stream draws the same numbers twice. Outside any stream nothing changes.
+
+    key: int64 scalar tensor.
+    """
+    opened = source().stream
+    if opened is None:
+        yield
+        return
+    own = Stream(mix(opened.key ^ mix(key)), opened.index, opened.first, opened.dtype, None)
+    with drawing_from(replace(source(), stream=own)):
+        yield
+
+
+@contextmanager
 def observed_normals() -> Iterator[dict[int, tuple[int, ...]]]:
     """The calls of `normal` by sample and image, number -> shape, in streams opened inside with `prefetched`, were it
     empty. (Draws of `noise.step` and those inside `without_images` are not prefetched.)

@@ -3,6 +3,7 @@
 from vaezoo.nets.context import ContextStack
 from vaezoo.nets.conv import halved
 from vaezoo.nets.dense import activation_named, dense_stack
+from vaezoo.nets.dropout import Dropout
 from vaezoo.nets.gated import GatedConv2d, GatedConvTranspose2d, GatedLinear
 from vaezoo.nets.gaussian import GaussianNet
 from vaezoo.nets.linear import Linear
@@ -13,6 +14,7 @@ __all__ = [
     "MADE",
     "ContextStack",
     "DownBlock2d",
+    "Dropout",
     "GatedConv2d",
     "GatedConvTranspose2d",
     "GatedLinear",
