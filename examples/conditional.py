@@ -30,8 +30,7 @@ class FiLM(vaezoo.Decoder):
 
     def __init__(self, spec: vaezoo.DataSpec, latent: int, hidden: tuple[int, ...], parameter_shape: tuple[int, ...]):
         super().__init__()
-        if spec.context is None:
-            raise vaezoo.Skip('decoder film needs images with a context, such as context = "labels" of digits-binary')
+        assert spec.context is not None  # vaezoo skips images without context before it builds this
         widths = [latent, *hidden[::-1]]
         pairs = list(itertools.pairwise(widths))
         self.layers = nn.ModuleList([vaezoo.nets.Linear(before, after) for before, after in pairs])

@@ -21,7 +21,7 @@ from vaezoo.core.data import MEASURES, Dataset, DataSpec, Split
 from vaezoo.core.errors import Skip, VaezooError, unknown
 from vaezoo.core.model import LatentModel
 from vaezoo.core.options import checked_options
-from vaezoo.core.requests import requests_of
+from vaezoo.core.requests import requests_of, skip_without_context
 from vaezoo.registry import PARTS, Choice, Plugin, Slots, Variant, registry
 
 BUILT_FIRST = ("likelihood", "decoder")
@@ -138,6 +138,8 @@ def construct(
             groups, flat = len(ingredients.latents), "latents" not in plugin.builder_arguments
             if groups > 1 and flat and slot in ("posterior", "prior"):
                 raise Skip(f"{slot} {name!r} has one latent group, and {groups} are asked for")
+            if spec.context is None and isinstance(plugin.target, type):
+                skip_without_context(slot, plugin.target, f"{slot} {name!r}")
             part: Any = _make(plugin, served, values)
             parts[slot] = part
             if slot == "likelihood":

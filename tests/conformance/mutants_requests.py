@@ -84,8 +84,6 @@ class Informed(vaezoo.Encoder):
 
     def __init__(self, spec: vaezoo.DataSpec):
         super().__init__()
-        if spec.context is None:
-            raise vaezoo.Skip("it needs images with a context")
         self.features = (spec.dimensions + spec.context,)
 
     def forward(self, x, context):

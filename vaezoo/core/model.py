@@ -18,7 +18,7 @@ from vaezoo.core.data import DataSpec
 from vaezoo.core.draws import Batch, Draws
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.precision import computing, known_precision
-from vaezoo.core.requests import call_with_requests, requested_arguments, requests_of
+from vaezoo.core.requests import call_with_requests, requested_arguments, requests_of, skip_without_context
 
 Images = Tensor | np.ndarray
 """Images or context as a user has them: a tensor or a numpy array."""
@@ -70,13 +70,11 @@ class LatentModel(nn.Module):
         parts |= {"decoder": self.decoder, "likelihood": self.likelihood}
         found = False
         for slot, part in parts.items():
-            for method, requested in requests_of(slot, part).items():
-                for name, required in requested:
-                    if name == "context" and required and self.spec.context is None:
-                        raise Skip(
-                            f"{slot} {type(part).__name__} requests context in {method}, and these images have none"
-                        )
-                    found |= name == "context" and self.spec.context is not None
+            requested = [name for each in requests_of(slot, part).values() for name, _ in each]
+            if self.spec.context is None:
+                skip_without_context(slot, type(part), f"{slot} {type(part).__name__}")
+            else:
+                found |= "context" in requested
         return found
 
     @property

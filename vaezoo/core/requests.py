@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Concatenate, TypeVar
 
-from vaezoo.core.errors import VaezooError, nearest
+from vaezoo.core.errors import Skip, VaezooError, nearest
 
 Part = TypeVar("Part")
 Own = TypeVar("Own")
@@ -71,26 +71,40 @@ def requested_arguments(method: Callable[..., Any], own: int) -> tuple[tuple[str
 
 
 def requests_of(slot: str, part: Any) -> dict[str, tuple[tuple[str, bool], ...]]:
-    """Method -> (name, whether it must be served) of all that a part requests.
+    """Method -> (name, whether it must be served) of all that a part, or a class of parts, requests.
 
     Raises VaezooError for a name that this method cannot be served, with the names that it can be.
     """
-    found = {}
+    found, of_class = {}, isinstance(part, type)
+    title = f"{slot} {(part if of_class else type(part)).__name__}"
     for (home, name), service in SERVICES.items():
         method = getattr(part, name, None) if home == slot else None
         if method is None:
             continue
-        found[name] = requested_arguments(method, service.own)
+        found[name] = requested_arguments(method, service.own + of_class)
         for asked, required in found[name]:
-            if asked == "x" and slot == "decoder" and not getattr(part, "autoregressive", False):
+            if asked == "x" and slot == "decoder" and not (of_class or getattr(part, "autoregressive", False)):
                 raise VaezooError(
-                    f"decoder {type(part).__name__}: forward requests 'x', which only a decoder that declares "
-                    "autoregressive = True is served"
+                    f"{title}: forward requests 'x', which only a decoder that declares autoregressive = True is served"
                 )
             if asked not in service.names and required:
                 known = f"it can request: {nearest(asked, service.names)}" if service.names else _NOTHING[slot]
-                raise VaezooError(f"{slot} {type(part).__name__}: {name} requests {asked!r}, which is unknown; {known}")
+                raise VaezooError(f"{title}: {name} requests {asked!r}, which is unknown; {known}")
     return found
+
+
+def skip_without_context(slot: str, part: type, title: str) -> None:
+    """Skip where a class of parts requests the images' context. Called for images that have none, also before the part
+    is built, so that its constructor may count on `spec.context`.
+
+    title: what the message calls the part.
+    """
+    for name, requested in requests_of(slot, part).items():
+        if ("context", True) in requested:
+            raise Skip(
+                f"{title} requests context in {name}, and these images have none; take a data set with a context, such "
+                'as digits-binary with context = "labels"'
+            )
 
 
 _NOTHING = {"objective": "an objective gets the draws alone; draws.model and draws.batch hold the rest"}

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from vaezoo.core.contracts import Decoder
 from vaezoo.core.data import DataSpec
-from vaezoo.core.errors import Skip
 from vaezoo.nets.dense import dense_stack
 from vaezoo.nets.linear import Linear
 from vaezoo.registry import register
@@ -18,7 +17,7 @@ class ConditionalMLP(Decoder):
     """The decoder `mlp` of the latents and the context, concatenated, for p(x|z, context). [N, Z], [N, C] ->
     [N, *parameter_shape]
 
-    Equals `mlp` where the first layer's weights of the context are 0. Raises Skip for images without context.
+    Equals `mlp` where the first layer's weights of the context are 0. The builder skips images without context.
     """
 
     def __init__(
@@ -31,8 +30,7 @@ class ConditionalMLP(Decoder):
         activation: str = "relu",
     ):
         super().__init__()
-        if spec.context is None:
-            raise Skip("it is conditional, and these images have no context; take a data set with one")
+        assert spec.context is not None
         inputs = latent + spec.context
         last = hidden[0] if hidden else inputs
         self.net = nn.Sequential(

@@ -5,7 +5,6 @@ from torch import Tensor
 
 from vaezoo.core.contracts import Encoder
 from vaezoo.core.data import DataSpec
-from vaezoo.core.errors import Skip
 from vaezoo.nets.dense import dense_stack
 from vaezoo.registry import register
 
@@ -15,13 +14,12 @@ class ConditionalMLP(Encoder):
     """The encoder `mlp` of an image and its context, concatenated, for q(z|x, context). [B, *shape], [B, C] ->
     [B, hidden[-1]]
 
-    Equals `mlp` where the first layer's weights of the context are 0. Raises Skip for images without context.
+    Equals `mlp` where the first layer's weights of the context are 0. The builder skips images without context.
     """
 
     def __init__(self, spec: DataSpec, hidden: tuple[int, ...], *, activation: str = "relu"):
         super().__init__()
-        if spec.context is None:
-            raise Skip("it is conditional, and these images have no context; take a data set with one")
+        assert spec.context is not None
         inputs = spec.dimensions + spec.context
         self.net = dense_stack(inputs, hidden, activation)
         self.features = (hidden[-1] if hidden else inputs,)
