@@ -115,6 +115,12 @@ TOP = 'datasets = ["digits-binary"]\n'
             r"row 'vae': prior 'vampprior': hyper-parameter 'component' is unknown; did you mean 'components'\?",
         ),
         (f'{TOP}[[variants]]\nname = "beta-vae"\nobjective = {{ beta = "high" }}\n', r"row 'beta-vae': .*beta.*'high'"),
+        (f"{TOP}{ROW}prior = {{ name = 'mixture', components = true }}\n", r"row 'vae': .* a whole number, got true$"),
+        (f"{TOP}{ROW}objective = {{ name = 'beta', beta = {{ a = [false] }} }}\n", r".*number, got { a = \[false\] }$"),
+        (
+            f'datasets = [{{ name = "digits", context = true }}]\n{ROW}',
+            r"dataset 'digits': option 'context' must be 'labels' or left out, got true$",
+        ),
         (f'datasets = ["digit"]\n{ROW}', r"dataset 'digit' is unknown; did you mean 'digits'"),
         (f'datasets = ["digits-binary"\n{ROW}', r"m\.toml: .*line \d"),
         (f'plugins = ["mine.py"]\n{TOP}{ROW}', r"plugin file .*mine\.py does not exist; a plugin's path is relative"),

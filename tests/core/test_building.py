@@ -71,12 +71,12 @@ def test_auto_is_the_natural_likelihood_of_the_measure():
         ),
         (
             {"objective": ("beta", {"beta": True})},
-            "objective 'beta': hyper-parameter 'beta' must be a number, got True",
+            "objective 'beta': hyper-parameter 'beta' must be a number, got true",
         ),
         ({"objective": ("iwae", {"importance_samples": 2.5})}, "'importance_samples' must be a whole number, got 2.5"),
         (
             {"objective": ("iwae", {"importance_samples": True})},
-            "'importance_samples' must be a whole number, got True",
+            "'importance_samples' must be a whole number, got true",
         ),
         ({"encoder": ("mlp", {"hidden": [3]})}, "encoder 'mlp': 'hidden' is handed over by the builder"),
         (

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from inspect import Parameter
@@ -66,35 +67,39 @@ UNFIT = [
     (2.5, int, "x must be a whole number, got 2.5"),
     (3.0, int, "x must be a whole number, got 3.0"),
     ("3", int, "x must be a whole number, got '3'"),
-    (True, int, "x must be a whole number, got True"),
-    (None, int, "x must be a whole number, got None"),
-    (False, float, "x must be a number, got False"),
+    (True, int, "x must be a whole number, got true"),
+    (None, int, "x must be a whole number, got nothing"),
+    (False, float, "x must be a number, got false"),
     ("1.5", float, "x must be a number, got '1.5'"),
     (1, bool, "x must be true or false, got 1"),
     ("true", bool, "x must be true or false, got 'true'"),
     (3, str, "x must be a string, got 3"),
-    (True, str, "x must be a string, got True"),
-    (2.5, int | None, "x must be a whole number or None, got 2.5"),
-    (True, float | None, "x must be a number or None, got True"),
-    ("a", None, "x must be None, got 'a'"),
+    (True, str, "x must be a string, got true"),
+    (2.5, int | None, "x must be a whole number or left out, got 2.5"),
+    (True, float | None, "x must be a number or left out, got true"),
+    ("a", None, "x must be left out, got 'a'"),
     ("auto", int | Literal["automatic"], "x must be a whole number or 'automatic', got 'auto'"),
     ("suum", Mode, "x: value 'suum' is unknown; did you mean 'sum'?"),
-    ("zzz", Mode, "x: value 'zzz' is unknown; there are: 2, None, mean, sum"),
-    (3, Mode, "x must be 'sum' or 'mean' or 2 or None, got 3"),
-    (True, Literal[0, 1], "x must be 0 or 1, got True"),
-    (1, Literal[False, True], "x must be False or True, got 1"),
+    ("zzz", Mode, "x: value 'zzz' is unknown; there are: 2, mean, sum"),
+    (3, Mode, "x must be 'sum' or 'mean' or 2 or left out, got 3"),
+    (True, Literal[0, 1], "x must be 0 or 1, got true"),
+    (1, Literal[False, True], "x must be false or true, got 1"),
     (1.0, Literal[1], "x must be 1, got 1.0"),
     (3, tuple[int, ...], "x must be a list (of each item a whole number), got 3"),
     ("ab", tuple[str, ...], "x must be a list (of each item a string), got 'ab'"),
     ([1, 2.5], tuple[int, ...], "x must be a list (of each item a whole number), got [1, 2.5]"),
-    ([1, True], list[int], "x must be a list (of each item a whole number), got [1, True]"),
+    ([1, True], list[int], "x must be a list (of each item a whole number), got [1, true]"),
     ([1], tuple[int, str], "x must be a list of 2 (a whole number, a string), got [1]"),
     ([1, "a", "b"], tuple[int, str], "x must be a list of 2 (a whole number, a string), got [1, 'a', 'b']"),
     (b"ab", tuple, "x must be a list, got b'ab'"),
     (3, dict[str, int], "x must be dict[str, int], got 3"),
     ("a", Path, "x must be Path, got 'a'"),
-    (True, Path, "x must be Path, got True"),
-    (True, Annotated[int, "K"], "x must be a whole number, got True"),
+    (True, Path, "x must be Path, got true"),
+    ({"a": [True, None]}, int, "x must be a whole number, got { a = [true, nothing] }"),
+    ({}, int, "x must be a whole number, got {}"),
+    (date(2026, 1, 2), float, "x must be a number, got 2026-01-02"),
+    ("a" * 80, int, f"x must be a whole number, got '{'a' * 56}..."),
+    (True, Annotated[int, "K"], "x must be a whole number, got true"),
 ]
 
 
@@ -183,7 +188,7 @@ def test_what_was_given_is_left_alone():
             "prior 'mine': hyper-parameter 'zzz' is unknown; there are: components, mode, spread, widths",
         ),
         (PRIOR, {"latent": 3}, "prior 'mine': 'latent' is handed over by the builder and cannot be set here"),
-        (PRIOR, {"components": True}, "prior 'mine': hyper-parameter 'components' must be a whole number, got True"),
+        (PRIOR, {"components": True}, "prior 'mine': hyper-parameter 'components' must be a whole number, got true"),
         (
             PRIOR,
             {"mode": "meen"},

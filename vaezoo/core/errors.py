@@ -1,7 +1,11 @@
 """Errors whose message is one line for the user. Needs no torch."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import date, time
 from difflib import get_close_matches
+
+LONGEST = 60
+"""Characters of a value that a message shows."""
 
 
 class VaezooError(ValueError):
@@ -37,3 +41,26 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     "prior 'vampprio' is unknown; did you mean 'vampprior'?"
     """
     return f"{kind} {name!r} is unknown; {nearest(name, known)}"
+
+
+def as_written(value: object) -> str:
+    """A value as a matrix file writes it, for a message; a long one is cut.
+
+    >>> as_written({"steps": [True, 2]})
+    '{ steps = [true, 2] }'
+    """
+    text = _as_toml(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+
+
+def _as_toml(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{key} = {_as_toml(inner)}" for key, inner in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_as_toml, value))}]"
+    return str(value) if isinstance(value, date | time) else repr(value)

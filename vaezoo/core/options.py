@@ -8,12 +8,12 @@ from inspect import Parameter
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from vaezoo.core.errors import VaezooError, unknown
+from vaezoo.core.errors import VaezooError, as_written, unknown
 
 if TYPE_CHECKING:
     from vaezoo.registry import Plugin
 
-_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", type(None): "None"}
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", type(None): "left out"}
 _LISTS: dict[Any, type[tuple[Any, ...]] | type[list[Any]]] = {tuple: tuple, list: list, Sequence: tuple}
 _CALLERS = {"dataset": "loader", "metric": "evaluation"}
 """The code that fills the arguments before `*`. Those of a part are filled by the builder."""
@@ -62,8 +62,9 @@ def checked_type(title: str, value: Any, annotation: Any) -> Any:
     except _DoesNotFit:
         origin, choices = get_origin(annotation), get_args(annotation)
     if origin is Literal and isinstance(value, str):
-        raise VaezooError(unknown(f"{title}: value", value, map(str, choices)))
-    raise VaezooError(f"{title} must be {_in_words(annotation)}, got {value!r}")
+        names = (choice if isinstance(choice, str) else as_written(choice) for choice in choices if choice is not None)
+        raise VaezooError(unknown(f"{title}: value", value, names))
+    raise VaezooError(f"{title} must be {_in_words(annotation)}, got {as_written(value)}")
 
 
 def _fitted(value: Any, annotation: Any) -> Any:
@@ -119,13 +120,13 @@ def _in_words(annotation: Any) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join(map(_in_words, inner))
     if origin is Literal:
-        return " or ".join(map(repr, inner))
+        return " or ".join(_WORDS[type(None)] if choice is None else as_written(choice) for choice in inner)
     if origin is tuple and inner[-1:] != (Ellipsis,):
         return f"a list of {len(inner)} ({', '.join(map(_in_words, inner))})"
     if origin in _LISTS:
         return f"a list (of each item {_in_words(inner[0])})"
     if annotation in _LISTS:
         return "a list"
-    return _WORDS.get(annotation) or (
+    return _WORDS.get(type(None) if annotation is None else annotation) or (
         annotation.__name__ if isinstance(annotation, type) and not origin else str(annotation)
     )

@@ -1,4 +1,6 @@
-"""A script that runs a matrix without a `__main__` guard, in a real process; and how its workers tell."""
+"""A script that runs a matrix without a `__main__` guard, or from standard input, in a real process; and how its
+workers tell.
+"""
 
 import os
 import subprocess
@@ -9,7 +11,12 @@ from pathlib import Path
 import pytest
 
 from vaezoo.core.errors import VaezooError
-from vaezoo.runner.engines.main_guard import VARIABLE, main_guard, refuse_in_import_of_worker
+from vaezoo.runner.engines.main_guard import (
+    VARIABLE,
+    main_guard,
+    refuse_in_import_of_worker,
+    refuse_script_without_file,
+)
 
 SCRIPT = """
 import vaezoo
@@ -43,6 +50,31 @@ def test_a_script_without_a_guard_ends_with_one_line_that_names_it(tmp_path):
     assert (done.stderr.count("Traceback"), done.stderr.count(LINE)) == (1, 1)
     assert done.stderr.splitlines()[-1] == f"vaezoo.core.errors.VaezooError: {LINE}"
     assert list((tmp_path / "there" / "cells").iterdir()) == []
+
+
+@pytest.mark.parametrize("script", [SCRIPT, SCRIPT.replace("vaezoo.run(", "__name__ == '__main__' and vaezoo.run(")])
+def test_a_script_from_standard_input_ends_with_one_line_that_says_so(tmp_path, script):
+    """With a guard as without."""
+    done = subprocess.run(
+        [sys.executable, "-"], input=script, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("Traceback")) == (1, "", 1)
+    assert done.stderr.splitlines()[-1] == (
+        "vaezoo.core.errors.VaezooError: the script that calls vaezoo.run comes from standard input, so its child "
+        'processes cannot import it; save it to a file, with the call under `if __name__ == "__main__":`, and run '
+        "that file"
+    )
+    assert list((tmp_path / "there" / "cells").iterdir()) == []
+
+
+def test_a_script_from_a_pipe_is_named(tmp_path, monkeypatch):
+    """`python <(cat script.py)` runs /dev/fd/63, which a child process cannot read again."""
+    pipe = tmp_path / "63"
+    os.mkfifo(pipe)
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(pipe))
+    with pytest.raises(VaezooError, match=rf"^the script .* is not the regular file {pipe}, so .*; save it to a file"):
+        refuse_script_without_file()
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ def test_every_built_in_has_a_fingerprint():
             {"prior": {"name": "vampprior", "components": 2.5}},
             r"'vampprior': .*'components' must be a whole number, got 2\.5",
         ),
-        ({"prior": {"name": "vampprior", "components": True}}, r"'components' must be a whole number, got True"),
+        ({"prior": {"name": "vampprior", "components": True}}, r"'components' must be a whole number, got true"),
         (
             {"prior": {"name": "vampprior", "latent": 3}},
             r"row 'vae': prior 'vampprior': .*'latent' is",

@@ -10,7 +10,7 @@ from signal import SIGTERM
 
 from pebble import ProcessExpired, ProcessPool
 
-from vaezoo.runner.engines.main_guard import main_guard
+from vaezoo.runner.engines.main_guard import main_guard, refuse_script_without_file
 from vaezoo.runner.plan.cell import Task
 from vaezoo.runner.records import Record, Status, reason_of
 from vaezoo.runner.store import Store
@@ -41,8 +41,10 @@ def run_tasks(
     that are running. finished: called with each task's status. A time-out or a crash of the worker is written as that
     cell's record; of a pack, what is unfinished is run again, each cell by itself. On KeyboardInterrupt the running
     cells are recorded as interrupted. Raises VaezooError where the workers would run the user's script again, because
-    it has no `__main__` guard.
+    it has no `__main__` guard, or cannot import it, because it is no file.
     """
+    if packs:
+        refuse_script_without_file()
     with main_guard() as check_guard:
         schedule = _PackSchedule(packs, store, devices, threads, timeout, finished)
         try:

@@ -1,7 +1,8 @@
-"""Notices a user's script that runs a matrix without a `__main__` guard.
+"""Notices a user's script that workers cannot import: one without a `__main__` guard, or one that is no file.
 
 A worker that is started afresh (`spawn`) imports the script of its parent. Without the guard, that import runs the
-matrix once more, in the worker, before the worker can take a cell.
+matrix once more, in the worker, before the worker can take a cell. A script that comes from standard input cannot be
+imported at all.
 """
 
 import os
@@ -9,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import current_process
+from multiprocessing.spawn import get_preparation_data
 from pathlib import Path
 
 from vaezoo.core.errors import VaezooError
@@ -33,6 +35,22 @@ def refuse_in_import_of_worker() -> None:
         raise VaezooError(MESSAGE)
     Path(os.environ[VARIABLE]).touch()
     raise SystemExit(1)
+
+
+def refuse_script_without_file() -> None:
+    """VaezooError where the workers of this process could not import its script, because it is no file.
+
+    In `python -c` and in a notebook there is no script, and workers import none.
+    """
+    script = get_preparation_data("worker").get("init_main_from_path")
+    if script is None or Path(script).is_file():
+        return
+    name = Path(script).name
+    source = "comes from standard input" if name == "<stdin>" else f"is not the regular file {script}"
+    raise VaezooError(
+        f"the script that calls vaezoo.run {source}, so its child processes cannot import it; save it to a file, with "
+        'the call under `if __name__ == "__main__":`, and run that file'
+    )
 
 
 @contextmanager

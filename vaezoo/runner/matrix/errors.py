@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from vaezoo.core.errors import nearest
+from vaezoo.core.errors import as_written, nearest
 
 Loc = tuple[str | int, ...]
 """The place of a value: keys, and indices in lists from 0."""
@@ -52,13 +52,10 @@ def expected(words: str, value: object, advice: str = "") -> str:
 
 
 def _got(value: object) -> str:
-    """A value in the words of TOML."""
-    if value is None or isinstance(value, bool):
-        return {None: "nothing", True: "true", False: "false"}[value]
+    """A value in the words of TOML, a table or a list by its kind alone."""
     if isinstance(value, (Mapping, list)):
         return f"a{'' if value else 'n empty'} {'table' if isinstance(value, Mapping) else 'list'}"
-    shown = repr(value) if isinstance(value, (str, int, float)) else str(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+    return as_written(value)
 
 
 def as_list(value: object) -> str:
