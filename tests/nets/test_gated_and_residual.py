@@ -1,5 +1,7 @@
 """Gated layers and residual blocks: their formulas, their shapes at any image size, and their start."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -65,6 +67,23 @@ def test_residual_blocks_start_as_their_shortcut(size):
     up = UpBlock2d(4, 3, size)
     assert up(small).shape == x.shape
     torch.testing.assert_close(up(small), doubled(up.shortcut(small), size))
+
+
+@pytest.mark.parametrize("size", [(6, 6), (5, 7)], ids=str)
+def test_a_residual_is_two_convolutions_each_after_an_activation(size):
+    x, small = images(3, size), images(4, [halved(side, 1)[-1] for side in size])
+    keeps, halves, doubles = (
+        make(activation="tanh")
+        for make in (partial(ResidualBlock2d, 3), partial(DownBlock2d, 3, 4), partial(UpBlock2d, 4, 3, size))
+    )
+    residuals = []
+    for block, given in ((keeps, x), (halves, x), (doubles, doubled(small, size))):
+        first, second = (layer for layer in block.residual.modules() if isinstance(layer, torch.nn.Conv2d))
+        torch.nn.init.normal_(second.weight)
+        residuals.append(second(first(given.tanh()).tanh()))
+    torch.testing.assert_close(keeps(x), x + residuals[0])
+    torch.testing.assert_close(halves(x), halves.shortcut(x) + residuals[1])
+    torch.testing.assert_close(doubles(small), doubled(doubles.shortcut(small), size) + residuals[2])
 
 
 @pytest.mark.parametrize(

@@ -92,16 +92,17 @@ def test_the_estimate_of_log_p_is_right(options):
 
 
 def test_without_the_momentum_log_p_is_wrong(monkeypatch):
-    known, model = known_with_hamiltonian()
-    original = HamiltonianDistribution.rsample_and_log_prob
+    """log q0(z_0) alone for log q of the same points."""
+    known, model = known_with_hamiltonian(leapfrogs=8, inverse_temperature=0.9)
 
     def forgetful(self, samples):
-        z, _ = original(self, samples)
-        return z, torch.zeros_like(z[0][..., 0])[None] + self.start.log_prob(self.start.mean[None][None, 0])
+        (z,), log_q = self.start.rsample_and_log_prob(samples)
+        z, _ = self.move(z, self.roots[0] * noise.normal(*z.shape))
+        return (z,), log_q
 
     monkeypatch.setattr(HamiltonianDistribution, "rsample_and_log_prob", forgetful)
     found = vaezoo.log_likelihood(model, known.x, importance_samples=4000)
-    assert ((found.estimate - known.log_p(known.x)).abs() > 10 * found.standard_error).any()
+    assert (found.estimate > known.log_p(known.x) + 5 * found.standard_error).all()
 
 
 def test_without_cooling_exact_dynamics_keep_the_weights():

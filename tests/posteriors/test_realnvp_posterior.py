@@ -52,6 +52,27 @@ def test_the_map_depends_on_the_image():
     assert not torch.allclose(first, second, atol=1e-3)
 
 
+@pytest.mark.parametrize("latent", [1, 2])
+def test_the_encoder_learns_through_the_map_too(latent):
+    """The derivative of the mapped points by the encoder's first bias, the base aside, is their finite difference."""
+    model, points = model_with("realnvp", latent, moved=True), torch.ones(1, 6, latent, dtype=torch.float64)
+    bias = model.encoder.net[0].bias
+
+    def mapped():
+        q = model.encode(BINARY[:6])
+        return q.flow(points, q.context)[0].sum()
+
+    (slope,) = torch.autograd.grad(mapped(), bias)
+    ends = []
+    with torch.no_grad():
+        for sign in (1, -1):
+            bias.add_(sign * 1e-6)
+            ends.append(mapped())
+            bias.sub_(sign * 1e-6)
+    assert float(slope.sum()) == pytest.approx(float(ends[0] - ends[1]) / 2e-6, rel=1e-4)
+    assert float(slope.abs().max()) > 0.01
+
+
 def test_with_all_weights_cut_log_q_has_no_derivative_by_any():
     model = model_with("realnvp", moved=True)
     draws = drawn(model)
