@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Concatenate, TypeVar
 
-from vaezoo.core.errors import VaezooError, nearest
+from vaezoo.core.errors import VaezooError
 
 Part = TypeVar("Part")
 Own = TypeVar("Own")
@@ -88,12 +88,13 @@ def requests_of(slot: str, part: Any) -> dict[str, tuple[tuple[str, bool], ...]]
                     "autoregressive = True is served"
                 )
             if asked not in service.names and required:
-                known = f"it can request: {nearest(asked, service.names)}" if service.names else _NOTHING[slot]
-                raise VaezooError(f"{slot} {type(part).__name__}: {name} requests {asked!r}, which is unknown; {known}")
+                known = f"it can request {', '.join(sorted(service.names))}" if service.names else _NOTHING[slot]
+                where = f"{slot} {type(part).__name__}: {name}"
+                raise VaezooError(f"{where} requests {asked!r}, which it is not served; {known}")
     return found
 
 
-_NOTHING = {"objective": "an objective gets the draws alone; draws.model and draws.batch hold the rest"}
+_NOTHING = {"objective": "an objective gets the draws alone (draws.model and draws.batch hold the rest)"}
 
 
 def call_with_requests(
