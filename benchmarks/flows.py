@@ -4,7 +4,7 @@
 
 Needs zuko (the extra `test`). Each case is 4 layers over Z = 20 dimensions, hidden widths (64, 64), B = 128 images and
 K = 1 or 64 samples, in float32 on the CPU. A pass is the flow, the mean of |z'|^2 - log_det, and its gradient by every
-parameter. The two are timed by turns, once a round, so that other load on the machine strikes both; a line of the
+parameter. The two are timed in turn, once a round, so that other load on the machine affects both; a line of the
 result has the median of each and the median of the rounds' ratios, ours / zuko's: below 1 ours is quicker. `mapped` is
 the same for two seeds under `torch.func.vmap`, each with its own weights and buffers, as a pack of seeds trains; where
 zuko cannot be mapped the line has the error instead.

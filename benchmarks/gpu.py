@@ -103,7 +103,7 @@ def interleaved(first: Callable, second: Callable, device: torch.device, rounds:
 
 
 def against_the_plain_loop(data: vaezoo.Dataset, device: torch.device, rounds: int) -> dict[str, Any]:
-    """How many times as fast as a plain loop an epoch of captured steps is."""
+    """The time of an epoch of a plain loop over that of an epoch of captured steps."""
     step = make_step(*made(data, device, "float32"), data, TrainingOptions(epochs=1000, batch_size=BATCH), 0)
     work = training(step, orders(step, len(data.train), BATCH, [0]))
     images = len(orders(step, len(data.train), BATCH, [0])) * BATCH
@@ -114,7 +114,7 @@ def against_the_plain_loop(data: vaezoo.Dataset, device: torch.device, rounds: i
 
 
 def packed(data: vaezoo.Dataset, device: torch.device, precision: str, rounds: int) -> dict[str, Any]:
-    """How many times as long as one seed's the steps of PACKED seeds take."""
+    """The time of the steps of PACKED seeds over that of one seed's."""
     settings, seeds = TrainingOptions(epochs=1000, batch_size=BATCH), list(range(PACKED))
     one = make_step(*made(data, device, precision), data, settings, 0)
     pairs = [made(data, device, precision, seed) for seed in seeds]

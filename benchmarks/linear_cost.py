@@ -2,7 +2,7 @@
 
     VAEZOO_DATA=... python benchmarks/linear_cost.py [--rounds 5] [--threads 1] [--out FILE]
 
-Each size is measured once a round, so that other load on the machine strikes all sizes alike; its time is the median.
+Each size is measured once a round, so that other load on the machine affects all sizes alike; its time is the median.
 The line t = a + b n is fitted to relative errors: a is what any size costs, b what a further unit costs, and the
 deviation is the farthest a size lies from the line. The exponent is the slope of log t over log n, the fixed cost
 included: it is below 1 where a is large.
@@ -38,7 +38,7 @@ EPOCHS_IN_A_RECORD = 30
 
 @dataclass
 class Cost:
-    """What is done n times, for which n, and what prepares it untimed: prepare(n)() is timed."""
+    """A cost that grows with n: its name, its unit, the values of n, and prepare(n), which gives the work to time."""
 
     what: str
     unit: str
@@ -61,13 +61,13 @@ def evaluation(images: int | None, samples: int | None) -> Callable[[int], Calla
 
 
 def training(epochs: int) -> Callable[[], object]:
-    """A cell's training without its patience."""
+    """Training as in a cell, for n epochs, without early stopping."""
     model, objective, dataset = fresh()
     return lambda: train(model, objective, dataset, TrainingOptions(epochs=epochs, batch_size=128), seed=0)
 
 
 def matrix(cells: int, seeds: int) -> dict:
-    """So many cells, each row with these seeds and a learning rate of its own."""
+    """A matrix of `cells` cells, each row with `seeds` seeds and a learning rate of its own."""
     rates = [(1 + n) / 1e7 for n in range(cells // seeds)]
     row = {"name": "vae", "sweep": {"train.learning_rate": rates}}
     return {"datasets": ["digits-binary"], "seeds": seeds, "model": {"latent": 20, "hidden": [400]}, "variants": [row]}
@@ -79,7 +79,7 @@ def planning(seeds: int) -> Callable[[int], Callable[[], object]]:
 
 
 def tabulating(folder: Path) -> Callable[[int], Callable[[], object]]:
-    """Reads a folder of so many records, ten seeds a row, and writes its tables."""
+    """Reads a folder of n records, ten seeds a row, and writes its tables."""
 
     def prepare(records: int) -> Callable[[], object]:
         store = Store(folder / str(records))
@@ -95,7 +95,7 @@ def tabulating(folder: Path) -> Callable[[int], Callable[[], object]]:
 
 
 def record(cell: Cell, place: int) -> Record:
-    """As long as that of a cell of EPOCHS_IN_A_RECORD epochs."""
+    """A record as long as that of a cell of EPOCHS_IN_A_RECORD epochs."""
     history = {name: [-100.123456789] * EPOCHS_IN_A_RECORD for name in ("objective", "validation_iwll", "seconds")}
     results = dict.fromkeys((*(column.name for column in QUALITY), "train_seconds"), -100 + place * 7919 % 1000 / 1000)
     return replace(Record.of(cell, "ok"), results=results, history=history)
@@ -131,7 +131,7 @@ def page(costs: Sequence[Cost], seconds: Sequence[Sequence[float]], threads: int
         "# Cost grows linearly",
         "",
         f"`{command}`: medians of {rounds} rounds on {describe('cpu')}, {cores()} cores, {threads} of them used, "
-        f"torch {torch.__version__}. Fitted is t = a + b n; the exponent is of t itself, the fixed cost a included.",
+        f"torch {torch.__version__}. The fit is t = a + b n; the exponent is that of t, the fixed cost a included.",
         "",
         "| cost | n | seconds | fixed a | marginal b | exponent | largest deviation from a + b n |",
         "|:--|:--|:--|--:|--:|--:|--:|",

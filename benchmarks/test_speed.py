@@ -1,4 +1,4 @@
-"""pytest-benchmark over the main variants: the training step, the importance-weighted estimate, sampling; also over a
+"""pytest-benchmark of the main variants: the training step, the importance-weighted estimate, sampling; also of a
 layer's product and the tables of 10,000 cells.
 
     tox -e bench
@@ -32,7 +32,7 @@ VARIANTS = ("vae", "iwae", "vae-vampprior", "vae-mixture", "beta-vae")
 
 
 def synchronised() -> float:
-    """Seconds, after the device has done what it was given."""
+    """The clock in seconds, read after the device has finished its work."""
     return now(torch.device(DEVICE))
 
 

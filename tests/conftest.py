@@ -153,7 +153,7 @@ class Shell:
         return done.out
 
     def wrong(self, *argv: object, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
-        """The one line that a wrong question is answered with: exit code 2, and nothing on stdout."""
+        """The one-line error for invalid user input: exit code 2, and nothing on stdout."""
         done = self(*argv, cwd=cwd, env=env)
         lines = done.err.splitlines()
         assert (done.code, done.out, len(lines)) == (2, "", 1), done

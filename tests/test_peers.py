@@ -18,7 +18,7 @@ PEERS = Path(__file__).parent.parent / "benchmarks" / "peers"
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch):
-    """As it is when `compare.py` is run."""
+    """The import path as it is when `compare.py` runs."""
     monkeypatch.syspath_prepend(PEERS)
 
 

@@ -228,7 +228,7 @@ def test_what_skips_is_skipped_when_it_is_planned(shell, tmp_path, matrix_file, 
         ),
         (
             "def log_density(self, z, contxt):\n        return z.sum(-1)",
-            r"log_density requests 'contxt', which is unknown; ",
+            r"log_density requests 'contxt', which it is not served; it can request context, ",
         ),
     ],
 )

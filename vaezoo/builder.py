@@ -1,6 +1,6 @@
 """Variant + DataSpec + sizes -> LatentModel: the constructor rule, and the rehearsal that a plan makes of a row.
 
-As with pytest's fixtures, a plugin names what it wants. Constructor arguments before `*` are asked of the builder:
+As with pytest's fixtures, a plugin names what it wants. The builder serves a constructor's arguments before `*`:
 `spec`, `latent`, `latents`, `hidden`, `features`, `parameter_shape`, `train_images`, `train_sample`, `train_size`.
 Those after `*` are hyper-parameters.
 """
@@ -70,8 +70,8 @@ class Ingredients:
     """What a builder serves besides the parts' own shapes.
 
     latents: the size of each latent group, top first; `latent` is served as the lowest one's. train_sample: n ->
-    (images [n, *shape], their index [n]), chosen by torch's generator; `train_images` is served as the images alone. Of
-    dynamically binarised images they are the gray levels.
+    (images [n, *shape], their index [n]), chosen by torch's generator; `train_images` is served as the images alone.
+    Where images are binarised dynamically, these are the gray levels.
     """
 
     spec: DataSpec
@@ -234,7 +234,7 @@ class Rehearsal:
 
 
 def _rehearsed(attempt: Callable[[], Rehearsal]) -> Rehearsal:
-    """Run the attempt and keep its error. It learns nothing, warns of nothing, and draws from noise of its own."""
+    """Run the attempt and keep its error. It changes no weight, shows no warning, and draws from noise of its own."""
     threads, quiet = torch.get_num_threads(), warnings.catch_warnings(action="ignore")
     torch.set_num_threads(1)  # two images are too little work to share
     try:
@@ -249,9 +249,9 @@ def _rehearsed(attempt: Callable[[], Rehearsal]) -> Rehearsal:
 def rehearse(
     slots: Slots, ingredients: Ingredients, example: Split | None = None, *, allow_pseudo_likelihood: bool = False
 ) -> Rehearsal:
-    """Build a model and run one training pass over two images on the CPU, so that a plan finds what cannot be.
+    """Build a model and run one training pass over two images on the CPU, so that a plan finds what cannot run.
 
-    example: two training images in the data's dtype, with their context; blank ones where it is left out. (Torch's meta
+    example: two training images in the data's dtype, with their context; blank ones when left out. (Torch's meta
     device would compute nothing, but its kernels are written in Python: they are slower than two images, and the first
     one imports torch._dynamo.)
     """
@@ -289,8 +289,8 @@ class Rehearsals:
     """A plan's rehearsals on one data set. Rows that differ only in fractions are rehearsed once.
 
     A fraction (a beta, a scale) does not change the shape of a tensor. For a further row with other fractions only the
-    parts that are new are built, because a constructor may refuse a value. Of a failure nothing is remembered. example:
-    see `rehearse`.
+    parts that are new are built, because a constructor may refuse a value. A rehearsal that failed is not remembered.
+    example: see `rehearse`.
     """
 
     def __init__(self, example: Split | None = None) -> None:
@@ -298,7 +298,7 @@ class Rehearsals:
         self._done: dict[str, tuple[Rehearsal, set[str]]] = {}
 
     def __call__(self, slots: Slots, ingredients: Ingredients, *, allow_pseudo_likelihood: bool = False) -> Rehearsal:
-        """The outcome of `rehearse`, which is run only as far as it can find anything new."""
+        """The outcome of `rehearse`. Of a row like an earlier one, only the parts that are new are built."""
         given = ingredients.served()
         shapes = {slot: (name, _without_fractions(values)) for slot, (name, values) in slots.items()}
         alike = repr((shapes, allow_pseudo_likelihood, {**given, "train_images": None, "train_sample": None}))

@@ -1,7 +1,7 @@
-"""Imports plugin files. A file may import the modules beside it: its folder is on the path while it loads.
+"""Imports plugin files. A file may import the modules beside it: while it loads, its import statements find them first.
 
-Each file gets the modules of its own folder, whatever else is imported under their names: they are modules named
-`vaezoo_plugin_...` of their own. Plugin files of one folder share them.
+Each file gets the modules of its own folder, whatever else is imported under their names, because they are imported as
+`vaezoo_plugin_...`. Plugin files of one folder share them.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def neighbour(folder: Path, name: str) -> Path | None:
 def import_plugin_file(path: Path, files: dict[Path, str]) -> None:
     """Run a plugin file as a module of its own, and the modules beside it that it imports, each once.
 
-    files: path -> name of the module, of all that have run; what runs now is added. Raises whatever the files raise,
-    and then takes away what was added.
+    files: path -> name of the module, for every file that has run; this call adds the files that it runs. Raises
+    whatever these raise, and then removes them again.
     """
     before = dict(files)
     try:
@@ -44,7 +44,7 @@ def import_plugin_file(path: Path, files: dict[Path, str]) -> None:
 
 
 def _module(path: Path, files: dict[Path, str]) -> ModuleType:
-    """The module of a file, which is run where it was not yet."""
+    """The module of a file, which is run if it has not run yet."""
     if path in files:
         return sys.modules[files[path]]
     package = path.name == "__init__.py"
@@ -81,7 +81,7 @@ def folder_beside(module: str, file: Path) -> Path | None:
 def _neighbours_importable(files: dict[Path, str]) -> Iterator[None]:
     """Within the block, the import statements of plugin files find the modules beside them first.
 
-    Import statements of all other modules find what they always do, also where a neighbour has the same name.
+    Import statements of all other modules are unaffected, also where a neighbour has the same name.
     """
     usual = builtins.__import__
 

@@ -1,9 +1,9 @@
 """One registry for each slot: a mapping from name to plugin, which decorators fill. Standard library only.
 
 A folder is a slot and a file in it a plugin: a slot's folder is imported when the slot is first looked at. Plugins from
-outside come from a file (`load_file`) or an installed package's entry point in the group `vaezoo.plugins`. A file that
-somebody named and that fails to import is an error; any other module is listed as unavailable with its reason. What it
-had registered by then is taken back. Other plugins are unaffected.
+outside come from a file (`load_file`) or an installed package's entry point in the group `vaezoo.plugins`. Where
+the import of a plugin file that the user named fails, that is an error; any other module is listed as unavailable, with
+the reason. What a failed import had registered is removed. Other plugins are unaffected.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Plugin:
 
     @property
     def summary(self) -> str:
-        """The first sentence of its docstring, or what a Variant says about itself."""
+        """The first sentence of its docstring, or the `about` of a Variant."""
         if isinstance(self.target, Variant):
             return " ".join(self.target.about.split())
         return first_sentence(self.target.__doc__ or "")  # not inherited
@@ -269,7 +269,8 @@ class Register:
     def load_file(self, path: str | Path, advice: str = "") -> None:
         """Import a plugin file once, with the modules beside it that it imports (`vaezoo/plugin_files.py`).
 
-        VaezooError with the reason for a file that is not there, with the advice, or does not import.
+        VaezooError for a file that does not exist, which ends with the advice, and for one whose import fails, with the
+        reason.
         """
         path = existing_file(path, advice)
         if path not in self.files:
@@ -278,12 +279,12 @@ class Register:
                 raise VaezooError(f"plugin file {path} could not be imported: {reason}")
 
     def _attempt(self, source: str, load: Callable[[str], Any]) -> None:
-        """Import what nobody named; what fails is listed as unavailable."""
+        """Import a module that the user did not name; where that fails, list it as unavailable."""
         if (reason := self._failure(source, load)) is not None:
             self.unavailable.append(Unavailable(source, reason))
 
     def _failure(self, source: str, load: Callable[[str], Any]) -> str | None:
-        """Import; where that fails, take back what was registered by then and return the reason."""
+        """Import; where that fails, remove what it had registered and return the reason."""
         self._entered.append([])
         try:
             load(source)

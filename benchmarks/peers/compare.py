@@ -3,7 +3,7 @@
     python benchmarks/peers/compare.py [--threads N] [--rounds 15] [--device cpu|cuda] [--json FILE]
 
 784-400(ReLU)-20-400-784, Bernoulli, N(0, I), Adam 1e-3, batches of 128, MNIST binarised once. In a round every
-contestant does the same work in turn, and ratios are taken within rounds: other load on the machine strikes all alike.
+contestant does the same work in turn, and ratios are taken within rounds: other load on the machine affects all alike.
 Fails where the contestants do not reach the same ELBO, or where their log-likelihoods differ by more than chance.
 """
 

@@ -29,7 +29,7 @@ class Table:
         self.rates: dict[str, list[float]] = {}
 
     def run(self, work: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, object]:
-        """Time each one's work, once a round; what each gave last."""
+        """Time each one's work, once a round; returns the last result of each."""
         names, last = list(work), {}
         self.rates = {name: [] for name in names}
         for turn in range(rounds + 1):
@@ -71,7 +71,7 @@ class Table:
 
 
 def same_objective(values: Mapping[str, float]) -> None:
-    """Exit where the contestants' last ELBOs, in nats an image, are not of one training."""
+    """Exit where the contestants' last ELBOs, in nats an image, differ by more than the share SAME."""
     low, high = min(values.values()), max(values.values())
     if not all(map(math.isfinite, values.values())) or high - low > SAME * abs(low):
         sys.exit(f"not the same training: {', '.join(f'{name} {value:.1f} nats' for name, value in values.items())}")

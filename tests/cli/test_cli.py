@@ -1,4 +1,4 @@
-"""The command line, in real processes: what it lists and shows, and how it says that a question was wrong."""
+"""The command line, in real processes: what it lists and shows, and its errors for invalid user input."""
 
 import re
 import subprocess
@@ -86,7 +86,7 @@ def test_a_likelihood_without_measures_is_one_line(shell, tmp_path, matrix_file)
     assert re.match(f"row 'vae': {line}", shell.wrong("plan", "m.toml", cwd=tmp_path))
 
 
-# Wrong questions
+# Invalid user input
 
 
 def test_a_wrong_question_to_the_console_script(tmp_path):

@@ -1,4 +1,4 @@
-"""Runs from the command line, in real processes: what they print and write, what a second one leaves as it was."""
+"""Runs from the command line, in real processes: what they print and write, and what a second run leaves unchanged."""
 
 import os
 import re

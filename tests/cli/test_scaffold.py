@@ -1,4 +1,4 @@
-"""`vaezoo new`: what it writes passes every proof as it stands, and a package of it installs, runs and may break."""
+"""`vaezoo new`: its files pass every proof unchanged; its package installs, runs, and affects no other if broken."""
 
 import ast
 import os

@@ -92,7 +92,7 @@ class TwoGroupsPrior(vaezoo.Prior):
 
 @vaezoo.register.prior("two-groups-wrong")
 class TwoGroupsPriorWrong(TwoGroupsPrior):
-    """Its samples hang together, its density says they do not."""
+    """Its groups are dependent in the samples and independent in the density."""
 
     share = 0.0
 

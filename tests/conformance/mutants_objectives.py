@@ -22,7 +22,7 @@ class Many(vaezoo.Objective):
 
 @objective("many-wrong")
 class ManyWrong(Many):
-    """K off by one, and no claim against which it would show but log p(x)."""
+    """K off by one. Without a claimed formula only the comparison with log p(x) shows it."""
 
     fewer = 1
 

@@ -161,7 +161,7 @@ class Affine:
         return (start + u * h,), (log_q - self.sign * self.share * log_det)[None]
 
     def log_prob(self, z):
-        """Not to be had."""
+        """None: given points cannot be scored."""
         return None
 
 

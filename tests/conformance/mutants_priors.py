@@ -196,7 +196,7 @@ class KeptWrong(Kept):
 
 @prior("kept-apart-wrong")
 class KeptApartWrong(Kept):
-    """A non-persistent buffer, which none has either."""
+    """A non-persistent buffer, which no file of weights has."""
 
     def keep(self, mean):
         self.register_buffer("mean", mean, persistent=False)

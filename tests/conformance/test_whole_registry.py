@@ -1,4 +1,4 @@
-"""The proofs over the whole registry, under pytest and on the command line, and what hangs, crashes or is not there."""
+"""The proofs of the whole registry, under pytest and on the command line; plugins that hang, crash or are missing."""
 
 import os
 import re

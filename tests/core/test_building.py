@@ -85,7 +85,7 @@ def test_auto_is_the_natural_likelihood_of_the_measure():
         ),
         (
             {"encoder": ("conv", {"channels": [8, "x"]})},
-            "encoder 'conv': hyper-parameter 'channels' must be a list (of each item a whole number), got",
+            "encoder 'conv': hyper-parameter 'channels' must be a list, each item a whole number, got",
         ),
         ({"encoder": ("conv", {"channels": "88"})}, "encoder 'conv': hyper-parameter 'channels' must be a list"),
         ({"encoder": ("mlp", {"activation": "rellu"})}, "encoder 'mlp': activation 'rellu' is unknown; did you mean"),

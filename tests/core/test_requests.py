@@ -136,7 +136,7 @@ def test_a_method_that_requests_something_unheard_of_is_refused():
         def forward(self, z, moon):
             return z
 
-    with pytest.raises(VaezooError, match="decoder AsksMoon: forward requests 'moon', which is unknown; it can"):
+    with pytest.raises(VaezooError, match="decoder AsksMoon: forward requests 'moon', which it is not served; it can"):
         built(decoder="t-moon")
 
 
@@ -218,7 +218,7 @@ METHODS = {
 @pytest.mark.parametrize("name", [*MEANINGS, "moon"])
 @pytest.mark.parametrize("slot", METHODS)
 def test_each_request_in_each_slot_is_served_or_refused_by_the_table(slot, name):
-    """What the table does not serve is refused with what it does; so is x for a decoder that is not autoregressive."""
+    """A name that the table does not serve is refused, with those it serves; so is x without `autoregressive`."""
     method, own = METHODS[slot]
     scope: dict = {}
     exec(f"def {method}(self, {own}, {name}): ...", scope)
@@ -302,7 +302,7 @@ def test_a_posterior_of_a_wrong_shape_is_named(what):
 
     model = built(posterior="t-turned")
     expected = {
-        "z": r"z must be \[K=6, B=7, Z\] a group, got \[\[7, 6, 3\]\] from TurnedPosterior",
+        "z": r"z must be one \[K=6, B=7, Z\] for each group, got \[\[7, 6, 3\]\] from TurnedPosterior",
         "log_posterior": r"log_posterior must be \[L=1, K=6, B=7\], got \[6, 7\] from TurnedPosterior",
     }
     with pytest.raises(VaezooError, match=expected[what]):

@@ -1,4 +1,4 @@
-"""The digits against their source; what a seed changes, what is kept, and what is said when a thing is wrong."""
+"""The digits against their source; what a seed changes, what stays in memory, and the errors."""
 
 import json
 import subprocess
@@ -160,7 +160,7 @@ def test_data_root_is_the_argument_then_the_variable_then_the_cache(monkeypatch,
     assert data_root("~/here") == tmp_path / "here"
 
 
-# --- what is said when something is wrong
+# --- errors
 
 
 def test_an_unknown_name_or_option_hints_at_the_nearest():

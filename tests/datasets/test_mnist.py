@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: facts of the real files, how they are binarised, and what is said of missing ones."""
+"""MNIST and Fashion-MNIST: facts of the real files, how they are binarised, and the errors for missing ones."""
 
 import os
 import socket
@@ -137,7 +137,7 @@ def test_a_complete_folder_is_only_read(real_data, monkeypatch):
     assert len(load_dataset("mnist", real_data).train) == 50_000
 
 
-# --- what is said when something is wrong
+# --- errors
 
 
 def failing_download(monkeypatch, error: Exception) -> list[float | None]:

@@ -1,4 +1,4 @@
-"""What the estimator says of its own error is true, and it warns where that cannot be: the linear Gaussian model."""
+"""The estimator's standard error is right, and a warning says where it cannot be: on the linear Gaussian model."""
 
 import math
 import warnings

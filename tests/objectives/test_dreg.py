@@ -1,4 +1,4 @@
-"""The doubly reparameterised gradient: the mean of IWAE's for every weight of encoder and posterior, and quieter."""
+"""The doubly reparameterised gradient: for encoder and posterior the mean of IWAE's, with less variance."""
 
 import math
 

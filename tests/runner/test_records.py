@@ -1,4 +1,4 @@
-"""What goes to JSON comes back equal; records of version 0.1.0 are read; what is no record is none."""
+"""What goes to JSON comes back equal; records of version 0.1.0 are read; other JSON is not."""
 
 import json
 from dataclasses import replace

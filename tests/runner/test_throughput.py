@@ -28,7 +28,7 @@ def asked(**changes):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """Short rounds and small products: what is measured is not the matter here."""
+    """Short rounds and small products: the measured speeds do not matter here."""
     from vaezoo.runner.machine import timing
 
     monkeypatch.setattr(timing, "ROUND_SECONDS", 0.001)

@@ -1,4 +1,4 @@
-"""Hierarchies and ladders: what they are without dependence, their KL, gradients, training, and what cannot be."""
+"""Hierarchies and ladders: what they are without dependence, their KL, gradients, training, and what is refused."""
 
 import math
 

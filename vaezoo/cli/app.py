@@ -50,7 +50,7 @@ Out = Annotated[Path | None, typer.Option(help="The results folder; results/<mat
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Jobs = Annotated[int | None, typer.Option(help="Cells at a time; the cores are shared among them.")]
 DataRoot = Annotated[
-    str | None, typer.Option(help="Where data sets are; else $VAEZOO_DATA, else the user's cache folder.")
+    str | None, typer.Option(help="The folder of the data sets; else $VAEZOO_DATA, else the user's cache folder.")
 ]
 MatrixFile = Annotated[Path, typer.Argument(metavar="MATRIX", help="The matrix file (TOML).")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.")]

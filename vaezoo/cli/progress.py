@@ -56,7 +56,7 @@ class Live:
         self.overall: RichTaskID | None = None
 
     def begin(self, kind: Kind, total: int, kept: int) -> None:
-        """The cells, or the timings, begin: so many to run, so many whose records stand."""
+        """The cells, or the timings, begin. total: how many are to run. kept: how many have a final record already."""
         self.total, self.done, self.started = total, 0, time.monotonic()
         note = f", {kept} already done" if kept else ""
         self.console.print(f"{kind}: {total} to run{note}", highlight=False)
@@ -113,7 +113,7 @@ class Live:
 
 
 def running_now(folder: Path) -> dict[str, CellProgress]:
-    """By stem, what the cells of a run that is under way last reported. What a killed run left does not count."""
+    """By stem, what the cells of a run that is under way last reported. Reports of a killed run are ignored."""
     store = Store(folder)
     reports = {path.stem: store.progress(path.stem) for path in sorted((folder / "running").glob("*.json"))}
     found = {stem: progress for stem, progress in reports.items() if progress is not None}

@@ -37,13 +37,13 @@ def _construction(subject: Subject) -> str:
 
 
 CONSTRUCTION = Proof("construction", MODULE_SLOTS, _construction)
-"""What every other proof of a part or a variant needs. It is a finding only where it fails."""
+"""The proof that every other proof of a part or a variant needs. It is a finding only where it fails."""
 DECLARATION = "declaration"
 """The proof that builds nothing."""
 
 
 def nothing_proved(findings: Sequence[Finding]) -> bool:
-    """Whether no proof but that of the declaration passed or failed, as of a plugin that always skips."""
+    """Whether no proof but that of the declaration was run, as for a plugin that always skips."""
     return all(each.verdict == NOT_RUN for each in findings if each.proof != DECLARATION)
 
 
@@ -66,7 +66,7 @@ def prove(plugin: Plugin, proof: Proof, quick: bool = False) -> Finding:
 
 
 def _ready() -> None:
-    """Nothing: a process that has got here has imported torch, which is no plugin's time."""
+    """Does nothing. Running it makes the child import torch before the time-out of a proof begins."""
 
 
 def _child(files: Sequence[str], slot: str, name: str, proof: str, quick: bool) -> Finding:
@@ -84,7 +84,7 @@ def check(plugin: Plugin, *, quick: bool = False, timeout: float = TIMEOUT) -> I
     part or a variant that cannot be built fails once, as `construction`, and no other proof is run.
     """
     if plugin.slot == "likelihood":
-        measures_of(plugin)  # one line at once, where every proof would fail for want of them
+        measures_of(plugin)  # one error at once; without measures every proof would fail
     files = [str(path) for path in register.files]
     context = multiprocessing.get_context("spawn")
     with ProcessPool(max_workers=1, context=context) as pool:

@@ -1,4 +1,4 @@
-"""Proofs of p(z) and q(z|x): normalised, sampled as they say, with right log-determinants and closed forms."""
+"""Proofs of p(z) and q(z|x): normalised, with samples that follow them, right log-determinants and closed forms."""
 
 import math
 from unittest.mock import patch
@@ -60,7 +60,7 @@ def prior_normalised(subject: Subject) -> str:
     """
 
     def one(latent: int) -> str:
-        """The integral in so many dimensions."""
+        """The integral in this many dimensions."""
         grid, _ = _prior_on_grid(subject, latent, 2000)
         figure = f"{grid.integral(f'the integral of exp log_density in {latent}-D'):.4f}"
         if _depends_on_index(subject):
@@ -257,7 +257,7 @@ def log_determinant(subject: Subject) -> str:
 
 
 def _by_change_of_variables(model: LatentModel, one: Batch, seed: int) -> tuple[float, float]:
-    """log q of one sample of one image as it says, and as its noise and the derivative by it say."""
+    """log q of one sample of one image: as the posterior reports it, and from its noise by the change of variables."""
     taken: list[Tensor] = []
     draw = noise.normal
 

@@ -16,8 +16,8 @@ TOLERANCE = 1e-3
 def derivatives(subject: Subject) -> str:
     """d/dtheta of z, log q(z|x), log p(z), log p(x|z) and KL, at fixed noise, is their finite difference.
 
-    Of each parameter along one random direction, in float64, each term weighted at random. A direction along which the
-    differences over one and over three steps disagree has a kink there, and is left out.
+    Each parameter is moved along one random direction, in float64, and the entries of each term are weighted at random.
+    A direction along which the differences over one and over three steps disagree crosses a kink, and is left out.
     """
     model = subject.build(double=True, altered=True)[0].eval()
     batch = subject.batch(model)

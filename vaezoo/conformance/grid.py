@@ -15,7 +15,7 @@ FALSE_ALARM = 1e-6
 """Probability at which a right sampler fails a distribution test."""
 COPIES = 12
 NODES = {1: 250, 2: 100}
-"""Of each copy of the grid, along each axis."""
+"""Dimensions -> the number of nodes of each copy of the grid along each axis."""
 TOLERANCE = 0.005
 POWERS = (1, 2, 3, 4)
 
@@ -65,8 +65,9 @@ class Grid:
         return float(values.mean()), float(values.std() / math.sqrt(COPIES))
 
     def integral(self, what: str) -> float:
-        """Wrong unless the density integrates to 1 within TOLERANCE and 6 of its errors, once in 10,000 at Student's t
-        of 11; NotRun where those are above a tenth.
+        """The integral over the grid. Raises Wrong unless it is 1 within TOLERANCE and 6 standard errors, which
+        a right density exceeds once in 10,000 times (Student's t with 11 degrees of freedom). Raises NotRun where 6
+        standard errors are more than 0.1.
         """
         found, error = self.expectation(lambda *axes: torch.ones_like(axes[0]))
         if 6 * error > 0.1:
@@ -77,7 +78,7 @@ class Grid:
         return found
 
     def cumulative(self, axis: int) -> tuple[np.ndarray, np.ndarray, float]:
-        """Nodes of an axis in order, the distribution function at each, and how far that may be off."""
+        """Nodes of an axis in order, the distribution function at each, and the largest error of that function."""
         along = self.mass if self.mass.ndim == 2 else self.mass.sum(2 - axis)
         order = self.nodes[:, axis].flatten().argsort()
         mass = along.flatten()[order] / along.sum()
@@ -86,8 +87,8 @@ class Grid:
         return self.nodes[:, axis].flatten()[order].numpy(), (mass.cumsum(0) - 0.5 * mass).numpy(), off
 
     def same_distribution(self, samples: Tensor) -> str:
-        """Kolmogorov-Smirnov of each axis against the grid's own distribution, and 16 bounded mixed moments. Figure:
-        the least p.
+        """Kolmogorov-Smirnov of each axis against the grid's own distribution, and 16 bounded mixed moments. Returns
+        the smallest p-value.
         """
         least = 1.0
         for axis in range(samples.shape[1]):

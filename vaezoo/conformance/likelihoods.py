@@ -78,7 +78,7 @@ def _values(spec: DataSpec, pixels: int) -> Tensor | None:
 
 
 def _total(pixels: Pixels, points: Tensor, probability: Tensor) -> tuple[float, float]:
-    """The sum over all values, and what counts beyond the last may add: no more than the last half of them did."""
+    """The sum over all values, and an allowance for larger counts: the sum over the upper half of these."""
     total = float(probability.sum())
     if pixels.model.spec.measure != "counts" or not total < 1.0001:
         return total, 0.0
@@ -169,7 +169,7 @@ def _chi_square(pixels: Pixels, samples: Tensor, probability: Tensor) -> str:
     wanted = torch.cat([expected[likely], torch.tensor([rest], dtype=torch.float64)])
     if rest < 10:  # too few for a chi-square: their number is nearly Poisson
         p = float(stats.poisson.sf(float(found[-1]) - 1, max(rest, 1e-12)))
-        must(p > FALSE_ALARM, f"p = {p:.1g}", f"{int(found[-1])} samples are where {rest:.2g} were expected")
+        must(p > FALSE_ALARM, f"p = {p:.1g}", f"{int(found[-1])} samples are rare images, expected {rest:.2g}")
         found, wanted = found[:-1], wanted[:-1]
     statistic = float(((found - wanted).square() / wanted).sum())
     p = float(stats.chi2.sf(statistic, max(1, len(wanted) - (rest >= 10))))
@@ -202,7 +202,7 @@ def extremes(subject: Subject) -> str:
 @PROOFS.add("decoder normalised", "decoder")
 def decoder_normalised(subject: Subject) -> str:
     """The sum of p(x|z) over all images of 2x2 binary pixels is 1: a decoder that sees x may use only the pixels
-    before.
+    before each one.
     """
     model = subject.build()[0]
     if not any(name == "x" for name, _ in requested_arguments(model.decoder.forward, 1)):

@@ -104,7 +104,7 @@ def gradients(subject: Subject) -> str:
 
 @PROOFS.add("nothing hidden", *MODULE_SLOTS)
 def nothing_hidden(subject: Subject) -> str:
-    """No trainable tensor outside named_parameters(): what is not there is neither saved, nor packed, nor trained."""
+    """Every trainable tensor is in named_parameters(): one that is not is neither saved, nor packed, nor trained."""
     model, objective = subject.build()
     known = {id(p) for p in TrainingModule(model, objective).parameters()}
     value = total(value_of(subject, model, objective, subject.batch(model)))
@@ -121,7 +121,7 @@ def nothing_hidden(subject: Subject) -> str:
     return must(
         not hidden,
         f"{len(hidden)} hidden",
-        f"trainable tensors of shapes {hidden} are in no named_parameters(): register them",
+        f"trainable tensors of shapes {hidden} are not in named_parameters(): register them",
     )
 
 

@@ -35,7 +35,7 @@ def linear_gaussian(subject: Subject) -> tuple[LatentModel, Objective, Batch]:
     model, objective = linear.build_on(DataSpec((4,), "continuous"), (2,), 0, dict(LINEAR_GAUSSIAN_PARTS))
     jitter(model, 0)
     jitter(objective, 0)
-    with torch.no_grad():  # a narrow q, as after training: near q = p the two ways round of a KL are nearly one
+    with torch.no_grad():  # a narrow q, as after training: near q = p, KL(q || p) and KL(p || q) are nearly equal
         _linear(model.posterior_net).bias[2:] -= 1
     model, objective = model.double(), objective.double()
     with torch.no_grad(), keyed(37, model):
@@ -101,7 +101,7 @@ def _claimed_groups(subject: Subject, model: LatentModel, objective: Objective, 
 
 @PROOFS.add("value as claimed", "objective")
 def value_as_claimed(subject: Subject) -> str:
-    """The mean of its value is the mean of what it claims to estimate, in nats; so is each group's value it claims."""
+    """The mean of its value, or of each group's, is the mean of what it claims to estimate, in nats."""
     model, objective, batch = linear_gaussian(subject)
     groups = _claimed_groups(subject, model, objective, batch)
     if objective.surrogate:
@@ -126,7 +126,7 @@ def gradient_as_claimed(subject: Subject) -> str:
     """In expectation its gradient is the derivative (finite differences) of what it claims to estimate, in six
     directions.
 
-    Where it gives a value for each group of parameters, that of a group counts along directions of the group alone.
+    Where it gives a value for each group of parameters, a group's value is tested along directions of that group alone.
     """
     model, objective, batch = linear_gaussian(subject)
     groups = _claimed_groups(subject, model, objective, batch)
@@ -139,7 +139,7 @@ def gradient_as_claimed(subject: Subject) -> str:
 def _gradient_of_group(
     subject: Subject, model: LatentModel, objective: Objective, batch: Batch, group: str, count: int
 ) -> str:
-    """Compare the derivatives by one group of parameters, along so many random directions."""
+    """Compare the derivatives by one group of parameters, along `count` random directions."""
     parameters = parameter_groups(TrainingModule(model, objective))[group]
     start = parameters_to_vector(parameters).detach().clone()
     generator = torch.Generator().manual_seed(0)
@@ -177,7 +177,8 @@ def _gradient_of_group(
 @PROOFS.add("below log p(x)", "objective")
 def below(subject: Subject) -> str:
     """The mean of a lower bound is at most log p(x), at its own K and at K = 1, with any q and with q the posterior,
-    where it is tight: plus 4 standard errors, there 5. Of a value for each group the generative one counts.
+    where it is tight. It may exceed log p(x) by 4 standard errors with any q, and by ERRORS of them with the posterior.
+    Where it gives a value for each group, the generative one counts.
     """
     model, objective, batch = linear_gaussian(subject)
     if not objective.lower_bound:

@@ -42,7 +42,7 @@ def float64(subject: Subject) -> str:
 
 @torch.no_grad()
 def _smooth(subject: Subject, model: LatentModel, objective: nn.Module, batch: Batch) -> None:
-    """Finite differences over 1e-6 and 3e-6 agree: where a number is rounded to float32 on its way they are noise."""
+    """Finite differences over 1e-6 and 3e-6 agree: rounding to float32 on the way would make them noise."""
     start = [p.clone() for p in model.parameters()]
     generator = torch.Generator().manual_seed(5)
     way = [0.1 * torch.randn(p.shape, generator=generator, dtype=p.dtype) for p in start]
@@ -70,7 +70,7 @@ def _smooth(subject: Subject, model: LatentModel, objective: nn.Module, batch: B
 
 @PROOFS.add("save and load", *MODULE_SLOTS)
 def save_and_load(subject: Subject) -> str:
-    """Weights saved as safetensors into a model of another seed give the same values, and a deep copy does."""
+    """Weights saved as safetensors into a model of another seed give the same values, and so does a deep copy."""
     model, objective = subject.build(seed=0)
     other, other_objective = subject.build(seed=1)
     batch = subject.batch(model)
@@ -85,10 +85,10 @@ def save_and_load(subject: Subject) -> str:
         copied, copied_objective = copy.deepcopy(model), copy.deepcopy(objective)
     except RuntimeError as error:
         first = str(error).splitlines()[0]
-        raise Wrong("no copy", f"a model that has run cannot be copied, something keeps a graph: {first}") from None
+        raise Wrong("no copy", f"a model that has run cannot be copied: something keeps a graph ({first})") from None
     with torch.no_grad():
         expected = terms(model, batch, 3) | {"objective": total(value_of(subject, model, objective, batch))}
-        jitter(model, 5)  # so that a copy that still leans on it shows
+        jitter(model, 5)  # so that a copy that shares a tensor with it differs
         for title, found, own in (
             ("loaded", other, other_objective),
             ("copied", copied, copied_objective),
@@ -99,14 +99,14 @@ def save_and_load(subject: Subject) -> str:
                 must(
                     off < 1e-5,
                     f"{off:.2g}",
-                    f"{name} of a {title} model differs by {off:.3g}: something is not saved, or not its own",
+                    f"{name} of a {title} model differs by {off:.3g}: something is not saved, or shared by the two",
                 )
     return f"{sum(p.numel() for p in model.parameters())} parameters"
 
 
 @PROOFS.add("seeds", *MODULE_SLOTS)
 def seeds(subject: Subject) -> str:
-    """One seed gives one model and, each time, one set of numbers, another seed another: all come from vaezoo.noise."""
+    """One seed gives the same model and the same numbers each time, another seed others: all come from vaezoo.noise."""
     first, objective = subject.build(seed=3)
     second, again = subject.build(seed=3)
     for (name, a), (_, b) in zip(first.state_dict().items(), second.state_dict().items(), strict=True):
@@ -118,7 +118,7 @@ def seeds(subject: Subject) -> str:
             torch.manual_seed(torch_seed)
             found.append(terms(model, batch, 3) | {"objective": total(value_of(subject, model, own, batch))})
             with keyed(5, model):
-                found[-1]["prior samples"] = torch.cat(model.prior_sample(4, contexts(model, 4)), -1)
+                found[-1]["a draw from p(z)"] = torch.cat(model.prior_sample(4, contexts(model, 4)), -1)
     for name, value in found[0].items():
         off = off_by(found[1][name], value)
         must(off == 0, f"{off:.2g}", f"{name} changes by {off:.3g} with torch's own generator: draw from vaezoo.noise")
@@ -126,7 +126,7 @@ def seeds(subject: Subject) -> str:
         must(
             off == 0,
             f"{off:.2g}",
-            f"{name} changes by {off:.3g} when asked again: a pass leaves something behind",
+            f"{name} changes by {off:.3g} when computed again: a pass leaves something behind",
         )
     _differ(subject, first, batch, found[0])
     return "equal"
@@ -134,7 +134,7 @@ def seeds(subject: Subject) -> str:
 
 @torch.no_grad()
 def _differ(subject: Subject, model: LatentModel, batch: Batch, found: dict[str, Tensor]) -> None:
-    """Check that another seed gives other samples; noise that a plugin makes itself is the same at every step."""
+    """Check that another seed gives other samples. Noise that a plugin seeds itself would be the same at every step."""
     if subject.plugin.slot in ("posterior", "variant"):
         other = terms(model, batch, 3, seed=1)
         for name, value in other.items():
@@ -142,7 +142,7 @@ def _differ(subject: Subject, model: LatentModel, batch: Batch, found: dict[str,
             must(not same, "same", f"{name} holds the same numbers with another seed: draw from vaezoo.noise")
     if subject.plugin.slot in ("prior", "variant"):
         with keyed(6, model):
-            same = torch.equal(torch.cat(model.prior_sample(4, contexts(model, 4)), -1), found["prior samples"])
+            same = torch.equal(torch.cat(model.prior_sample(4, contexts(model, 4)), -1), found["a draw from p(z)"])
         must(not same, "same", "sample(n) is the same with another seed: draw from vaezoo.noise")
 
 

@@ -122,7 +122,7 @@ class Subject:
 
     @property
     def where(self) -> str:
-        """What a failure adds: the hyper-parameters that were not the defaults, values refused, what a pass raised."""
+        """Added to a failure: hyper-parameters other than the defaults, values refused, and what a pass raised."""
         changed = ", ".join(f"{name}={value:g}" for name, value in (self._options or {}).items())
         said = [f"with {changed}"] if changed else []
         return f" ({'; '.join([*said, *self._remarks])})" if said or self._remarks else ""
@@ -141,7 +141,7 @@ class Subject:
         return all("latents" in part.builder_arguments for part in parts)
 
     def latents(self, dimensions: int) -> tuple[int, ...]:
-        """The sizes of the latent groups, top first, that have so many dimensions in all: one group, but two where the
+        """The sizes of the latent groups, top first, with this many dimensions in all: one group, or two where the
         plugin asks for `latents` and there are two dimensions or more: (1, 1), (2, 1), (3, 1).
         """
         return (dimensions - 1, 1) if self.grouped and dimensions > 1 else (dimensions,)
@@ -156,7 +156,7 @@ class Subject:
         altered: bool = False,
         overrides: dict[str, Any] | None = None,
     ) -> tuple[LatentModel, Objective]:
-        """A small model with the plugin in its slot and plain parts around it, its parameters off their start.
+        """A small model with the plugin in its slot and plain parts around it, all parameters moved from their start.
 
         latent: the latent dimensions of all groups, which `latents` divides; 2 when left out, or 3 for two groups.
         altered: with other hyper-parameters than the defaults, at which a missing factor may be 1.
@@ -201,22 +201,22 @@ class Subject:
             slots = resolve(around, spec, {**{s: (n, {}) for s, n in overrides.items()}, **own})
             return construct(slots, ingredients, seed=seed)
 
-        usual = self.latents(self._latent)  # the parts around it are chosen to take two groups; these take one, too
+        usual = self.latents(self._latent)  # parts that take the usual groups also take one
         around, found = (self._around, True) if self._around else self._surroundings(lambda v: made(v, usual))
         self._around = around if found else None
         return made(around)
 
     @property
     def _latent(self) -> int:
-        """The latent dimensions where a proof asks for no number of them: groups of two sizes, or one of 2."""
+        """The latent dimensions where a proof does not set them: 3 in two groups, (2, 1), or 2 in one group."""
         return 3 if self.grouped else 2
 
     def _surroundings(self, made: Callable[[Variant], tuple[LatentModel, Objective]]) -> tuple[Variant, bool]:
         """The variant whose other parts surround the plugin, and whether the plugin fits into it.
 
         It is the first that fits of: the variants of the plugin's own module that name it, `vae`, all others that name
-        it, and of a plugin for several groups all others. Where none fits, it is the first. An error of another kind
-        than VaezooError is the plugin's own, and for the proofs to find.
+        it, and, for a plugin of several groups, all other variants. Where none fits, it is the first of these. An error
+        other than a VaezooError is the plugin's own: the proofs report it.
         """
         if isinstance(self.plugin.target, Variant):
             return self.plugin.target, True

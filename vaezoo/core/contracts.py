@@ -14,7 +14,7 @@ parameters and buffers in place. Where it names `parameters`, that is a function
 [N, *parameter_shape] at one draw z ~ q(z|x).
 
 replayable, an attribute of every part and objective from outside vaezoo, declares that a training step may be replayed
-without its Python: that the code stores to nothing but local names.
+without its Python: that its code stores to nothing but local names (training/replay/rule.py).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Latents = tuple[Tensor, ...]
 """One tensor [K, B, Z_l] for each latent group, top first."""
 Support = Literal["real", "sphere", "ball", "unit", "discrete"]
 """Where a latent group lives: R^Z, the unit sphere or the unit ball of R^Z (densities are then with respect to their
-Riemannian volume), [0, 1]^Z, or codes, which are counted.
+Riemannian volume), [0, 1]^Z, or a countable set of codes (whose densities are probabilities).
 """
 
 
@@ -70,7 +70,10 @@ class Encoder(nn.Module, ABC):
 
 
 class Posterior(nn.Module, ABC):
-    """features [B, *features] -> q(z|x). support: of its samples, the same for all groups or a tuple of one a group."""
+    """features [B, *features] -> q(z|x).
+
+    support: where its samples live, one for all groups or a tuple with one for each.
+    """
 
     replayable: ClassVar[bool] = False
     annealed_until: float = 0.0
@@ -85,7 +88,7 @@ class Posterior(nn.Module, ABC):
 class Prior(nn.Module, ABC):
     """p(z). A flat prior (L = 1) writes `log_density` and `sample`; this class adds the rest.
 
-    support: where p(z) lives, the same for all groups or a tuple of one a group. It must be the posterior's.
+    support: where p(z) lives, one for all groups or a tuple with one for each. It must be the posterior's.
     """
 
     replayable: ClassVar[bool] = False
@@ -101,7 +104,7 @@ class Prior(nn.Module, ABC):
     def log_prob(self, z: Latents) -> Tensor:
         """log p(z) of each latent group in nats, given the groups above it. -> [L, K, B]
 
-        Of a flat prior it is `log_density` of the one group; what that requests, LatentModel serves.
+        A flat prior inherits it: it is `log_density` of the one group, for which LatentModel serves the requests.
         """
         if len(z) > 1:
             raise NotImplementedError(f"{type(self).__name__} must write log_prob(z) for {len(z)} latent groups")
@@ -201,7 +204,7 @@ class Objective(nn.Module, ABC):
     importance_samples: K in training. batch_coupled: whether an image's value depends on the others of its batch.
     lower_bound: whether its mean is at most log p(x) where the KL's weight is 1. surrogate: whether only its gradient
     is right, not its value. `vaezoo check` tests all of these. one_group: whether it takes a single latent group.
-    learning_rates: of groups of parameters that have one of their own, {"own": 1e-4}; a schedule scales each alike.
+    learning_rates: group of parameters -> a learning rate of its own, {"own": 1e-4}; a schedule scales all rates alike.
     """
 
     replayable: ClassVar[bool] = False

@@ -17,7 +17,7 @@ def bounded_log_std(log_std: Tensor) -> Tensor:
     """log_std within (-8, 8), so that std, 1 / std and their squares overflow for no finite input. [...] -> [...]
 
     The identity, bit for bit, up to a size of 7; beyond it 7 + t / (1 + t) with t = |log_std| - 7, whose slope
-    1 / (1 + t)^2 is continuous and falls slowly, so that training finds back from far outside.
+    1 / (1 + t)^2 is continuous and falls slowly, so that training can return from far outside.
     """
     middle = log_std.clamp(-LOG_STD_AS_GIVEN, LOG_STD_AS_GIVEN)
     return middle + F.softsign(log_std - middle)

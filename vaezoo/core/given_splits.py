@@ -25,7 +25,7 @@ FORMS = "images [N, *shape], or (images, labels [N]), or (images, labels, contex
 
 @dataclass(frozen=True)
 class GivenSplit:
-    """One split after the checks of its own. name: `train`, `valid` or `test`; all tensors are on the CPU."""
+    """One split after the checks that concern it alone, on the CPU. name: `train`, `valid` or `test`."""
 
     name: str
     x: Tensor

@@ -125,7 +125,7 @@ class LatentModel(nn.Module):
         return Batch(images, self._context(context, len(x)), index, progress)
 
     def _context(self, context: Images | None, count: int) -> Tensor | None:
-        """The context of so many images on the model's device, checked."""
+        """The context of `count` images on the model's device, checked."""
         if not self.conditional:
             if context is not None:
                 raise VaezooError("this model is not conditional: none of its parts requests context; give none")
@@ -226,7 +226,7 @@ class LatentModel(nn.Module):
         z, log_q = q.rsample_and_log_prob(samples)
         if any(group.shape[:2] != (samples, batch.x.shape[0]) for group in z):
             shapes = [list(group.shape) for group in z]
-            wanted = f"[K={samples}, B={batch.x.shape[0]}, Z] a group"
+            wanted = f"one [K={samples}, B={batch.x.shape[0]}, Z] for each group"
             raise VaezooError(f"z must be {wanted}, got {shapes} from {_where(self.posterior_net)}")
         return Draws(self, batch, q, z, _checked("log_posterior", log_q, "LKB", z, self.posterior_net))
 
@@ -250,7 +250,7 @@ class LatentModel(nn.Module):
 
     @torch.no_grad()
     def sample(self, n: int, context: Images | None = None) -> Tensor:
-        """n images drawn from p(x|z) p(z), of a conditional model one for each context [n, C]. [n, *shape]"""
+        """n images drawn from p(x|z) p(z), for a conditional model one for each context [n, C]. [n, *shape]"""
         return self.simulate(self.prior_sample(n, context), context)
 
     @torch.no_grad()

@@ -124,7 +124,7 @@ def _in_words(annotation: Any) -> str:
     if origin is tuple and inner[-1:] != (Ellipsis,):
         return f"a list of {len(inner)} ({', '.join(map(_in_words, inner))})"
     if origin in _LISTS:
-        return f"a list (of each item {_in_words(inner[0])})"
+        return f"a list, each item {_in_words(inner[0])}"
     if annotation in _LISTS:
         return "a list"
     return _WORDS.get(type(None) if annotation is None else annotation) or (

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Concatenate, TypeVar
 
-from vaezoo.core.errors import Skip, VaezooError, nearest
+from vaezoo.core.errors import Skip, VaezooError
 
 Part = TypeVar("Part")
 Own = TypeVar("Own")
@@ -88,8 +88,8 @@ def requests_of(slot: str, part: Any) -> dict[str, tuple[tuple[str, bool], ...]]
                     f"{title}: forward requests 'x', which only a decoder that declares autoregressive = True is served"
                 )
             if asked not in service.names and required:
-                known = f"it can request: {nearest(asked, service.names)}" if service.names else _NOTHING[slot]
-                raise VaezooError(f"{title}: {name} requests {asked!r}, which is unknown; {known}")
+                known = f"it can request {', '.join(sorted(service.names))}" if service.names else _NOTHING[slot]
+                raise VaezooError(f"{title}: {name} requests {asked!r}, which it is not served; {known}")
     return found
 
 
@@ -107,7 +107,7 @@ def skip_without_context(slot: str, part: type, title: str) -> None:
             )
 
 
-_NOTHING = {"objective": "an objective gets the draws alone; draws.model and draws.batch hold the rest"}
+_NOTHING = {"objective": "an objective gets the draws alone (draws.model and draws.batch hold the rest)"}
 
 
 def call_with_requests(

@@ -93,7 +93,7 @@ class Stream:
         return Stream(self._base().view(()), None, 0, self.dtype, None)
 
     def _base(self) -> Tensor:
-        """What the words of the current call begin from. [1]"""
+        """The start of the counter from which the words of the current call are mixed. [1]"""
         return mix(self.key.reshape(1) + _signed(self.calls * GOLDEN % (1 << 64)))
 
 
@@ -216,8 +216,8 @@ def repeatable(key: Tensor) -> Iterator[None]:
 
 @contextmanager
 def observed_normals() -> Iterator[dict[int, tuple[int, ...]]]:
-    """The calls of `normal` by sample and image, number -> shape, in streams opened inside with `prefetched`, were it
-    empty. (Draws of `noise.step` and those inside `without_images` are not prefetched.)
+    """The calls of `normal` by sample and image, number -> shape, in streams opened inside with `prefetched`, even an
+    empty one. (Draws of `noise.step` and those inside `without_images` are not prefetched.)
     """
     calls: dict[int, tuple[int, ...]] = {}
     with drawing_from(replace(source(), observed=calls)):
@@ -239,5 +239,5 @@ def next_given(given: deque[Tensor], shape: tuple[int, ...]) -> Tensor:
     """The next of the given tensors, if it has this shape."""
     if not given or tuple(given[0].shape) != tuple(shape):
         left = list(given[0].shape) if given else "nothing more"
-        raise VaezooError(f"normal noise of shape {list(shape)} was asked for where {left} was handed over")
+        raise VaezooError(f"normal noise of shape {list(shape)} was asked for, got {left}")
     return given.popleft()

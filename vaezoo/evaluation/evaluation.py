@@ -13,9 +13,9 @@ class Evaluation:
 
     importance_samples: K. seed: of the evaluation's noise, the same for every variant. dataset: the dataset of the test
     images. index: [N], the images' numbers in their split. context: [N, C], the images' contexts where the model is
-    conditional, else None. per_image: name -> [N], values of each image, which are
-    stored beside the record. vectors: name -> any other tensor (a KL for each dimension), stored in the record. notes:
-    column -> why a metric has no number for it, stored in the record.
+    conditional, else None. per_image: name -> [N], values of each image, which are stored beside the record. vectors:
+    name -> any other tensor (a KL for each dimension), stored in the record. notes: column -> why a metric has no
+    number for it, stored in the record.
     """
 
     importance_samples: int

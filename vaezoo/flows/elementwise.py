@@ -8,10 +8,10 @@ from vaezoo.flows.transform import ElementwiseTransform
 
 
 class ElementwiseFlow(Flow):
-    """z'_i = g(z_i; params_i), each coordinate by an own map. log_det = sum_i log dg/dz_i in nats.
+    """z'_i = g(z_i; params_i), each coordinate by a map of its own. log_det = sum_i log dg/dz_i in nats.
 
     The identity at initialisation. transform: g, an `AffineTransform` or a `SplineTransform`.
-    latent: Z. context: C, the width of a context that the params depend on; 0 for the flow's own.
+    latent: Z. context: C, the width of a context that the params depend on; 0 where they are the flow's own.
 
     Durkan et al. (2019), arXiv:1906.04032.
     """

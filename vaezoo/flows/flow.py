@@ -62,7 +62,7 @@ class Flow(nn.Module, ABC):
         raise NotImplementedError
 
     def inverse_missing(self) -> str:
-        """One line for a caller who needs an inverse that is not there."""
+        """The error, in one line, for a caller who needs the inverse of a flow that has none."""
         return (
             f"{type(self).__name__} has no inverse in closed form: score its own samples only, or take a flow whose "
             "has_inverse is True (coupling, autoregressive)"

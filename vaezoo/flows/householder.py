@@ -12,7 +12,7 @@ class HouseholderFlow(Flow):
     A volume-preserving map: Z of them in a `FlowSequence` reach every rotation, which turns a diagonal Gaussian
     posterior into one with full covariance.
 
-    latent: Z. context: C, the width of a context that v depends on; 0 for the flow's own.
+    latent: Z. context: C, the width of a context that v depends on; 0 where it is the flow's own.
 
     Tomczak and Welling (2016), arXiv:1611.09630.
     """

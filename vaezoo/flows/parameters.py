@@ -11,8 +11,8 @@ class FlowParameters(nn.Module):
 
     With a context they are amortised: each image has its own map (van den Berg et al. 2018, arXiv:1803.05649).
 
-    width: how many. context: C, or 0 for the flow's own. std: the standard deviation of the own ones at initialisation;
-    W starts at a tenth of a dense layer's weights, times std, so that images start with similar maps.
+    width: how many. context: C, or 0 for the flow's own alone. std: the standard deviation of its own numbers at
+    initialisation; W starts at a tenth of a dense layer's weights, times std, so that images start with similar maps.
     """
 
     def __init__(self, width: int, context: int = 0, *, std: float = 1.0):

@@ -13,7 +13,7 @@ class PlanarFlow(Flow):
     log_det = log(1 + (1 - tanh^2) w . u) in nats. u = v + (m(w . v) - w . v) w / |w|^2 with m(x) = softplus(x) - 1
     keeps w . u above -1, which makes the map invertible, though not in closed form: `has_inverse` is False.
 
-    latent: Z. context: C, the width of a context that w, v and b depend on; 0 for the flow's own.
+    latent: Z. context: C, the width of a context that w, v and b depend on; 0 where they are the flow's own.
     A Sylvester flow with M = 1 has the same form.
 
     Rezende and Mohamed (2015), arXiv:1505.05770, appendix A.1; amortised: van den Berg et al. (2018), arXiv:1803.05649.

@@ -17,7 +17,7 @@ class SylvesterFlow(Flow):
     `has_inverse` is False.
 
     A subclass gives Q: `basis` of the context, `coordinates` Q^T z and `combination` Q y.
-    latent: Z. columns: M. context: C, the width of a context that Q, R, S and b depend on; 0 for the flow's own.
+    latent: Z. columns: M. context: C, the width of a context that Q, R, S and b depend on, or 0.
 
     van den Berg et al. (2018), arXiv:1803.05649, where S is R with a tilde.
     """
@@ -29,11 +29,11 @@ class SylvesterFlow(Flow):
 
     @abstractmethod
     def basis(self, context: Tensor | None) -> Tensor:
-        """The numbers that Q is given by. [..., C] or None -> [..., anything], handed to the other two"""
+        """The numbers that determine Q, for `coordinates` and `combination`. [..., C] or None -> [..., any shape]"""
 
     @abstractmethod
     def coordinates(self, z: Tensor, basis: Tensor) -> Tensor:
-        """Q^T z. [..., Z] -> [..., M]; the inverse of `combination` on what that gives"""
+        """Q^T z. [..., Z] -> [..., M]; `coordinates(combination(y))` is y"""
 
     @abstractmethod
     def combination(self, y: Tensor, basis: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class ElementwiseTransform(ABC):
-    """A strictly increasing map y = g(x; params) of each coordinate alone, which differ by their parameters.
+    """A strictly increasing map y = g(x; params) of each coordinate alone. Coordinates differ by their params.
 
     The identity where params = 0. `CouplingFlow`, `AutoregressiveFlow` and `ElementwiseFlow` compute the params, which
     may be any real numbers. They are [..., width, Z], so that the parameters of one kind lie side by side; they are

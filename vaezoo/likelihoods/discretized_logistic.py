@@ -20,7 +20,7 @@ class DiscretizedLogistic(Likelihood):
     P(k) = S((x + d/2 - m)/s) - S((x - d/2 - m)/s) with x = k/(levels-1), d = 1/(levels-1) and S the logistic function.
     The first bin reaches to -infinity and the last to +infinity, so the levels sum to 1. It is computed as
     log S(a) + log S(-b) + log(1 - e^(b-a)), which is exact far in the tails. The parameters are [2, *shape]: the offset
-    of the mean from 1/2, and a number whose softplus is log s - `min_log_scale`.
+    of the mean m from 1/2, and r with log s = min_log_scale + softplus(r - 2 - min_log_scale).
     """
 
     measures = ("discrete",)
@@ -35,7 +35,7 @@ class DiscretizedLogistic(Likelihood):
     def _mean_and_log_scale(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         axis = parameters.ndim - len(self.parameter_shape)
         mean, raw = parameters.unbind(axis)
-        start = -2.0 - self.min_log_scale  # raw = 0 is a scale of e^-2
+        start = -2.0 - self.min_log_scale  # at raw = 0 the scale is about e^-2
         return mean + 0.5, self.min_log_scale + F.softplus(raw + start)
 
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:

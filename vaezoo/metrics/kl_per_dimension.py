@@ -34,7 +34,7 @@ def kl_per_dimension(
     `kl_per_dimension` [L, Z], largest first, and `kl_per_dimension_order` [L, Z], which dimension each of these is;
     a group of fewer dimensions than the largest is filled with NaN and -1.
 
-    Without a closed form a group's KL is the mean of log q - log p over `samples` draws, and dimensions have no number.
+    Without a closed form a group's KL is the mean of log q - log p over `samples` draws, and its dimensions have none.
     """
     groups: list[Tensor] = []
     dimensions: list[tuple[Tensor, ...]] = []

@@ -18,6 +18,6 @@ def halved(size: int, times: int) -> list[int]:
 
 
 def check_channels(channels: Sequence[int]) -> None:
-    """Refuse the channels of convolutions where there are none or one is below 1."""
+    """Raise VaezooError where a list of channels is empty or has a number below 1."""
     if not channels or min(channels) < 1:
         raise VaezooError(f"channels must be one or more whole numbers >= 1, got {list(channels)}")

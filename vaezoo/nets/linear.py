@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from vaezoo.core.torch_internals import onednn_linear, transform_active
 
 LARGE = 2**16
-"""From this number of weights on, oneDNN is faster at every batch size."""
+"""Number of weights from which on oneDNN is faster at every batch size."""
 
 
 class Linear(nn.Linear):

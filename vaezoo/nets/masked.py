@@ -13,8 +13,8 @@ from vaezoo.nets.linear import linear
 class MaskedLinear(nn.Linear):
     """A dense layer without some of its connections: (M * W) x + b. [..., inputs] -> [..., outputs]
 
-    mask: M, [outputs, inputs], 1 where input and output are connected. It is a buffer that the constructor gives and
-    no checkpoint holds. A masked weight has no effect and a gradient of exactly 0.
+    mask: M, [outputs, inputs], 1 where input and output are connected. It is a buffer that the constructor sets and
+    no checkpoint stores. A masked weight has no effect and a gradient of exactly 0.
 
     Germain et al. (2015), arXiv:1502.03509.
     """

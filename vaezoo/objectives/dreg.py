@@ -12,13 +12,13 @@ from vaezoo.registry import register
 
 @register.objective("dreg", paper="Tucker et al. (2019), arXiv:1810.04152")
 class DReG(Objective):
-    """`iwae` for prior, decoder and likelihood; for encoder and posterior a surrogate whose gradient has the mean of
-    IWAE's and a smaller variance.
+    """The value of `iwae` for prior, decoder and likelihood; for encoder and posterior a surrogate, whose gradient has
+    the same mean as IWAE's and a smaller variance.
 
     With w~_k = w_k / sum_j w_j held fixed, the surrogate is sum_k w~_k^2 log w_k, in which log q(z_k|x) has a gradient
     through z_k alone. Where a KL warm-up weighs log p(z) - log q(z|x) by v, c_k = w~_k + v (w~_k^2 - w~_k) stands for
-    w~_k^2. A prior that encodes images (`vampprior`) has the encoder's weights in log p(z) itself; there w~_k is right,
-    and the surrogate adds (w~_k - c_k) v log p(z_k) at a fixed z_k.
+    w~_k^2. In a prior that encodes images (`vampprior`) log p(z) itself depends on the encoder's weights. Their right
+    factor is w~_k, so the surrogate adds (w~_k - c_k) v log p(z_k) at a fixed z_k.
 
     At K = 1 it is the path derivative of the ELBO (Roeder et al. 2017, arXiv:1703.09194). Raises Skip where q can score
     only its own samples.

@@ -60,7 +60,7 @@ class Factor(Objective):
         return value[..., 0]
 
     def estimates(self, draws: Draws) -> dict[str, Tensor]:
-        """The ELBO, for the encoder less gamma times the mean log-odds. [B] each"""
+        """The ELBO for decoder and prior; for the encoder the ELBO minus gamma times the mean log-odds. [B] each"""
         elbo = bounds.elbo(draws)
         return {
             "inference": elbo - self.gamma * self.log_odds(torch.cat(draws.z, -1)).mean(0),

@@ -1,4 +1,4 @@
-"""The ladder posterior, which merges what the image says of each group with what the prior says."""
+"""The ladder posterior, which merges an estimate of each group from the image with the prior's."""
 
 import math
 

@@ -13,7 +13,7 @@ from vaezoo.registry import register
 class ConditionalNormal(Prior):
     """p(z|context) = N(mean(context), diag(std(context)^2)), both linear in the context; log_std is bounded.
 
-    For one-hot labels it is a Gaussian of its own for each class. Its KL divergence from a Gaussian posterior is in
+    With one-hot labels each class has a Gaussian of its own. Its KL divergence from a Gaussian posterior is in
     closed form. The builder skips images without context.
     """
 

@@ -21,9 +21,10 @@ class Exemplar(Prior):
     """p(z) = (1/N) sum_n N(z; mean(x_n), std^2 I), where mean(x_n) is the posterior's mean at a training image, an
     exemplar, and std is learned and shared by all.
 
-    In training an image's own exemplar is left out and the sum divided by one exemplar less, or else the prior would
-    be the image's own posterior. In evaluation all N count. N is fixed: the paper's approximation by nearest
-    neighbours is not here. Of dynamically binarised images an exemplar is the gray image.
+    In training an image's own exemplar is left out, and the sum is divided by the number of the others: else the prior
+    could become the image's own posterior. In evaluation all N count. N is fixed; the paper's
+    approximation by nearest neighbours is not implemented. Where images are binarised dynamically, an exemplar is the
+    gray image.
 
     exemplars: N; where there are fewer training images, all of them. Raises VaezooError for fewer than 2, and Skip at
     the first use of a posterior that is not Gaussian.

@@ -17,9 +17,9 @@ from vaezoo.registry import register
 class VampPrior(Prior):
     """p(z) = (1/C) sum_c q(z|u_c), with C learned pseudo-inputs u_c.
 
-    The pseudo-inputs start at C training images, shrunk by a tenth towards gray, and are clamped to [0, 1] unless the
-    images are continuous, which start unshrunk. Raises Skip for counts, and at the first use of a posterior that is not
-    Gaussian.
+    The pseudo-inputs start at C training images, shrunk by a tenth towards gray, and are clamped to [0, 1].
+    Continuous pseudo-inputs are neither shrunk nor clamped. Raises Skip for counts, and at the first use of a posterior
+    that is not Gaussian.
     """
 
     def __init__(self, spec: DataSpec, train_images: Callable[[int], Tensor], *, components: int = 500):

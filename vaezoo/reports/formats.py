@@ -58,12 +58,12 @@ _LATEX_MINUS = re.compile(r"(?<![\w-])-(?=\d|inf)")
 
 
 def escape_markdown(text: str) -> str:
-    r"""Text in which Markdown finds no markup: `a|b` becomes `a\|b`."""
+    r"""The text escaped, so that Markdown finds no markup in it: `a|b` becomes `a\|b`."""
     return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
 
 
 def escape_latex(text: str) -> str:
-    r"""Text in which LaTeX finds no command: `a_b & 5%` becomes `a\_b \& 5\%`.
+    r"""The text escaped, so that LaTeX finds no command in it: `a_b & 5%` becomes `a\_b \& 5\%`.
 
     Brackets and stars stand in braces, because LaTeX reads them as arguments of the `\\` before them.
     """

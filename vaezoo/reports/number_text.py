@@ -41,7 +41,7 @@ def _si(mean: float, low: float, high: float, half: float) -> tuple[float, float
 
 
 def _places(mean: float, half: float, style: str, digits: int) -> int | None:
-    """The number of decimals that gives the half-width so many digits; None where the text needs an exponent."""
+    """The number of decimals that gives the half-width `digits` digits; None where the text needs an exponent."""
     size = abs(mean)
     if style == "nats":
         least = 2

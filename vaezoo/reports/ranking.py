@@ -1,7 +1,7 @@
 """Which rows of a table may be compared, and which of them is best.
 
-Two rows share a ranking only if they were measured alike: MUST_AGREE says in what, for each kind of column. Rows of
-several precisions share one only where the table shows how far each is from float32.
+Two rows share a ranking only if they were measured alike: MUST_AGREE lists the facts that must agree, for each kind of
+column. Rows of different precisions share one only where the table shows how far each is from float32.
 """
 
 import math
@@ -37,7 +37,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class _Difference:
-    """A fact in which a row is unlike the ranked ones, and that in words."""
+    """A fact in which a row differs from the ranked ones, and the difference in words."""
 
     fact: str
     words: str
@@ -45,7 +45,7 @@ class _Difference:
 
 @dataclass(frozen=True)
 class _Contest:
-    """The rows that compete in some columns, and what this says of them: (row, column) pairs in bold, and remarks."""
+    """The rows that compete in some columns, the best (row, column) pairs, which are bold, and remarks."""
 
     competitors: list[TableRow]
     bold: set[tuple[TableRow, str]]
@@ -101,7 +101,7 @@ def _has(row: TableRow, columns: Iterable[Column]) -> bool:
 
 
 def _differs_unseen(row: TableRow) -> bool:
-    """Whether a row has a coarser precision than float32, and no number says how far that takes it from float32."""
+    """Whether a row has a coarser precision than float32 and no number for the difference that this makes."""
     coarser = any(name not in (None, "float32") for name in row.facts.get("precision", ()))
     return coarser and not row.has("iwll_minus_float32")
 
@@ -118,7 +118,9 @@ def _chosen(
     by_estimate: Mapping[TableRow, _Facts],
     by_data: Mapping[TableRow, _Facts],
 ) -> TableRow | None:
-    """The first row of the largest set that agrees in all; of equal sets, of the one with most comparable ELBOs."""
+    """The first row of the largest set that agrees in all facts; of equally large sets, the one with most comparable
+    ELBOs counts.
+    """
     facts = {row: by_estimate[row] if _has(row, estimates) else None for row in scored}
     estimated, bounded = Counter(facts.values()), Counter(by_data.values())
     estimated[None] = 0

@@ -47,7 +47,7 @@ class TableRow:
 
     @property
     def status(self) -> str:
-        """The status of all seeds, how many have which, or `reference`."""
+        """The one status of all seeds, or the number of seeds with each status, or `reference`."""
         if self.reference:
             return "reference"
         counts = self.counts

@@ -1,4 +1,4 @@
-"""What a cell leaves behind: its record. And what it reports while it runs."""
+"""The record of a cell, and the progress that it reports while it runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -90,7 +90,7 @@ class CellProgress:
 
 @dataclass(frozen=True)
 class Record:
-    """What a cell left: its result, or why it has none.
+    """The record of a cell: its results, or the reason why it has none.
 
     Identity: label, variant, dataset, seed (None: a timing), key, specification, comparability. Outcome: status, and
     reason where that is not `ok`; log: the file of what it printed, relative to the results folder, where it failed.
@@ -156,7 +156,7 @@ class Record:
         return self.comparability.pseudo_likelihood
 
     def to_json(self) -> dict[str, Any]:
-        """The record as its file holds it: what it does not have is left out, but for seed and reason."""
+        """The record as its file holds it. Fields that are None are left out, except seed and reason."""
         value = {name: each for name, each in vars(self).items() if each is not None or name in ("seed", "reason")}
         for name in ("specification", "comparability", "provenance", "data"):
             if name in value:

@@ -52,10 +52,10 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
 
 class Watcher(Protocol):
-    """Is told how a run goes."""
+    """Receives the events of a run, to show them."""
 
     def begin(self, kind: Kind, total: int, kept: int) -> None:
-        """The cells, or the timings, begin: so many to run, so many whose records stand."""
+        """The cells, or the timings, begin. total: how many are to run. kept: how many have a final record already."""
 
     def tick(self, running: Sequence[Task]) -> None:
         """Called a few times a second with the tasks that are running."""
@@ -87,8 +87,8 @@ class Report:
 def workers(device: str, jobs: int | None, cells: int) -> tuple[list[str], int]:
     """The device of each worker and the threads each may use.
 
-    On a CPU as many one-thread workers as there are cores (at most MOST_CPU_JOBS, and no more than cells), which small
-    nets like best; on CUDA one a GPU. VaezooError for jobs under 1.
+    On a CPU as many one-thread workers as there are cores (at most MOST_CPU_JOBS, and no more than cells), which is
+    fastest for small nets; on CUDA one a GPU. VaezooError for jobs under 1.
     """
     if jobs is not None and jobs < 1:
         raise VaezooError(f"--jobs must be 1 or more, got {jobs}")
@@ -171,7 +171,7 @@ def _remove_empty_folders(store: Store) -> None:
 
 
 def _count(report: Report, cell: Cell, store: Store) -> None:
-    """Take a cell into the report."""
+    """Count a cell in the report."""
     record = store.record(cell.kind, cell.stem)
     if record is None:
         failure = Failure(cell.title, "missing", "not run yet", None)

@@ -196,7 +196,7 @@ def _measured(work: Work, device: torch.device, name: str, peak: float) -> dict[
 
 
 def _flops_of_product(x: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:
-    """Of `onednn_linear`, which FlopCounterMode does not know, from the shapes of its tensors."""
+    """The FLOPs of `onednn_linear`, which FlopCounterMode does not know, from the shapes of its tensors."""
     return 2 * math.prod(x) * weight[0]
 
 

@@ -56,7 +56,7 @@ class EpochResult:
 
 @dataclass
 class TrainingResult:
-    """What training gave. The model has the weights of `best_epoch`, counted from 1."""
+    """The result of training. The model has the weights of `best_epoch`, counted from 1."""
 
     best_epoch: int
     best_iwll: float
@@ -177,8 +177,8 @@ def train_pack(
 def _again_where_replays_differ(
     attempt: Callable[[bool], list["_SeedRun"]], models: Sequence[LatentModel], objectives: Sequence[Objective]
 ) -> list["_SeedRun"]:
-    """Train; where replays of code from outside turn out to differ from the eager step, put all modules back to what
-    they were before and train eagerly, with a warning.
+    """Train. Where replays of code from outside turn out to differ from the eager step, restore all modules to their
+    state before training and train again eagerly, with a warning.
     """
     modules: list[nn.Module] = [*models, *objectives]
     if not replay_rule(models[0], objectives[0]).watched:

@@ -12,7 +12,8 @@ from vaezoo.training.module import TrainingModule, Values
 
 TOLERANCE = {"float32": 1e-3, "tf32": 2e-2, "bfloat16": 0.2}
 """How far a pack's values and gradients may be from the single run's, relative to the largest element of each tensor,
-or to a tenth of the largest of all: room for rounding in another order, far less than any sharing between seeds.
+or to a tenth of the largest of all: room for rounding in another order, and far less than a dependence between
+seeds would cause.
 """
 
 

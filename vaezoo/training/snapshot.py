@@ -1,4 +1,4 @@
-"""What modules keep outside the numbers of their tensors: `update` and `refit` must leave it as it was.
+"""The state of modules besides the numbers of their tensors, which `update` and `refit` must not change.
 
 A replay, a pack and a checkpoint hold tensors only. So an attribute that one of these methods assigns would be lost.
 """

@@ -47,11 +47,12 @@ class TrainingStep:
     An epoch begins with `start_epoch(order)`; each call is then the step on the next row of that order. With a Pack,
     everything has a first axis S: each seed has its own images, noise and gradient norm. After a warm-up the whole step
     is one captured graph on CUDA and a recording on a CPU, where the replay rule allows it; else, or where `eager`, it
-    runs eagerly, and a warning names the part that the rule does not allow. Of code from outside that is replayed one
-    random step of each epoch is compared with the eager step: ReplayDiffers where they differ. Where `torch.compile`
-    (options.compile) fails, one warning says so and the step runs without it. `values` holds the objective of each step
-    since `start_epoch`, on the device: [steps_per_epoch] or [steps_per_epoch, S]; of an objective with a value for each
-    group that of `generative`, or else the first. Adam: Kingma and Ba (2015), arXiv:1412.6980.
+    runs eagerly, and a warning names the part that the rule does not allow. Where code from outside is replayed, one
+    random step of each epoch is compared with the eager step; ReplayDiffers is raised where they differ. Where
+    `torch.compile` (options.compile) fails, one warning says so and the step runs without it. `values` holds the
+    objective of each step since `start_epoch`, on the device: [steps_per_epoch] or [steps_per_epoch, S]; where an
+    objective has a value for each group, that of `generative`, or else the first. Adam: Kingma and Ba (2015),
+    arXiv:1412.6980.
     """
 
     def __init__(

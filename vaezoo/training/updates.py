@@ -1,4 +1,4 @@
-"""What changes parts besides the optimiser: `update(draws)` in each step, and `refit(images)` after each epoch."""
+"""Changes of parts besides the optimiser's: `update(draws)` in each step, and `refit(images)` after each epoch."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -72,7 +72,7 @@ def refit(model: LatentModel, parts: Mapping[str, nn.Module], split: Split, *, s
     images: at most REFITTED training images [N, *shape] as the parts get them, the same after each epoch, chosen (and
     dynamic ones binarised) by the seed's axis "refit". Where a part's `refit` names `parameters`, it is handed the
     function images -> the parameters of p(x|z) [N, *parameter_shape] at one draw z ~ q(z|x), whose noise is keyed by
-    the epoch. VaezooError where `refit` puts something else in place of a tensor or changes another attribute.
+    the epoch. VaezooError where `refit` replaces a tensor or changes another attribute.
     """
     methods = [(part, getattr(part, "refit", None)) for part in parts.values()]
     refitted = [(part, method) for part, method in methods if callable(method)]

@@ -1,4 +1,4 @@
-"""Who else uses the device: cells share it, a timing waits for it, and what disturbed one stands in its record."""
+"""Locks on devices: cells share a device, a timing waits for it, and its record says what disturbed it."""
 
 import json
 import multiprocessing
@@ -128,7 +128,7 @@ def test_what_other_programs_did_meanwhile_is_said(monkeypatch):
 
 
 def test_of_a_moment_nothing_is_said(monkeypatch):
-    """A hundredth of a second of somebody's is more than there was."""
+    """Processor time counts in hundredths of a second, which is more than this use lasted."""
     monkeypatch.setattr(sharing, "_processor", iter([(0.0, 0.0, 0.0), (0.001, 0.02, 0.0)]).__next__)
     with sharing.device_use("cpu-test", alone=True) as said:
         pass

@@ -214,7 +214,7 @@ def test_an_inline_table_over_several_lines(tmp_path, source, place, table):
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("name = vae\n", r"line 1, column 8: invalid value; text stands in quotes"),
+        ("name = vae\n", r"line 1, column 8: invalid value; write text in quotes"),
         ("seeds = 1\nseeds = 2\n", r"line 2, column \d+: cannot overwrite a value; a key or a table is given twice"),
         ("seeds = 1\nseeds = 2", r"line 2, column 10: cannot overwrite a value; a key or a table is given twice"),
         ("[train]\n[train]\n", r"line 2, column \d+: cannot declare .*; a table is given twice"),
@@ -260,7 +260,7 @@ def test_a_bracket_that_is_never_closed(tmp_path, lines, place, said, rest):
 @pytest.mark.parametrize("closed", ['x = [\n["a = [", 1], # [\n]\n', "x = '''\n[\ny = {'''\n", 'x = "\\"["\n'])
 def test_a_closed_bracket_is_not_blamed_for_a_later_mistake(tmp_path, closed):
     row = len((TOP + closed).splitlines()) + 1
-    with pytest.raises(VaezooError, match=rf"^m\.toml: line {row}, column 5: invalid value; text stands in quotes"):
+    with pytest.raises(VaezooError, match=rf"^m\.toml: line {row}, column 5: invalid value; write text in quotes"):
         load(write(tmp_path, TOP + closed + "z = it's\n" + ROW))
 
 

@@ -1,4 +1,4 @@
-"""What a cell leaves behind, and what becomes of one that misbehaves: a record like any other, no harm to the rest."""
+"""The record of a cell, also of one that fails, crashes or hangs; other cells are unaffected."""
 
 import json
 import re

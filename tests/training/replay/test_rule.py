@@ -228,7 +228,7 @@ def test_the_templates_are_replayed(own_registry, tmp_path):
 
 
 class Sly(Objective):
-    """Declares what is not so, where reading does not find it: from the call `late` on it gives other values."""
+    """A wrong declaration that reading the source does not find: from the call `late` on it gives other values."""
 
     replayable = True
 

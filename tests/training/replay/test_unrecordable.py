@@ -151,14 +151,14 @@ class Seeds(nn.Module):
 @pytest.mark.parametrize(
     ("layer", "why"),
     [
-        (Looks, "it looks at a value (item(), float(), an if)"),
+        (Looks, "it reads a value (item(), float(), an if)"),
         (Counts, "stores to self.calls (test_unrecordable.py:"),
         (Lists, "stores to self.seen (test_unrecordable.py:"),
         (Replaces, "stores to self.mean (test_unrecordable.py:"),
         (Hidden, "stores to self.kept (test_unrecordable.py:"),
         (Unseen, "a replay gives other numbers: is something kept from step to step outside tensors?"),
-        (Numpy, "it looks at a value (item(), float(), an if)"),
-        (Equal, "it looks at a value (item(), float(), an if)"),
+        (Numpy, "it reads a value (item(), float(), an if)"),
+        (Equal, "it reads a value (item(), float(), an if)"),
         (Mask, "a shape depends on values (aten::index.Tensor, a mask)"),
         (Table, "stores to self.kept[0]['calls'] (test_unrecordable.py:"),
         (Attribute, "stores to self.mean (test_unrecordable.py:"),

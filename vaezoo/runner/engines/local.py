@@ -18,7 +18,7 @@ from vaezoo.runner.work.cell import run_pack, start_worker
 
 POLL_SECONDS = 0.25
 STARTS = 3
-"""So many times in a row workers may end before they take a cell; then the cells that were to run have failed."""
+"""How often in a row the workers may end before they take a cell; after that, the cells that waited have failed."""
 
 Statuses = Future[list[Status]]
 """What a worker gives for a pack: the status of each of its cells."""
@@ -34,8 +34,8 @@ def run_tasks(
     tick: Callable[[Sequence[Task]], None],
     finished: Callable[[Task, Status], None],
 ) -> None:
-    """Run every pack of tasks (a pack of one is a cell by itself), one at a time on each of `devices` (a device that
-    stands twice serves two), each worker with so many threads.
+    """Run every pack of tasks (a pack of one is a cell by itself), one at a time on each of `devices` (a device that is
+    listed twice runs two), each worker with `threads` threads.
 
     timeout: seconds a cell; a pack has them for each of its cells. tick: called a few times a second with the tasks
     that are running. finished: called with each task's status. A time-out or a crash of the worker is written as that
@@ -95,7 +95,7 @@ class _PackSchedule:
             self.running[self.pool.schedule(run_pack, args=(pack, device), timeout=limit)] = pack, device
 
     def collect(self) -> None:
-        """Settle the packs that end within a moment."""
+        """Settle the packs that end within POLL_SECONDS."""
         for ended in wait(self.running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done:
             if self.pool.active:
                 pack, device = self.running.pop(ended)
@@ -148,7 +148,7 @@ def _is_lost(future: Statuses) -> bool:
 
 
 def _statuses(future: Statuses, pack: Sequence[Task], store: Store, timeout: float | None) -> Sequence[Status | None]:
-    """The status of each task of a pack that has ended; None for what a failed pack of several has left undone."""
+    """The status of each task of a pack that has ended; None for a task that a failed pack left undone."""
     status: Status
     try:
         return future.result()
@@ -158,7 +158,7 @@ def _statuses(future: Statuses, pack: Sequence[Task], store: Store, timeout: flo
         status, reason = _end_of_worker(error.exitcode)
     except CancelledError:
         status, reason = "interrupted", "the run was stopped"
-    except Exception as error:  # a worker that cannot even start its cell: its reason is the cell's
+    except Exception as error:  # the worker could not start its cell, which gets the error as its reason
         status, reason = "failed", reason_of(error)
     if len(pack) == 1:
         return [_write_failure(store, pack[0], status, reason)]

@@ -28,7 +28,7 @@ PATIENCE = 300.0
 BUSY = 0.1
 """Share of the processor that other programs may use before a timing reports them."""
 SHORTEST = 0.5
-"""Seconds below which that share is not measured: processors count in hundredths of a second."""
+"""Seconds below which that share is not measured: the system counts processor time in hundredths of a second."""
 _console: tuple[int, Event] | None = None
 """What `keep_console` kept: the file descriptor of stderr, and whether a worker of this run has used it."""
 FOREIGN_BYTES = 2**30
@@ -139,7 +139,7 @@ def _processor() -> tuple[float, float, float]:
 
 
 def _others(device: str, before: tuple[float, float, float]) -> str | None:
-    """What other programs did on the device meanwhile, in words; None where it does not matter."""
+    """How other programs used the device since `before`, in words; None where it is too little to matter."""
     if device.startswith("cuda"):
         free, total = torch.cuda.mem_get_info(device)
         foreign = total - free - torch.cuda.memory_reserved(device)

@@ -69,7 +69,7 @@ def problems(
     """pydantic's errors (`ValidationError.errors()`) in our words; the errors of a union's options become one.
 
     root: the model that was validated, and start: its place in the file. keys: the keys of each table, "" for the top,
-    which tell where an unknown key belongs.
+    which say where an unknown key belongs.
     """
     found: list[Problem] = []
     for error in errors:

@@ -26,11 +26,13 @@ TOKEN = re.compile(
     r"|[][{}\"']",
     re.DOTALL,
 )
-"""What tells which brackets of a TOML text are open: strings, comments, lines that begin a table or a key, brackets."""
+"""The tokens that decide which brackets of a TOML text are open: strings, comments, beginnings of tables and keys,
+brackets.
+"""
 CLOSING = {"[": "]", "{": "}"}
 POSITION = re.compile(r"^(.*) \(at (?:line (\d+), column (\d+)|end of document)\)$", re.DOTALL)
 ADVICE = {
-    "invalid value": "text stands in quotes, and true and false are written small",
+    "invalid value": "write text in quotes, and true and false in lower case",
     "cannot overwrite a value": "a key or a table is given twice",
     "cannot mutate immutable": "a table is given twice, once as { ... } and once as [table]",
     "cannot declare": "a table is given twice; a row of the matrix starts with [[variants]], in two pairs of brackets",

@@ -80,7 +80,7 @@ def _merged(slot: PartOverride, *overrides: Mapping[str, Any]) -> PartOverride:
 
 
 def _expanded(matrix: Matrix, place: int, variant: VariantTable) -> Iterator[MatrixRow]:
-    """The rows of one [[variants]] table. Their label is still the same: the written one, or the variant's name."""
+    """The rows of one [[variants]] table. All still have one label: the written one, or the variant's name."""
     sweep = swept(variant.sweep)
     written = {name: {**getattr(matrix, name).written(), **getattr(variant, name).written()} for name in SECTIONS}
     slots = {}

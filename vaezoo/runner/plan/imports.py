@@ -1,7 +1,7 @@
 """Which files a plugin's code depends on: follows imports through the source, without running it.
 
-Followed are the files of a plugin's own folder, `vaezoo.nets`, `vaezoo.flows` and the shared mathematics of core. What
-else vaezoo does with a plugin is covered by the protocol version of a specification.
+It follows imports into a plugin's own folder, `vaezoo.nets`, `vaezoo.flows` and the shared mathematics of core. The
+protocol version of a specification covers the rest of vaezoo.
 """
 
 import ast
@@ -136,8 +136,8 @@ class Dependencies:
                 yield from self._of_name(name, True)
 
     def _of_name(self, name: str, whole: bool) -> Iterator[Path]:
-        """The files behind a dotted name of vaezoo: of the module that defines it. whole: a package stands for all of
-        its files, for code that hands it on as an object, or imports * from it.
+        """The files behind a dotted name of vaezoo: of the module that defines it. whole: whether a package
+        stands for all of its files, because code passes it on as an object or imports * from it.
         """
         folder, parts = self.house, name.split(".")[1:]
         for number, part in enumerate(parts):

@@ -88,8 +88,8 @@ def make_plan(
 ) -> Plan:
     """Resolve and rehearse every row on every data set. Raises VaezooError for invalid user input.
 
-    device, threads: of the timing cells, whose speeds hold only there. kind: the device's, `cpu` or `cuda`, which
-    decides what precisions it has.
+    device, threads: of the timing cells, whose speeds hold only there. kind: of the device, `cpu` or `cuda`, which
+    decides the precisions that it supports.
     """
     for path in matrix.plugins:
         register.load_file(path, "a plugin's path is relative to the matrix file")
@@ -112,9 +112,9 @@ def make_plan(
 
 @dataclass(frozen=True)
 class _ResolvedModel:
-    """What rows share that differ only in how they train and evaluate.
+    """What is the same in rows that differ only in how they train and evaluate.
 
-    conditional: whether a part requests the images' context. code: fingerprints of all that takes part.
+    conditional: whether a part requests the images' context. code: the fingerprint of each plugin that takes part.
     """
 
     slots: Slots

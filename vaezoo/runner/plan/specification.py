@@ -45,9 +45,9 @@ class Specification:
     """Everything that the result of a cell, or of a timing, depends on.
 
     slots: each part's name with all its hyper-parameters; latent: the size of the latent group, or of each one, top
-    first, where there are several; metrics: (name, options) of each; code: the fingerprint of
-    each plugin that takes part, by `slot/name`. A cell has a seed, metrics and an evaluation. A timing has a device and
-    a number of threads instead, because its speeds hold only there.
+    first, where there are several; metrics: (name, options) of each; code: the fingerprint of each plugin that takes
+    part, by `slot/name`. A cell has a seed, metrics and an evaluation. A timing has a device and a number of threads
+    instead, because its speeds hold only there.
     """
 
     protocol: int

@@ -42,11 +42,11 @@ from vaezoo.training.loop import Diverged, EpochResult, TrainingResult, train, t
 from vaezoo.training.options import TrainingOptions
 
 Trained = tuple[LatentModel, Dataset, TrainingResult | Diverged, Sequence[str]]
-"""A model after training, its data, what training gave, and what it warned of."""
+"""A model after training, its data, the result of training, and the warnings of training."""
 
 
 def start_worker(threads: int, parent: int, said: Event) -> None:
-    """Set up a worker that will serve many cells: its share of the cores, and an end when its parent is gone.
+    """Set up a worker that will serve many cells: its number of threads, and that it ends when its parent is gone.
 
     said: see `keep_console`.
     """
@@ -89,7 +89,7 @@ def _run_together(tasks: Sequence[Task], device: str) -> list[Status]:
     else:
         pack = tuple(_seeds(tasks))
         return [run_cell(replace(task, pack=pack), device, own) for task, own in zip(tasks, trained, strict=True)]
-    return [run_cell(replace(task, alone=alone), device) for task in tasks]  # here the pack's memory is free again
+    return [run_cell(replace(task, alone=alone), device) for task in tasks]  # after `except`, which holds the pack
 
 
 def _trained_together(tasks: Sequence[Task], device: str) -> list[Trained]:
@@ -217,7 +217,7 @@ def _measured(record: Record, task: Task, device: str, store: Store, trained: Tr
 
 @contextmanager
 def _warnings_kept() -> Iterator[list[str]]:
-    """Collects what vaezoo warns of, each line once, for the record. Every warning goes to the log as usual."""
+    """Collects vaezoo's warnings, each line once, for the record. Every warning goes to the log as usual."""
     kept: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("always", VaezooWarning)

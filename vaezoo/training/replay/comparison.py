@@ -24,7 +24,7 @@ def compare(
 
     tensors, generators: all that the function and its replay change and keep. Raises NotReplayable, after the run,
     where the replay would not have left the same numbers in them. Where two replays differ from each other (some of a
-    GPU's kernels add in any order), bits say nothing and it raises nothing.
+    GPU's kernels add in any order), the bits prove nothing, and no error is raised.
     """
     state = _State(tensors, [torch.default_generator, *generators])
     before, failure = state.copied(), None

@@ -14,7 +14,7 @@ from vaezoo.core import noise
 NUMBERS = {"cpu": 2**17, "cuda": 2**22}
 """The most normal numbers that are drawn at once; it decides for how many steps they are drawn."""
 FEWEST_STEPS = 4
-"""Drawing for fewer steps at once gains nothing."""
+"""The fewest steps to draw for at once; with fewer, nothing is gained."""
 
 
 class PrefetchedNoise:

@@ -14,7 +14,7 @@ from vaezoo.training.replay.bindings import python_binding
 from vaezoo.training.replay.comparison import NotReplayable
 from vaezoo.training.snapshot import storage_address
 
-READS_VALUE = "it looks at a value (item(), float(), an if)"
+READS_VALUE = "it reads a value (item(), float(), an if)"
 CLONE = torch.ops.aten.clone.default
 IDENTITIES = (torch.ops.aten.detach.default, torch.ops.aten.alias.default)
 """Operators whose result is their argument, below autograd."""
@@ -51,10 +51,10 @@ class OperationRecorder:
 
     Tensors that no recorded operation made are constants of the recording: weights, tables, the optimiser's state.
 
-    What it cannot see: Python. A branch, a counter or a list that a step keeps outside of tensors is recorded as it was
-    in this one run. So the replay rule (`replay/rule.py`) reads the code from outside before it is recorded, and the
-    comparisons of `RecordedStep` find what changes the numbers of the steps compared. Neither finds what other
-    libraries compute from memory that they share with a tensor.
+    It cannot see Python: a branch, a counter or a list that a step keeps outside of tensors is recorded as it was in
+    this one run. So the replay rule (`replay/rule.py`) reads the code from outside before it is recorded, and
+    `RecordedStep` compares replays with eager steps. Neither notices what other libraries compute in memory that they
+    share with a tensor.
     """
 
     def __init__(self) -> None:

@@ -2,8 +2,8 @@
 
 A replay runs none of the step's Python, so it is right only where that Python does the same in every step. vaezoo's own
 code and torch's do. A class from outside runs eagerly unless it declares `replayable = True`. Then its source is read,
-with all that its methods reach by name: a store to anything but a local name is refused. And one random step of every
-epoch is compared bit for bit with the eager one.
+with all that its methods reach by name, and a store to anything but a local name is refused. Besides, one random step
+of every epoch is compared bit for bit with the eager one.
 """
 
 import ast
@@ -117,7 +117,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _reached(function: FunctionType) -> Iterator[Any]:
-    """The functions and classes that a function names: globals, names of modules it names, and what it encloses."""
+    """The functions and classes that a function names: globals, members of modules, and values in its closure."""
     names = {name for code in _codes(function.__code__) for name in code.co_names}
     values = [function.__globals__[name] for name in names if name in function.__globals__]
     for module in [value for value in values if isinstance(value, ModuleType)]:
