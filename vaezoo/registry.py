@@ -14,6 +14,7 @@ import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import entry_points
@@ -194,6 +195,7 @@ class Register:
         self.unavailable: list[Unavailable] = []
         self.files: dict[Path, str] = {}
         self._loaded: set[str] = set()
+        self._isolated = False
         self._entered: list[list[Plugin]] = []  # the plugins that each running import has registered
 
     def _add(
@@ -266,6 +268,33 @@ class Register:
             for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
                 self._attempt(f"{point.name} ({point.value})", lambda _, load=point.load: load())  # type: ignore[misc]
 
+    @contextmanager
+    def without_packages(self) -> Iterator[None]:
+        """Within the block, a look at a registry imports no installed package."""
+        added = GROUP not in self._loaded
+        self._loaded.add(GROUP)
+        try:
+            yield
+        finally:
+            if added:
+                self._loaded.discard(GROUP)
+
+    def isolate(self) -> None:
+        """In a process that serves one job: import installed packages by `load_package` alone, and let a plugin that
+        exits, or runs out of memory, end the process.
+        """
+        self._loaded.add(GROUP)
+        self._isolated = True
+
+    def load_package(self, name: str) -> None:
+        """Import the entry point of this name in the group `vaezoo.plugins`. VaezooError where it does not import."""
+        for point in entry_points(group=GROUP, name=name):
+            if name not in self._loaded:
+                reason = self._failure(name, lambda _, load=point.load: load())  # type: ignore[misc]
+                if reason is not None:
+                    raise VaezooError(f"plugin package {name} ({point.value}) could not be imported: {reason}")
+                self._loaded.add(name)
+
     def load_file(self, path: str | Path, advice: str = "") -> None:
         """Import a plugin file once, with the modules beside it that it imports (`vaezoo/plugin_files.py`).
 
@@ -289,6 +318,8 @@ class Register:
         try:
             load(source)
         except (Exception, SystemExit) as error:  # a plugin's module may raise anything
+            if self._isolated and isinstance(error, MemoryError | SystemExit):
+                raise
             for plugin in self._entered[-1]:
                 built_in = plugin.module.startswith("vaezoo.") and plugin.module in sys.modules
                 if not built_in:  # a module of vaezoo that it imported first stays

@@ -52,6 +52,18 @@ Jobs = Annotated[int | None, typer.Option(help="Cells at a time; the cores are s
 DataRoot = Annotated[
     str | None, typer.Option(help="The folder of the data sets; else $VAEZOO_DATA, else the user's cache folder.")
 ]
+Only = Annotated[list[str], typer.Option("--only", help="Rows whose label fits this pattern; may be given again.")]
+Variants = Annotated[list[str], typer.Option("--variant", help="Rows of variants that fit this pattern (vae*).")]
+Datasets = Annotated[list[str], typer.Option("--dataset", help="Data sets that fit this pattern (mnist*).")]
+Shard = Annotated[str | None, typer.Option(help="i/n: the i-th of n equal parts; `vaezoo merge` joins them.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run cells again that failed by their own fault.")]
+Force = Annotated[bool, typer.Option("--force", help="Run cells again that are done.")]
+Timeout = Annotated[float | None, typer.Option(help="Seconds a cell may take; else the matrix's.", min=0.001)]
+Stall = Annotated[float | None, typer.Option(help="Seconds without progress that end a cell; else 600.", min=0.001)]
+MaxMemory = Annotated[str | None, typer.Option(help="Memory a cell may use: 8G, 500M.")]
+Retries = Annotated[
+    int, typer.Option(help="New attempts for a cell that was killed, stalled or ran out of memory.", min=0)
+]
 MatrixFile = Annotated[Path, typer.Argument(metavar="MATRIX", help="The matrix file (TOML).")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.")]
 
@@ -77,12 +89,18 @@ def warn_unavailable() -> None:
 
 def variant_plugin(name: str, command: str) -> Plugin:
     """The plugin of a variant; VaezooError where there is none of this name, or the name is another slot's."""
-    variants, bare = registry("variant"), name.removeprefix("variant/")
-    others = [slot for slot in SLOTS if slot != "variant" and bare.removeprefix(f"{slot}/") in registry(slot)]
-    if others and bare not in variants:
+    bare = name.removeprefix("variant/")
+    refuse_other_slots(bare, command)
+    return registry("variant")[bare]
+
+
+def refuse_other_slots(name: str, command: str) -> None:
+    """VaezooError where a name that should be a variant's is another slot's."""
+    variants = registry("variant")
+    others = [slot for slot in SLOTS if slot != "variant" and name.removeprefix(f"{slot}/") in registry(slot)]
+    if others and name not in variants:
         taken = " and a ".join(others)
         raise VaezooError(f"`{command}` takes a variant, and {name!r} is a {taken}; try one of {', '.join(variants)}")
-    return variants[bare]
 
 
 def row_settings(settings: Sequence[str]) -> dict[str, Any]:

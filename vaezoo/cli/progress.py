@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 from rich.progress import Task as RichTask
 from rich.progress import TaskID as RichTaskID
 
+from vaezoo.runner.claims import claimed
 from vaezoo.runner.plan.cell import Kind, Task
 from vaezoo.runner.records import CellProgress, Status
 from vaezoo.runner.store import Store
@@ -114,7 +115,6 @@ class Live:
 
 def running_now(folder: Path) -> dict[str, CellProgress]:
     """By stem, what the cells of a run that is under way last reported. Reports of a killed run are ignored."""
-    store = Store(folder)
+    store, running = Store(folder), claimed(folder)
     reports = {path.stem: store.progress(path.stem) for path in sorted((folder / "running").glob("*.json"))}
-    found = {stem: progress for stem, progress in reports.items() if progress is not None}
-    return found if found and store.is_held() else {}
+    return {stem: progress for stem, progress in reports.items() if progress is not None and stem in running}

@@ -147,6 +147,17 @@ class Dataset:
         )
         self.log_likelihood = log_likelihood
 
+    @classmethod
+    def of_splits(
+        cls, spec: DataSpec, train: Split, valid: Split, test: Split, *, checksum: str, context_checksum: str | None
+    ) -> "Dataset":
+        """The data set of splits that an earlier Dataset checked and stored, with the checksums that it had."""
+        dataset = cls.__new__(cls)
+        dataset.spec, dataset.log_likelihood = spec, None
+        dataset.train, dataset.valid, dataset.test = train, valid, test
+        dataset.__dict__ |= {"checksum": checksum, "context_checksum": context_checksum}
+        return dataset
+
     def _is_dynamic(self, split: GivenSplit) -> bool:
         return self.spec.binarisation == "dynamic" and split.name == "train"
 

@@ -17,9 +17,9 @@ FINAL: tuple[Status, ...] = ("ok", "diverged")
 
 def reason_of(error: BaseException) -> str:
     """The first line of an error, after its type where it is not one of vaezoo's own."""
-    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    first = next(iter(str(error).strip().splitlines()), "")
     own = isinstance(error, VaezooError) or type(error).__module__.startswith("vaezoo.")
-    return first if own else f"{type(error).__name__}: {first}"
+    return first if own and first else f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ class Record:
     """The record of a cell: its results, or the reason why it has none.
 
     Identity: label, variant, dataset, seed (None: a timing), key, specification, comparability. Outcome: status, and
-    reason where that is not `ok`; log: the file of what it printed, relative to the results folder, where it failed.
+    reason where that is not `ok`; may_pass: whether another run may succeed where this one did not; failed_metrics: the
+    reason of each metric that failed; log: the file of what it printed, relative to the results folder, where it failed.
     Measurements: results (columns of the table), best_epoch, history (a value an epoch), vectors (a list each), notes,
     warnings. Circumstances: provenance, seconds of the whole cell, pack: the seeds that were trained together. data:
     what is needed to build the model again.
@@ -108,6 +109,8 @@ class Record:
     comparability: Comparability = field(repr=False)
     status: Status
     reason: str | None = None
+    may_pass: bool = False
+    failed_metrics: dict[str, str] = field(default_factory=dict)
     provenance: Provenance | None = None
     pack: tuple[int, ...] | None = None
     results: dict[str, Any] = field(default_factory=dict)
@@ -158,6 +161,7 @@ class Record:
     def to_json(self) -> dict[str, Any]:
         """The record as its file holds it. Fields that are None are left out, except seed and reason."""
         value = {name: each for name, each in vars(self).items() if each is not None or name in ("seed", "reason")}
+        value = {name: each for name, each in value.items() if each or name not in ("may_pass", "failed_metrics")}
         for name in ("specification", "comparability", "provenance", "data"):
             if name in value:
                 value[name] = value[name].to_json()

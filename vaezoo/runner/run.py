@@ -1,12 +1,11 @@
 """Runs a plan into its results folder. Cells that have a final record are not run again."""
 
-import shutil
 import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
@@ -14,41 +13,56 @@ from typing import Protocol
 import torch
 
 from vaezoo.core.errors import VaezooError
-from vaezoo.runner.engines.local import run_tasks
+from vaezoo.runner.children.client import Children, outcomes
+from vaezoo.runner.claims import Claims, claimed
+from vaezoo.runner.engines.local import LocalEngine
+from vaezoo.runner.limits import Limits
 from vaezoo.runner.machine.device import cores
 from vaezoo.runner.plan.cell import Cell, Kind, Task
 from vaezoo.runner.plan.planner import Plan
 from vaezoo.runner.records import Status
+from vaezoo.runner.selection import Selection
 from vaezoo.runner.store import Store
+from vaezoo.runner.work.mapped import data_folder
 
+DECODE = "vaezoo.runner.work.mapped:decode"
+DOWNLOAD_SECONDS = 3600.0
+"""Seconds that the loading of a data set may take, with its download."""
 MOST_CPU_JOBS = 8
 MOST_PACKED = 16
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM reached the run, which then ends as after Ctrl-C."""
+    """A signal reached the run, which then ends as after Ctrl-C. number: of the signal."""
+
+    def __init__(self, number: int = signal.SIGTERM):
+        super().__init__()
+        self.number = int(number)
+
+
+ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM raises Terminated within the block, unless the program handles the signal itself.
+def signals_as_interrupt() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise Terminated within the block, unless the program handles or ignores the signal itself.
 
     Only the main thread can set a handler; elsewhere, the block runs without one.
     """
     main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
+    mine = [number for number in ENDING if main and signal.getsignal(number) is signal.SIG_DFL]
 
     def terminate(number: int, frame: FrameType | None) -> None:
         """End the block."""
-        raise Terminated
+        raise Terminated(number)
 
-    signal.signal(signal.SIGTERM, terminate)
+    for number in mine:
+        signal.signal(number, terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in mine:
+            signal.signal(number, signal.SIG_DFL)
 
 
 class Watcher(Protocol):
@@ -66,12 +80,15 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Failure:
-    """A cell or timing without a result. title: `vae on digits, seed 0`; log: relative to the results folder."""
+    """A cell or timing without a result. title: `vae on digits, seed 0`; log: relative to the results folder; may_pass:
+    whether another run may succeed.
+    """
 
     title: str
     status: str
     reason: str | None
     log: str | None
+    may_pass: bool = False
 
 
 @dataclass
@@ -100,14 +117,6 @@ def workers(device: str, jobs: int | None, cells: int) -> tuple[list[str], int]:
     return [device] * count, max(1, cores() // count)
 
 
-def pending(cells: Sequence[Cell], store: Store) -> list[Cell]:
-    """The cells without a final record, each key once. Skipped ones are not run."""
-    asked = {cell.stem: cell for cell in cells if cell.skip is None}
-    return [
-        cell for stem, cell in asked.items() if (record := store.record(cell.kind, stem)) is None or not record.is_final
-    ]
-
-
 def packs(cells: Sequence[Cell], plan: Plan, device: str) -> list[list[Cell]]:
     """The cells in the packs in which they run: seeds of one row on one dataset, as many together as the matrix's
     `pack` says; `auto` is 1 on a CPU and MOST_PACKED on CUDA. Timings and skipped cells stay alone.
@@ -126,57 +135,112 @@ def packs(cells: Sequence[Cell], plan: Plan, device: str) -> list[list[Cell]]:
     return made
 
 
-def carry_out(plan: Plan, folder: str | Path, *, device: str, jobs: int | None, watcher: Watcher) -> Report:
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run a plan. jobs: cells at a time, None for as many as fit. fail_fast: whether the first failure ends the
+    run. selection: which cells. limits: what a cell may take; the matrix's timeout holds where they have none.
+    """
+
+    jobs: int | None = None
+    fail_fast: bool = False
+    selection: Selection = field(default_factory=Selection)
+    limits: Limits = field(default_factory=Limits)
+
+
+def carry_out(
+    plan: Plan, folder: str | Path, children: Children, *, device: str, options: RunOptions, watcher: Watcher
+) -> Report:
     """Run the cells that are missing, then the timings, alone. Every record is on the disk when this returns or raises.
 
-    Raises VaezooError where the folder cannot be written to or another run holds it.
+    Other runs may work in the same folder: each cell is run by one of them, and all return when all have ended. Raises
+    VaezooError where the folder cannot be written to, or another run is writing another matrix to it.
     """
-    workers(device, jobs, 1)
+    workers(device, options.jobs, 1)
+    options.selection.check(plan.cells)
     store = Store(folder)
     store.prepare()
-    with store.lock():
-        store.write_plan(plan.stored())
-        shutil.rmtree(store.folder / "running", ignore_errors=True)
-        report = Report(store.folder)
-        timings = list({cell.stem: cell for cell in plan.timings.values()}.values())
-        work: list[tuple[Kind, list[Cell]]] = [("cells", plan.cells), ("timings", timings)]
+    report = Report(store.folder)
+    timings = list({cell.stem: cell for cell in plan.timings.values()}.values()) if options.selection.timings else []
+    work: list[tuple[Kind, list[Cell]]] = [("cells", plan.cells), ("timings", timings)]
+    mine: list[Cell] = []
+    with Claims(store.folder) as claims, data_folder() as data:
+        store.write_plan(plan.stored(), shared=bool(claimed(store.folder)))
+        decoded = _Decoded(plan, children, data)
         try:
             for kind, cells in work:
-                waiting = pending(cells, store)
-                possible = len({cell.stem for cell in cells if cell.skip is None})
-                devices, threads = workers(device, jobs if kind == "cells" else 1, len(waiting))
-                watcher.begin(kind, len(waiting), possible - len(waiting))
-                run_tasks(
-                    [[plan.task(cell, store.folder) for cell in pack] for pack in packs(waiting, plan, device)],
+                packed = options.selection.own(packs(chosen(cells, options.selection), plan, device))
+                own = {cell.stem for pack in packed for cell in pack}
+                mine += [cell for cell in cells if cell.skip or cell.stem in own]
+                waiting = [cell for cell in options.selection.pending(cells, store) if cell.stem in own]
+                devices, threads = workers(device, options.jobs if kind == "cells" else 1, len(waiting))
+                watcher.begin(kind, len(waiting), len(own) - len(waiting))
+                engine = LocalEngine(
                     store,
+                    children,
+                    claims,
+                    replace(options.limits, timeout=options.limits.timeout or plan.matrix.timeout),
                     devices=devices[:1] if kind == "timings" else devices,
                     threads=threads,
-                    timeout=plan.matrix.timeout,
                     tick=watcher.tick,
                     finished=watcher.finished,
+                    fail_fast=options.fail_fast,
+                )
+                engine.run(
+                    [[decoded.task(cell, store.folder) for cell in pack] for pack in packs(waiting, plan, device)]
                 )
                 report.ran += len(waiting)
+                if engine.failed and options.fail_fast:
+                    break
         finally:
-            _remove_empty_folders(store)
-            for cell in [*plan.cells, *timings]:
+            store.tidy(claimed(store.folder) - claims.held)
+            for cell in mine or plan.cells:
                 _count(report, cell, store)
     return report
 
 
-def _remove_empty_folders(store: Store) -> None:
-    for name in ("running", "logs"):
-        folder = store.folder / name
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+def chosen(cells: Sequence[Cell], selection: Selection) -> list[Cell]:
+    """The cells that a selection's patterns fit and that can be run, each key once."""
+    return list({cell.stem: cell for cell in cells if cell.skip is None and selection.chooses(cell)}.values())
+
+
+class _Decoded:
+    """Makes the tasks of a plan's cells, with the data sets decoded: each once, when the first task needs it."""
+
+    def __init__(self, plan: Plan, children: Children, folder: Path):
+        self.plan, self.children, self.folder = plan, children, folder
+        self.known: dict[str, Path | None] = {}
+
+    def task(self, cell: Cell, results: Path) -> Task:
+        """The task of a cell."""
+        label = cell.dataset
+        if label not in self.known:
+            self.known[label] = self._decode(cell, label, self.folder / str(len(self.known)))
+        return replace(self.plan.task(cell, results), data=self.known[label])
+
+    def _decode(self, cell: Cell, label: str, folder: Path) -> Path | None:
+        """The folder of the decoded data; None where the cells have to load it, and to say what is wrong with it."""
+        if label not in self.plan.data_sources:
+            return None
+        dataset = cell.specification.dataset
+        arguments = {
+            "name": dataset.name,
+            "options": dataset.options,
+            "data_root": self.plan.data_root,
+            "sources": vars(self.plan.data_sources[label]),
+            "folder": str(folder),
+        }
+        job = self.children.start(DECODE, arguments)
+        [(_, outcome)] = outcomes(self.children, [job], DOWNLOAD_SECONDS)
+        return folder if outcome.ended == 0 and {"decoded": True} in outcome.messages else None
 
 
 def _count(report: Report, cell: Cell, store: Store) -> None:
     """Count a cell in the report."""
     record = store.record(cell.kind, cell.stem)
     if record is None:
-        failure = Failure(cell.title, "missing", "not run yet", None)
+        failure = Failure(cell.title, "missing", "not run yet", None, True)
     else:
-        failure = Failure(cell.title, record.status, record.reason, record.log)
+        failure = Failure(cell.title, record.status, record.reason, record.log, record.may_pass)
     status = "skipped" if cell.skip else failure.status
     if cell.kind == "cells":
         report.counts[status] += 1

@@ -6,13 +6,12 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Container, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from vaezoo.core.columns import (
     COSTS,
@@ -98,24 +97,24 @@ class Store:
                 f"results cannot be written to {self.folder}: {reason}; give another folder with --out"
             ) from error
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the folder, so that no other run writes to it; VaezooError where another run holds it."""
+    def stamp(self, kind: Kind, stem: str) -> object:
+        """A value that changes whenever the record of a cell is written; None where there is none."""
         try:
-            with FileLock(self.folder / ".lock", timeout=0):
-                yield
-        except Timeout:
-            raise VaezooError(
-                f"another run is writing to {self.folder}; wait for it, or give another folder with --out"
-            ) from None
+            found = self.path(kind, stem).stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
-    def is_held(self) -> bool:
-        """Whether a run holds the folder. True also for a folder that cannot be written to."""
-        try:
-            with self.lock():
-                return False
-        except (VaezooError, OSError):
-            return True
+    def tidy(self, running: Container[str]) -> None:
+        """Remove the progress of cells that do not run any more, and folders that are empty. running: the stems of
+        those that do.
+        """
+        for path in (self.folder / "running").glob("*.json"):
+            if path.stem not in running:
+                path.unlink(missing_ok=True)
+        for name in ("running", "logs"):
+            with suppress(OSError):
+                (self.folder / name).rmdir()
 
     def path(self, kind: str, stem: str) -> Path:
         """The file of a cell: kind is cells, timings, checkpoints, logs or running."""
@@ -147,8 +146,14 @@ class Store:
         np.savez_compressed(file, allow_pickle=False, **{k: np.asarray(v, np.float32) for k, v in values.items()})
         write_atomically(path, file.getvalue())
 
-    def write_plan(self, plan: StoredPlan) -> None:
-        """Write the plan atomically, a cell a line, because there may be many."""
+    def write_plan(self, plan: StoredPlan, *, shared: bool = False) -> None:
+        """Write the plan atomically, a cell a line, because there may be many. shared: whether another run is at work
+        in the folder; VaezooError where its plan has other cells.
+        """
+        if shared and (self.folder / "plan.json").is_file() and self.plan().cells != plan.cells:
+            raise VaezooError(
+                f"another run is writing another matrix to {self.folder}; wait for it, or give another folder with --out"
+            )
         value = json_value(plan.to_json())
         cells = ",\n".join(json.dumps(cell) for cell in value.pop("cells"))
         rest = json.dumps(value, indent=1)

@@ -1,187 +1,253 @@
-"""Runs cells in child processes of this machine, with hard time-outs. A crash costs one cell."""
+"""Runs cells in child processes of this machine, under limits. Whatever ends a process costs its own cells only."""
 
-import multiprocessing
-import os
+import signal
+import sys
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
-from signal import SIGTERM
+from dataclasses import dataclass, field, replace
 
-from pebble import ProcessExpired, ProcessPool
-
-from vaezoo.runner.engines.main_guard import main_guard, refuse_script_without_file
+from vaezoo.runner.children.client import Children, Event
+from vaezoo.runner.claims import Claims
+from vaezoo.runner.engines.watch import MemoryWatch
+from vaezoo.runner.limits import Limits
 from vaezoo.runner.plan.cell import Task
-from vaezoo.runner.records import Record, Status, reason_of
+from vaezoo.runner.records import Record, Status
 from vaezoo.runner.store import Store
-from vaezoo.runner.work.cell import run_pack, start_worker
 
+SERVE = "vaezoo.runner.work.serve:serve"
 POLL_SECONDS = 0.25
-STARTS = 3
-"""How often in a row the workers may end before they take a cell; after that, the cells that waited have failed."""
+GRACE = 30.0
+"""Seconds in which a cell that is asked to stop writes its checkpoint."""
+PASSING = (
+    (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT) if sys.platform != "win32" else (signal.SIGTERM,)
+)
+"""Signals that come from outside, not from what the cell's code did."""
 
-Statuses = Future[list[Status]]
-"""What a worker gives for a pack: the status of each of its cells."""
 
+@dataclass
+class _Job:
+    """A pack of tasks in its process.
 
-def run_tasks(
-    packs: Sequence[Sequence[Task]],
-    store: Store,
-    *,
-    devices: Sequence[str],
-    threads: int,
-    timeout: float | None,
-    tick: Callable[[Sequence[Task]], None],
-    finished: Callable[[Task, Status], None],
-) -> None:
-    """Run every pack of tasks (a pack of one is a cell by itself), one at a time on each of `devices` (a device that is
-    listed twice runs two), each worker with `threads` threads.
-
-    timeout: seconds a cell; a pack has them for each of its cells. tick: called a few times a second with the tasks
-    that are running. finished: called with each task's status. A time-out or a crash of the worker is written as that
-    cell's record; of a pack, what is unfinished is run again, each cell by itself. On KeyboardInterrupt the running
-    cells are recorded as interrupted. Raises VaezooError where the workers would run the user's script again, because
-    it has no `__main__` guard, or cannot import it, because it is no file.
+    heard: when it last told anything. epoch: when its epoch began, and slowest: seconds of its slowest one. stage: what
+    it does. ending: the status and reason for which the run ends it. stamps: of the records before it began.
     """
-    if packs:
-        refuse_script_without_file()
-    with main_guard() as check_guard:
-        schedule = _PackSchedule(packs, store, devices, threads, timeout, finished)
-        try:
-            while schedule.waiting or schedule.running:
-                schedule.start()
-                tick([task for pack, _ in schedule.running.values() for task in pack])
-                schedule.collect()
-                check_guard()
-                if not schedule.pool.active:  # a worker ended before it took a cell, so Pebble gives up its pool
-                    schedule.reopen()
-            schedule.pool.close()
-        except KeyboardInterrupt:
-            schedule.stop()
-            for pack, _ in schedule.running.values():
-                for task in pack:
-                    _write_failure(store, task, "interrupted", "the run was stopped")
-            raise
-        except BaseException:
-            schedule.pool.stop()
-            raise
-        finally:
-            schedule.pool.join()
+
+    tasks: list[Task]
+    device: str
+    attempt: int
+    stamps: list[object]
+    started: float = field(default_factory=time.monotonic)
+    heard: float = field(default_factory=time.monotonic)
+    epoch: float = field(default_factory=time.monotonic)
+    slowest: float = 0.0
+    stage: str = ""
+    pid: int | None = None
+    ending: tuple[Status, str] | None = None
+    peak: int | None = None
+
+    def hear(self, message: dict[str, object]) -> None:
+        """Note what the process told."""
+        self.heard = time.monotonic()
+        if "stage" in message:
+            self.stage = str(message["stage"])
+        if "epoch" in message:
+            self.slowest, self.epoch = max(self.slowest, self.heard - self.epoch), self.heard
+
+    def over(self, limits: Limits) -> tuple[Status, str] | None:
+        """The status and the reason where the job has taken longer than it may."""
+        now, count = time.monotonic(), len(self.tasks)
+        if limits.timeout is not None and now - self.started > limits.timeout * count:
+            return "timeout", f"took longer than timeout = {limits.timeout:g} s"
+        if now - self.heard > limits.stall + self.slowest:
+            beyond = f" beyond its slowest epoch of {self.slowest:.0f} s" if self.slowest >= 1 else ""
+            return "timeout", f"stalled: no progress for {limits.stall:g} s{beyond}"
+        return None
 
 
-class _PackSchedule:
-    """The packs that wait, those that run on each device, and the pool of workers that serves them."""
+class LocalEngine:
+    """Runs packs of tasks in children of this machine, one at a time on each of `devices` (a device that is listed
+    twice runs two), each with `threads` threads.
+
+    tick: called a few times a second with the tasks that are running. finished: called with each task's status. Every
+    task ends with a record. A cell whose process is killed, runs out of memory or stalls is started again,
+    limits.retries times, and goes on from its checkpoint; of a pack that fails, each unfinished cell runs by itself.
+    """
 
     def __init__(
         self,
-        packs: Sequence[Sequence[Task]],
         store: Store,
+        children: Children,
+        claims: Claims,
+        limits: Limits,
+        *,
         devices: Sequence[str],
         threads: int,
-        timeout: float | None,
+        tick: Callable[[Sequence[Task]], None],
         finished: Callable[[Task, Status], None],
+        fail_fast: bool = False,
     ):
-        self.store, self.timeout, self.finished = store, timeout, finished
-        self.free, self.waiting = list(devices)[::-1], [list(pack) for pack in packs][::-1]
-        self.running: dict[Statuses, tuple[list[Task], str]] = {}
-        self.workers, self.threads, self.broken = len(devices), threads, 0
-        self.pool = _pool(self.workers, threads)
+        self.store, self.children, self.claims, self.limits = store, children, claims, limits
+        self.free, self.threads = list(devices)[::-1], threads
+        self.tick, self.finished, self.fail_fast = tick, finished, fail_fast
+        self.waiting: list[tuple[list[Task], int]] = []
+        self.jobs: dict[int, _Job] = {}
+        self.watch = MemoryWatch(limits.memory)
+        self.failed = False
+        self.said: set[str] = set()
 
-    def start(self) -> None:
-        """Give each free device a pack."""
-        while self.free and self.waiting and self.pool.active:
-            pack, device = self.waiting.pop(), self.free.pop()
-            limit = None if self.timeout is None else self.timeout * len(pack)
-            self.running[self.pool.schedule(run_pack, args=(pack, device), timeout=limit)] = pack, device
-
-    def collect(self) -> None:
-        """Settle the packs that end within POLL_SECONDS."""
-        for ended in wait(self.running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done:
-            if self.pool.active:
-                pack, device = self.running.pop(ended)
-                self.free.append(device)
-                self._settle(ended, pack)
-                self.broken = 0
-
-    def reopen(self) -> None:
-        """Open a new pool. Packs that a worker of the old one had taken are settled; the others wait again, STARTS
-        times at most.
+    def run(self, packs: Sequence[Sequence[Task]]) -> None:
+        """Run every pack. On KeyboardInterrupt the running cells write their checkpoints and are recorded as
+        interrupted; at a second one they are ended at once. Returns early after the first failure where `fail_fast`.
         """
-        self.stop()
-        self.broken += 1
-        for future, (pack, device) in self.running.items():
-            self.free.append(device)
-            if not _is_lost(future):
-                self._settle(future, pack)
-            elif self.broken < STARTS:
-                self.waiting.append(pack)
+        before = {task.cell.stem: self._stamp(task) for pack in packs for task in pack}
+        self.waiting = [(list(pack), 0) for pack in packs][::-1]
+        elsewhere: list[list[Task]] = []
+        try:
+            while self.waiting or self.jobs or elsewhere:
+                if self.failed and self.fail_fast:
+                    self._stop("the run ends at its first failure")
+                    return
+                while self.free and self.waiting:
+                    tasks, attempt = self.waiting.pop()
+                    mine, others = self._claimed(tasks, before)
+                    if others:
+                        elsewhere.append(others)
+                    if mine:
+                        self._start(mine, attempt)
+                self.tick([task for job in self.jobs.values() for task in job.tasks])
+                self._collect(POLL_SECONDS)
+                if not self.waiting and not self.jobs and elsewhere:
+                    self.waiting, elsewhere = [(pack, 0) for pack in elsewhere][::-1], []
+                    if not any(self._is_free(task) for pack, _ in self.waiting for task in pack):
+                        time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            self._stop("the run was stopped")
+            raise
+
+    def _stamp(self, task: Task) -> object:
+        return self.store.stamp(task.cell.kind, task.cell.stem)
+
+    def _is_free(self, task: Task) -> bool:
+        return self.claims.take(task.cell.stem)
+
+    def _claimed(self, tasks: Sequence[Task], before: dict[str, object]) -> tuple[list[Task], list[Task]]:
+        """The tasks that this run may do now, and those that another run holds. One that another run has finished
+        since this run began is in neither.
+        """
+        mine: list[Task] = []
+        others: list[Task] = []
+        for task in tasks:
+            stem = task.cell.stem
+            if stem not in self.claims.held and not self.claims.take(stem):
+                others.append(task)
+            elif self._stamp(task) != before[stem]:
+                self.claims.release([stem])
+                record = self.store.record(task.cell.kind, stem)
+                self.finished(task, "failed" if record is None else record.status)
             else:
-                reason = "its workers ended before they took it"
-                for task in pack:
-                    self.finished(task, _write_failure(self.store, task, "failed", reason))
-        self.running.clear()
-        self.pool, self.broken = _pool(self.workers, self.threads), self.broken % STARTS
+                mine.append(task)
+        return mine, others
 
-    def stop(self) -> None:
-        """End the workers, whatever they do."""
-        self.pool.stop()
-        self.pool.join()
+    def _start(self, tasks: list[Task], attempt: int) -> None:
+        device = self.free.pop()
+        log = self.store.path("logs", tasks[0].cell.stem)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        arguments = {"tasks": [task.to_json() for task in tasks], "device": device, "threads": self.threads}
+        job = self.children.start(SERVE, arguments, str(log))
+        self.jobs[job] = _Job(tasks, device, attempt, [self._stamp(task) for task in tasks])
 
-    def _settle(self, future: Statuses, pack: list[Task]) -> None:
-        """Report each task's status; a failed pack's unfinished tasks wait again, one by one."""
-        for task, status in zip(pack, _statuses(future, pack, self.store, self.timeout), strict=True):
-            if status is None:
-                alone = f"run alone after its pack of {len(pack)} had failed"
-                self.waiting.append([replace(task, alone=alone)])
+    def _collect(self, seconds: float) -> None:
+        """Hear the children for this long, end those over a limit, and settle those that have ended."""
+        for event in self.children.events(seconds):
+            job = self.jobs.get(event.job)
+            if job is None:
+                continue
+            if event.pid is not None:
+                job.pid = event.pid
+                job.heard = job.epoch = time.monotonic()
+            if event.message is not None:
+                job.hear(event.message)
+                self._say(event.message.get("say"))
+            if event.ended is not None:
+                self._settle(event, self.jobs.pop(event.job))
+        memory = self.watch.excess({number: job.pid for number, job in self.jobs.items() if job.pid is not None})
+        for number, job in self.jobs.items():
+            over = ("oom", memory[number]) if number in memory else job.over(self.limits)
+            if over is not None and job.ending is None:
+                job.ending = over[0], over[1]  # type: ignore[assignment]
+                self.children.kill(number, signal.SIGKILL)
+
+    def _say(self, line: object) -> None:
+        """Print what a cell has to say to the user, once in a run."""
+        if isinstance(line, str) and line not in self.said:
+            self.said.add(line)
+            print(line, file=sys.stderr, flush=True)
+
+    def _settle(self, event: Event, job: _Job) -> None:
+        """Report the tasks of a job that has ended; what is unfinished is tried again, or recorded as failed."""
+        self.free.append(job.device)
+        left: list[Task] = []
+        for task, stamp in zip(job.tasks, job.stamps, strict=True):
+            record = self.store.record(task.cell.kind, task.cell.stem) if self._stamp(task) != stamp else None
+            if record is None:
+                left.append(task)
             else:
-                self.finished(task, status)
+                self._report(task, record.status)
+        if not left:
+            return
+        status, reason, passing = self._end_of(event.ended or 0, job)
+        if job.stage.startswith("metric ") and not (passing and job.attempt < self.limits.retries):
+            metric = job.stage.removeprefix("metric ")
+            first = replace(left[0], lost_metrics=(*left[0].lost_metrics, (metric, reason)))
+            self.waiting.append(([first, *left[1:]], job.attempt))
+        elif passing and job.attempt < self.limits.retries:
+            self.waiting.append((left, job.attempt + 1))
+        elif len(job.tasks) > 1:
+            alone = f"run alone after its pack of {len(job.tasks)} had failed"
+            self.waiting += [([replace(task, alone=alone)], job.attempt) for task in left[::-1]]
+        else:
+            self._fail(left[0], status, reason, passing, event.peak)
 
+    def _end_of(self, code: int, job: _Job) -> tuple[Status, str, bool]:
+        """The status and the reason of a job that ended without its records, and whether another attempt may pass."""
+        if job.ending is not None:
+            status, reason = job.ending
+            return status, reason, status == "oom" or reason.startswith("stalled")
+        if code >= 0:
+            return "failed", f"exit code {code} before it wrote its record", False
+        name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
+        hint = ", often the system running out of memory" if code == -9 else ""
+        return "failed", f"killed by {name}{hint}", -code in PASSING
 
-def _pool(workers: int, threads: int) -> ProcessPool:
-    context = multiprocessing.get_context("spawn")
-    known = (threads, os.getpid(), context.Event())
-    return ProcessPool(max_workers=workers, context=context, initializer=start_worker, initargs=known)
+    def _fail(self, task: Task, status: Status, reason: str, passing: bool, peak: int | None) -> None:
+        """Write the record of a cell whose process has ended without one."""
+        cell, log = task.cell, self.store.path("logs", task.cell.stem)
+        record = replace(Record.of(cell, status, reason), may_pass=passing)
+        if status == "oom" and peak is not None:
+            record = replace(record, results={"peak_memory_bytes": peak})
+        self.store.write(cell, replace(record, log=f"logs/{log.name}" if log.exists() else None))
+        self._report(task, status)
 
+    def _report(self, task: Task, status: Status) -> None:
+        self.claims.release([task.cell.stem])
+        self.failed |= status not in ("ok", "skipped", "interrupted")
+        self.finished(task, status)
 
-def _is_lost(future: Statuses) -> bool:
-    return not future.done() or isinstance(future.exception(), BrokenProcessPool)
-
-
-def _statuses(future: Statuses, pack: Sequence[Task], store: Store, timeout: float | None) -> Sequence[Status | None]:
-    """The status of each task of a pack that has ended; None for a task that a failed pack left undone."""
-    status: Status
-    try:
-        return future.result()
-    except TimeoutError:
-        status, reason = "timeout", f"took longer than timeout = {timeout:g} s"
-    except ProcessExpired as error:
-        status, reason = _end_of_worker(error.exitcode)
-    except CancelledError:
-        status, reason = "interrupted", "the run was stopped"
-    except Exception as error:  # the worker could not start its cell, which gets the error as its reason
-        status, reason = "failed", reason_of(error)
-    if len(pack) == 1:
-        return [_write_failure(store, pack[0], status, reason)]
-    records = [store.record("cells", task.cell.stem) for task in pack]
-    return [record.status if record is not None and record.is_final else None for record in records]
-
-
-def _end_of_worker(code: int | None) -> tuple[Status, str]:
-    """The status and the reason of a cell whose worker died with this exit code, minus the signal that killed it."""
-    if code is None or code >= 0:
-        return "failed", f"the worker died: exit code {code}"
-    if code == -SIGTERM:  # a batch queue stops all processes of a run at once
-        return "interrupted", f"the worker was stopped by signal {-code}"
-    hint = ", often the system running out of memory" if code == -9 else ""
-    return "failed", f"the worker died: killed by signal {-code}{hint}"
-
-
-def _write_failure(store: Store, task: Task, status: Status, reason: str) -> Status:
-    """Write the record of a cell whose worker has ended; the status of the record that now stands."""
-    cell = task.cell
-    known = store.record(cell.kind, cell.stem)
-    if known is not None and known.is_final:  # the worker had written it before its end
-        return known.status
-    log = store.path("logs", cell.stem)
-    store.write(cell, replace(Record.of(cell, status, reason), log=f"logs/{log.name}" if log.exists() else None))
-    return status
+    def _stop(self, reason: str) -> None:
+        """Ask the running cells to stop, and end those that have not within GRACE seconds, or at a second interrupt."""
+        self.waiting.clear()
+        try:
+            for number in self.jobs:
+                self.children.kill(number, signal.SIGTERM)
+            end = time.monotonic() + GRACE
+            while self.jobs and time.monotonic() < end:
+                self._collect(POLL_SECONDS)
+                self.waiting.clear()
+        except KeyboardInterrupt:
+            pass
+        for number, job in list(self.jobs.items()):
+            self.children.kill(number, signal.SIGKILL)
+            for task in job.tasks:
+                if self._stamp(task) == job.stamps[job.tasks.index(task)]:
+                    self._fail(task, "interrupted", reason, True, None)
+        self.jobs.clear()

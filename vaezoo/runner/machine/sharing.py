@@ -5,9 +5,8 @@ import platform
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import psutil
@@ -29,8 +28,8 @@ BUSY = 0.1
 """Share of the processor that other programs may use before a timing reports them."""
 SHORTEST = 0.5
 """Seconds below which that share is not measured: the system counts processor time in hundredths of a second."""
-_console: tuple[int, Event] | None = None
-"""What `keep_console` kept: the file descriptor of stderr, and whether a worker of this run has used it."""
+_tell: Callable[[str], None] | None = None
+"""What `say_through` was given."""
 FOREIGN_BYTES = 2**30
 """Bytes of a GPU that other programs may hold before a timing reports them: more than the context of an idle one."""
 
@@ -90,23 +89,17 @@ def _opened(device: str) -> int | None:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o600)
 
 
-def keep_console(said: Event) -> None:
-    """Keep this process's stderr for what `device_use` says, also while the output of a cell goes to its log.
-
-    said: shared by the workers of a run, so that only the first one that has to wait says so.
-    """
-    global _console
-    _console = os.dup(2), said
+def say_through(tell: Callable[[str], None]) -> None:
+    """Hand what `device_use` says to `tell`, where the output of this process goes to a log."""
+    global _tell
+    _tell = tell
 
 
 def _say(line: str) -> None:
-    if _console is None:
+    if _tell is None:
         print(line, file=sys.stderr, flush=True)
-        return
-    stderr, said = _console
-    if not said.is_set():
-        said.set()
-        os.write(stderr, f"{line}\n".encode())
+    else:
+        _tell(line)
 
 
 def _locked(handle: int, alone: bool, waiting: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from vaezoo.core.errors import VaezooError, nearest
 from vaezoo.runner.matrix.errors import Problem, Problems, line
 from vaezoo.runner.matrix.rows import MatrixRow, labelled, rows
-from vaezoo.runner.matrix.schema import DatasetEntry, Matrix, ReferenceTable, checked
+from vaezoo.runner.matrix.schema import DatasetEntry, Matrix, ReferenceTable, VariantTable, checked
 
 __all__ = ["DatasetEntry", "Matrix", "MatrixRow", "load", "parse_setting", "rows"]
 
@@ -63,6 +63,8 @@ def load(source: str | Path | Mapping[str, Any], plugins: Sequence[Path] = ()) -
     references, found = _with_dataset_labels(matrix)
     if references:
         matrix = matrix.model_copy(update={"references": references})
+    variants, wrong = _with_own_datasets(matrix)
+    matrix, found = matrix.model_copy(update={"variants": variants}), [*found, *wrong]
     labels = [entry.label for entry in matrix.datasets]
     for place, label in enumerate(labels):
         if label in labels[:place]:
@@ -117,6 +119,23 @@ def _with_dataset_labels(matrix: Matrix) -> tuple[list[ReferenceTable], list[Pro
             found.append((("references", place, "dataset"), text))
         references.append(reference)
     return references, found
+
+
+def _with_own_datasets(matrix: Matrix) -> tuple[list[VariantTable], list[Problem]]:
+    """The variants, each with the labels of the data sets that it names, and what is wrong with these names."""
+    variants: list[VariantTable] = []
+    found: list[Problem] = []
+    for place, variant in enumerate(matrix.variants):
+        named: dict[str, None] = {}
+        for number, name in enumerate(variant.datasets or ()):
+            fit = [entry.label for entry in matrix.datasets if name in (entry.name, entry.label)]
+            if not fit:
+                known = nearest(name, [entry.label for entry in matrix.datasets])
+                text = f"expected one of this matrix's datasets, got {name!r}; {known}"
+                found.append((("variants", place, "datasets", number), text))
+            named |= dict.fromkeys(fit)
+        variants.append(variant if variant.datasets is None else variant.model_copy(update={"datasets": list(named)}))
+    return variants, found
 
 
 def _as_toml(value: Any) -> Any:

@@ -32,7 +32,7 @@ class MatrixRow:
     """One row of the matrix: a variant with all of its settings.
 
     slots: the parts that the file overrides. latent: a list, top first, where there are several groups. place: where in
-    the file the row is written, `variants[2]`.
+    the file the row is written, `variants[2]`. datasets: the labels of those that it runs on, or None for all.
     """
 
     label: str
@@ -44,6 +44,7 @@ class MatrixRow:
     train: TrainingOptions
     evaluate: EvaluateTable
     place: str
+    datasets: tuple[str, ...] | None = None
 
     def settings(self) -> dict[str, Any]:
         """Every setting by dotted key, defaults included: `prior.components`, `model.latent`, `train.epochs`, ..."""
@@ -103,6 +104,7 @@ def _expanded(matrix: Matrix, place: int, variant: VariantTable) -> Iterator[Mat
             train=TrainingOptions(**dict(tables["train"])),
             evaluate=tables["evaluate"],
             place=f"variants[{place + 1}]",
+            datasets=None if variant.datasets is None else tuple(variant.datasets),
         )
 
 
@@ -130,18 +132,29 @@ def labelled(matrix: Matrix) -> tuple[list[MatrixRow], list[str]]:
 
 
 def _twins(found: list[MatrixRow], settings: list[dict[str, Any]]) -> list[str]:
-    """A line for each row that is the same as an earlier one or has the same label."""
-    same: dict[Any, MatrixRow] = {}
-    named: dict[str, MatrixRow] = {}
+    """A line for each row that is the same as an earlier one, or has its label, on one data set."""
+    same: dict[Any, list[MatrixRow]] = {}
+    named: dict[str, list[MatrixRow]] = {}
     lines: dict[str, None] = {}
     for row, own in zip(found, settings, strict=True):
-        if (first := same.setdefault((row.variant, _frozen(own)), row)) is not row:
+        twins, namesakes = same.setdefault((row.variant, _frozen(own)), []), named.setdefault(row.label, [])
+        if (first := _on_shared_data(row, twins)) is not None:
             what = "a value stands twice in its sweep" if first.place == row.place else "remove one or change a setting"
             lines[f"{first.place} and {row.place} are the same row, {row.variant!r} with equal settings; {what}"] = None
-        elif (first := named.setdefault(row.label, row)) is not row:
+        elif (first := _on_shared_data(row, namesakes)) is not None:
             what = f"{first.place} and {row.place} have the same label {row.label!r}"
             lines[f"{what}; give one of them another label"] = None
+        twins.append(row)
+        namesakes.append(row)
     return list(lines)
+
+
+def _on_shared_data(row: MatrixRow, others: list[MatrixRow]) -> MatrixRow | None:
+    """The first of the other rows that runs on a data set on which the row runs."""
+    for other in others:
+        if row.datasets is None or other.datasets is None or set(row.datasets) & set(other.datasets):
+            return other
+    return None
 
 
 def _labels(stem: str, settings: list[dict[str, Any]], exact: bool) -> list[str]:

@@ -186,10 +186,14 @@ class SettingsTable(MatrixTable):
 
 
 class VariantTable(SettingsTable):
-    """[[variants]]: a variant, what it changes, and lists of settings whose product gives the rows."""
+    """[[variants]]: a variant, what it changes, and lists of settings whose product gives the rows.
+
+    datasets: those of the matrix that it runs on, by name or label; None for all.
+    """
 
     name: OneLine
     label: OneLine | None = None
+    datasets: Annotated[list[OneLine], Field(min_length=1)] | None = None
     sweep: dict[str, Any] = {}
 
     @field_validator("sweep")

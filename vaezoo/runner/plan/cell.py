@@ -101,16 +101,21 @@ class Cell:
 class Task:
     """What a child process needs to run a cell.
 
-    folder: the results folder. plugins: the plugin files. pack: the seeds that the cell was trained with, or None.
-    alone: why a cell of a pack is run by itself, or None.
+    folder: the results folder. plugins, packages: the plugin files and installed packages that the cell needs. data:
+    the folder of its decoded data set, or None where it is to be loaded. pack: the seeds that the cell was trained
+    with, or None. alone: why a cell of a pack is run by itself, or None. lost_metrics: (metric, reason) of those during
+    which an earlier process of the cell ended.
     """
 
     cell: Cell
     folder: Path
     plugins: tuple[Path, ...] = ()
+    packages: tuple[str, ...] = ()
     data_root: str | None = None
+    data: Path | None = None
     pack: tuple[int, ...] | None = None
     alone: str | None = None
+    lost_metrics: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The whole task."""
@@ -118,9 +123,12 @@ class Task:
             "cell": self.cell.to_json(),
             "folder": str(self.folder),
             "plugins": [str(path) for path in self.plugins],
+            "packages": list(self.packages),
             "data_root": self.data_root,
+            "data": None if self.data is None else str(self.data),
             "pack": None if self.pack is None else list(self.pack),
             "alone": self.alone,
+            "lost_metrics": [list(each) for each in self.lost_metrics],
         }
 
     @classmethod
@@ -130,7 +138,10 @@ class Task:
             Cell.from_json(value["cell"]),
             Path(value["folder"]),
             tuple(Path(path) for path in value["plugins"]),
+            tuple(value["packages"]),
             value["data_root"],
+            None if value["data"] is None else Path(value["data"]),
             None if value["pack"] is None else tuple(value["pack"]),
             value["alone"],
+            tuple((metric, reason) for metric, reason in value["lost_metrics"]),
         )

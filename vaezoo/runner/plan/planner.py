@@ -1,8 +1,9 @@
 """From a matrix to its cells: names resolved, combinations rehearsed, keys computed. Nothing is trained here."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.options import checked_options
 from vaezoo.core.precision import unsupported_precision
 from vaezoo.datasets import load_dataset
-from vaezoo.registry import Slots, register, registry
+from vaezoo.registry import GROUP, Plugin, Slots, register, registry
 from vaezoo.runner.matrix.file import DatasetEntry, Matrix, MatrixRow, rows
 from vaezoo.runner.plan.cell import Cell, Comparability, Task
 from vaezoo.runner.plan.fingerprint import fingerprint
@@ -29,8 +30,72 @@ STANDARD_METRICS = ("likelihood", "active-units")
 
 
 @dataclass(frozen=True)
+class Sources:
+    """Where the plugins of a row come from, beside those of vaezoo: files, and installed packages by the names of their
+    entry points.
+    """
+
+    files: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Sequence[str]]) -> "Sources":
+        """The sources whose `vars` JSON held."""
+        return cls(**{kind: tuple(found) for kind, found in value.items()})
+
+    def load(self) -> None:
+        """Import them here. VaezooError where one does not import."""
+        for path in self.files:
+            register.load_file(path, "a plugin's path is relative to the matrix file")
+        for name in self.packages:
+            register.load_package(name)
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """A row of the matrix on one of its data sets: a cell for each seed, and their timing.
+
+    row, dataset: their numbers in the matrix. data_sources: of the data set alone, None where it is not known. columns:
+    of each metric of the cells, those that it declares.
+    """
+
+    row: int
+    dataset: int
+    cells: tuple[Cell, ...]
+    timing: Cell | None
+    sources: Sources
+    data_sources: Sources | None
+    columns: dict[str, tuple[Column, ...]]
+
+    def to_json(self) -> dict[str, Any]:
+        """The planned row, for a message from the child that planned it."""
+        return {
+            "row": self.row,
+            "dataset": self.dataset,
+            "cells": [cell.to_json() for cell in self.cells],
+            "timing": self.timing and self.timing.to_json(),
+            "sources": vars(self.sources),
+            "data_sources": self.data_sources and vars(self.data_sources),
+            "columns": {name: [column.to_json() for column in columns] for name, columns in self.columns.items()},
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "PlannedRow":
+        """The planned row that `to_json` wrote."""
+        sources, data = Sources.from_json(value["sources"]), value["data_sources"]
+        columns = {name: tuple(map(Column.from_json, found)) for name, found in value["columns"].items()}
+        timing = value["timing"] and Cell.from_json(value["timing"])
+        cells = tuple(map(Cell.from_json, value["cells"]))
+        data_sources = None if data is None else Sources.from_json(data)
+        return cls(value["row"], value["dataset"], cells, timing, sources, data_sources, columns)
+
+
+@dataclass(frozen=True)
 class Plan:
-    """A matrix's cells in its order, and the timing cell of each, by the cell's stem."""
+    """A matrix's cells in its order, the timing cell of each, and the sources of its plugins, by the cell's stem.
+
+    data_sources: those of each data set, by its label. columns: those that the cells' metrics declare.
+    """
 
     name: str
     cells: list[Cell]
@@ -38,6 +103,9 @@ class Plan:
     references: list[dict[str, Any]]
     matrix: Matrix
     data_root: str | None = None
+    sources: dict[str, Sources] = field(default_factory=dict)
+    data_sources: dict[str, Sources] = field(default_factory=dict)
+    columns: tuple[Column, ...] = ()
 
     @property
     def settings(self) -> list[str]:
@@ -73,41 +141,84 @@ class Plan:
             self.name,
             tuple(settings),
             tuple(self.references),
-            tuple(_declared(self.cells)),
+            self.columns,
             self.matrix.dump(),
             tuple(cells),
         )
 
     def task(self, cell: Cell, folder: Path) -> Task:
         """What a child process needs to run one of the plan's cells into a results folder."""
-        return Task(cell, folder, tuple(self.matrix.plugins), self.data_root)
+        sources = self.sources.get(cell.stem, Sources())
+        return Task(cell, folder.absolute(), tuple(map(Path, sources.files)), sources.packages, self.data_root)
 
 
 def make_plan(
     matrix: Matrix, *, data_root: str | None = None, device: str = "cpu", kind: str = "cpu", threads: int = 1
 ) -> Plan:
-    """Resolve and rehearse every row on every data set. Raises VaezooError for invalid user input.
+    """Resolve and rehearse every row on every data set, in this process. Raises VaezooError for invalid user input.
 
     device, threads: of the timing cells, whose speeds hold only there. kind: of the device, `cpu` or `cuda`, which
     decides the precisions that it supports.
     """
-    for path in matrix.plugins:
-        register.load_file(path, "a plugin's path is relative to the matrix file")
-    cells: list[Cell] = []
-    timings: dict[str, Cell] = {}
-    planners = [
-        _DatasetPlanner(entry, load_dataset(entry.name, data_root, options=entry.options), kind)
-        for entry in matrix.datasets
+    Sources(tuple(map(str, matrix.plugins))).load()
+    machine = Machine(device, kind, threads)
+    return assembled(matrix, planned_rows(matrix, units(matrix), machine, data_root), data_root)
+
+
+Unit = tuple[int, int]
+"""The number of a row of the matrix, and of one of its data sets."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The machine of a plan's timing cells: its device, the device's kind (`cpu` or `cuda`), and the threads."""
+
+    device: str = "cpu"
+    kind: str = "cpu"
+    threads: int = 1
+
+
+def units(matrix: Matrix) -> list[Unit]:
+    """Every row on each of its data sets, in the order of the matrix."""
+    labels = [entry.label for entry in matrix.datasets]
+    return [
+        (row, number)
+        for row, found in enumerate(rows(matrix))
+        for number, label in enumerate(labels)
+        if found.datasets is None or label in found.datasets
     ]
-    for row in rows(matrix):
-        for planner in planners:
-            made = planner.cells(row, matrix.seeds)
-            cells += made
-            if row.evaluate.throughput and made[0].skip is None:
-                timings |= dict.fromkeys((cell.stem for cell in made), _timing(made[0], device, threads))
+
+
+def planned_rows(
+    matrix: Matrix, wanted: Sequence[Unit], machine: Machine, data_root: str | None = None, rehearse: bool = True
+) -> Iterator[PlannedRow]:
+    """Plan these rows in this process, whose registry holds their plugins. rehearse: whether models are built."""
+    planners: dict[int, _DatasetPlanner] = {}
+    every = rows(matrix)
+    for row, number in wanted:
+        entry = matrix.datasets[number]
+        if number not in planners:
+            dataset = load_dataset(entry.name, data_root, options=entry.options)
+            planners[number] = _DatasetPlanner(entry, dataset, machine.kind, rehearse)
+        yield planners[number].planned(row, number, every[row], matrix.seeds, machine)
+
+
+def assembled(matrix: Matrix, found: Iterable[PlannedRow], data_root: str | None = None) -> Plan:
+    """The plan of all planned rows, in any order. VaezooError where two rows are the same cell, or two metrics declare
+    the same column.
+    """
+    ordered = sorted(found, key=lambda each: (each.row, each.dataset))
+    cells = [cell for each in ordered for cell in each.cells]
     _refuse_twins(cells)
+    timings = {cell.stem: each.timing for each in ordered if each.timing is not None for cell in each.cells}
+    sources = {cell.stem: each.sources for each in ordered for cell in each.cells}
+    sources |= {timing.stem: sources[stem] for stem, timing in timings.items()}
+    columns = {name: declared for each in ordered for name, declared in each.columns.items()}
     references = [reference.model_dump() for reference in matrix.references]
-    return Plan(matrix.name, cells, timings, references, matrix, data_root)
+    declared = tuple(declared_columns(columns))
+    labels = [entry.label for entry in matrix.datasets]
+    data = {labels[each.dataset]: each.data_sources for each in ordered if each.data_sources is not None}
+    return Plan(matrix.name, cells, timings, references, matrix, data_root, sources, data, declared)
 
 
 @dataclass(frozen=True)
@@ -115,6 +226,7 @@ class _ResolvedModel:
     """What is the same in rows that differ only in how they train and evaluate.
 
     conditional: whether a part requests the images' context. code: the fingerprint of each plugin that takes part.
+    sources: where those from outside come from.
     """
 
     slots: Slots
@@ -124,18 +236,19 @@ class _ResolvedModel:
     metrics: tuple[tuple[str, dict[str, Any]], ...]
     code: dict[str, str]
     settings: dict[str, Any]
+    sources: Sources
 
 
 class _DatasetPlanner:
     """Plans the cells of one data set. What rows share is found once."""
 
-    def __init__(self, entry: DatasetEntry, dataset: Dataset, kind: str):
-        self.entry, self.dataset, self.kind = entry, dataset, kind
+    def __init__(self, entry: DatasetEntry, dataset: Dataset, kind: str, rehearsing: bool):
+        self.entry, self.dataset, self.kind, self.rehearsing = entry, dataset, kind, rehearsing
         self.rehearse = Rehearsals(dataset.train.rows(torch.arange(2) % len(dataset.train)))
         self.models: dict[str, _ResolvedModel] = {}
 
-    def cells(self, row: MatrixRow, seeds: list[int]) -> list[Cell]:
-        """A cell for each seed."""
+    def planned(self, number: int, dataset: int, row: MatrixRow, seeds: list[int], machine: Machine) -> PlannedRow:
+        """The row with this number: a cell for each seed, and their timing. dataset: the data set's number."""
         asked = repr(
             (row.variant, row.slots, row.latent, row.hidden, row.allow_pseudo_likelihood, row.evaluate.metrics)
         )
@@ -149,7 +262,7 @@ class _DatasetPlanner:
             **{f"evaluate.{name}": value for name, value in row.evaluate.model_dump(exclude={"metrics"}).items()},
         }
         skip = model.skip or unsupported_precision(train.precision, self.kind)
-        return [
+        cells = tuple(
             Cell(
                 label=row.label,
                 variant=row.variant,
@@ -163,7 +276,11 @@ class _DatasetPlanner:
                 expected_failure=model.expected_failure,
             )
             for key, specification in self._specification(row, model, train).with_seeds(seeds)
-        ]
+        )
+        timing = _timing(cells[0], machine) if row.evaluate.throughput and cells[0].skip is None else None
+        columns = {name: registry("metric")[name].columns for name, _ in model.metrics}
+        own = _sources([registry("dataset")[self.entry.name]])
+        return PlannedRow(number, dataset, cells, timing, model.sources, own, columns)
 
     def _specification(self, row: MatrixRow, model: _ResolvedModel, train: TrainingOptions) -> Specification:
         return Specification(
@@ -204,8 +321,11 @@ class _DatasetPlanner:
     def _resolved(self, row: MatrixRow) -> _ResolvedModel:
         slots, skip, failure, conditional = self._rehearsed(row)
         metrics = _metrics(row)
-        code = _code(slots, [name for name, _ in metrics])
-        return _ResolvedModel(slots, skip, failure, conditional, metrics, code, _settings(row, slots))
+        named = [(slot, name) for slot, (name, _) in slots.items()] + [("metric", name) for name, _ in metrics]
+        code = {f"{slot}/{name}": _fingerprint(slot, name) for slot, name in named}
+        every = [("variant", row.variant), *named, ("dataset", self.entry.name)]
+        sources = _sources([registry(slot)[name] for slot, name in every])
+        return _ResolvedModel(slots, skip, failure, conditional, metrics, code, _settings(row, slots), sources)
 
     def _rehearsed(self, row: MatrixRow) -> tuple[Slots, str | None, str | None, bool]:
         """The row's slots, why it is skipped, what its rehearsal raised, and whether its model is conditional."""
@@ -214,6 +334,8 @@ class _DatasetPlanner:
         try:
             slots = resolve(row.variant, self.dataset.spec, row.slots)
             ingredients = Ingredients.of(self.dataset, row.latent, row.hidden)
+            if not self.rehearsing:
+                return slots, None, "its rehearsal ended the process", False
             outcome = self.rehearse(slots, ingredients, allow_pseudo_likelihood=row.allow_pseudo_likelihood)
             error, conditional = outcome.error, outcome.conditional
         except VaezooError as invalid:
@@ -235,15 +357,21 @@ def _metrics(row: MatrixRow) -> tuple[tuple[str, dict[str, Any]], ...]:
     return tuple((name, checked_options(registry("metric")[name], values)) for name, values in asked)
 
 
-def _declared(cells: list[Cell]) -> list[Column]:
-    """The columns that the cells' metrics declare. VaezooError where two metrics declare the same one."""
-    names = dict.fromkeys(name for cell in cells for name, _ in cell.specification.metrics or ())
-    return declared_columns({name: registry("metric")[name].columns for name in names})
-
-
-def _code(slots: Slots, metrics: list[str]) -> dict[str, str]:
-    named = [(slot, name) for slot, (name, _) in slots.items()] + [("metric", name) for name in metrics]
-    return {f"{slot}/{name}": _fingerprint(slot, name) for slot, name in named}
+def _sources(plugins: Iterable[Plugin]) -> Sources:
+    """Where those of the plugins come from that are not vaezoo's."""
+    packages = {point.value.partition(":")[0].partition(".")[0]: point.name for point in entry_points(group=GROUP)}
+    files: dict[str, None] = {}
+    named: dict[str, None] = {}
+    for plugin in plugins:
+        top = plugin.module.partition(".")[0]
+        if top == "vaezoo":
+            continue
+        if top in packages:
+            named[packages[top]] = None
+        elif plugin.module in register.files.values() or Path(plugin.file).is_file():
+            named_files = [str(path) for path, module in register.files.items() if module == plugin.module]
+            files[named_files[0] if named_files else plugin.file] = None
+    return Sources(tuple(files), tuple(named))
 
 
 @lru_cache(maxsize=1024)
@@ -260,9 +388,9 @@ def _settings(row: MatrixRow, slots: Slots) -> dict[str, Any]:
     return flat | {"model.latent": latent, "model.hidden": str(list(row.hidden))}
 
 
-def _timing(cell: Cell, device: str, threads: int) -> Cell:
+def _timing(cell: Cell, machine: Machine) -> Cell:
     """The cell that times the model of this one."""
-    specification = cell.specification.timed_on(device, threads)
+    specification = cell.specification.timed_on(machine.device, machine.threads)
     return replace(cell, seed=None, key=specification.key, specification=specification)
 
 

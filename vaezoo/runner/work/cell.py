@@ -2,9 +2,7 @@
 
 import os
 import platform
-import signal
 import sys
-import threading
 import time
 import traceback
 import warnings
@@ -12,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from datetime import UTC, datetime
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -24,45 +21,25 @@ from vaezoo.core.contracts import Objective
 from vaezoo.core.data import Dataset
 from vaezoo.core.errors import Skip, VaezooError, VaezooWarning
 from vaezoo.core.model import LatentModel
-from vaezoo.core.precision import no_hidden_tf32
-from vaezoo.core.torch_internals import preload
 from vaezoo.datasets import load_dataset
 from vaezoo.evaluation.blocks import out_of_memory
-from vaezoo.registry import register, registry
+from vaezoo.registry import registry
 from vaezoo.runner.machine.device import describe, memory, peak_memory, restart_peak_memory
-from vaezoo.runner.machine.sharing import device_use, keep_console
+from vaezoo.runner.machine.sharing import device_use
 from vaezoo.runner.machine.timing import measure_speeds
 from vaezoo.runner.plan.cell import Task
 from vaezoo.runner.plan.fingerprint import fingerprint
+from vaezoo.runner.plan.planner import Sources
 from vaezoo.runner.records import CellProgress, DataFacts, Provenance, Record, Status, reason_of
 from vaezoo.runner.store import Store
 from vaezoo.runner.work.checkpoint import save_weights
 from vaezoo.runner.work.evaluate import evaluated
+from vaezoo.runner.work.mapped import read_dataset
 from vaezoo.training.loop import Diverged, EpochResult, TrainingResult, train, train_pack
 from vaezoo.training.options import TrainingOptions
 
 Trained = tuple[LatentModel, Dataset, TrainingResult | Diverged, Sequence[str]]
 """A model after training, its data, the result of training, and the warnings of training."""
-
-
-def start_worker(threads: int, parent: int, said: Event) -> None:
-    """Set up a worker that will serve many cells: its number of threads, and that it ends when its parent is gone.
-
-    said: see `keep_console`.
-    """
-    torch.set_num_threads(threads)
-    keep_console(said)
-    no_hidden_tf32()
-    preload()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        """End this process when its parent has gone."""
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def run_pack(tasks: Sequence[Task], device: str) -> list[Status]:
@@ -119,7 +96,7 @@ def run_cell(task: Task, device: str, trained: Trained | None = None) -> Status:
                 record = _timed(record, task, device)
             else:
                 record = _measured(record, task, device, store, trained)
-        except (Exception, SystemExit) as error:  # a failure is a result: it is recorded with its reason and its log
+        except BaseException as error:  # a failure is a result: it is recorded with its reason and its log
             traceback.print_exc()
             record = replace(record, status=_status(error), reason=reason_of(error))
     if record.status in ("ok", "skipped"):
@@ -146,9 +123,10 @@ def prepare(
     """The model, objective, dataset (loaded where it is not given) and training options of a cell, on the device.
     VaezooError where the data or the code of a plugin have changed.
     """
-    for path in task.plugins:
-        register.load_file(path)
+    Sources(tuple(map(str, task.plugins)), task.packages).load()
     spec = task.cell.specification
+    if dataset is None and task.data is not None:
+        dataset = read_dataset(task.data)
     if dataset is None:
         dataset = load_dataset(spec.dataset.name, task.data_root, options=spec.dataset.options)
     changed = dataset.checksum != spec.dataset.checksum

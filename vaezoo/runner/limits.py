@@ -1,0 +1,31 @@
+"""What a cell may take before the run ends it, and how often it is tried again."""
+
+import re
+from dataclasses import dataclass
+
+from vaezoo.core.errors import VaezooError
+
+STALL = 600.0
+"""Seconds without progress, beyond the slowest epoch so far, after which a cell counts as hanging."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """timeout: seconds a cell, None for no limit. stall: seconds without progress beyond its slowest epoch so far.
+    memory: bytes of a cell with its descendants, None for what the machine has. retries: how often a cell is started
+    again after an end that another attempt may not have (killed, out of memory, stalled).
+    """
+
+    timeout: float | None = None
+    stall: float = STALL
+    memory: int | None = None
+    retries: int = 1
+
+
+def parse_memory(text: str) -> int:
+    """`8G`, `1.5 GiB` or `500M` in bytes. VaezooError for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    size = float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " ") if match else 0.0
+    if size < 1:
+        raise VaezooError(f"--max-memory must be a size such as 8G or 500M, got {text!r}")
+    return int(size)

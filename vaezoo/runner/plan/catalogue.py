@@ -1,0 +1,115 @@
+"""What plugin files and installed packages register, found by importing each in a child process of its own."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any
+
+from vaezoo.core.errors import VaezooError
+from vaezoo.registry import GROUP, PARTS, SLOTS, Variant, register, registry
+from vaezoo.runner.children.client import Children, outcomes
+from vaezoo.runner.plan.planner import Sources
+
+SECONDS = 60.0
+"""Seconds that the import of a plugin may take."""
+Name = tuple[str, str]
+"""A slot and a registered name."""
+
+
+@dataclass
+class Catalogue:
+    """What the sources of a matrix register.
+
+    owners: each name's source. places: where each is written. parts: the names that each variant declares. broken: the
+    title of each source whose import ended its process, with the reason. unavailable: that of each installed package
+    that does not import.
+    """
+
+    owners: dict[Name, Sources] = field(default_factory=dict)
+    places: dict[Name, str] = field(default_factory=dict)
+    parts: dict[str, list[Name]] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+    broken_sources: list[Sources] = field(default_factory=list)
+    unavailable: dict[str, str] = field(default_factory=dict)
+
+    def knows(self, name: Name) -> bool:
+        """Whether a name is registered here, in this process or by one of the sources."""
+        return name in self.owners or name[1] in registry(name[0])
+
+    def names(self, slot: str) -> list[str]:
+        """All names of a slot."""
+        return [*registry(slot), *(name for where, name in self.owners if where == slot)]
+
+    def parts_of(self, variant: str) -> list[Name]:
+        """The names of the parts that a variant declares."""
+        if variant in self.parts:
+            return self.parts[variant]
+        return declared_parts(registry("variant")[variant].target) if variant in registry("variant") else []
+
+    def sources(self, names: Iterable[Name]) -> Sources:
+        """The sources of these names, without those of this process."""
+        found = dict.fromkeys(self.owners[name] for name in names if name in self.owners)
+        files = tuple(file for each in found for file in each.files)
+        return Sources(files, tuple(package for each in found for package in each.packages))
+
+    def _add(self, source: Sources, listing: dict[str, Any]) -> None:
+        for slot, name, place in listing["names"]:
+            if (slot, name) in self.places:
+                places = f"{self.places[slot, name]} and {place}"
+                raise VaezooError(f"{slot} {name!r} is registered twice: {places}; rename one of them")
+            self.owners[slot, name], self.places[slot, name] = source, place
+        for variant, parts in listing["variants"].items():
+            self.parts[variant] = [(slot, name) for slot, name in parts]
+
+
+def declared_parts(variant: Variant) -> list[Name]:
+    """The slot and the name of each part that a variant declares; `auto` is none."""
+    chosen = {slot: getattr(variant, slot) for slot in PARTS}
+    named = [(slot, choice if isinstance(choice, str) else choice[0]) for slot, choice in chosen.items()]
+    return [(slot, name) for slot, name in named if (slot, name) != ("likelihood", "auto")]
+
+
+def package_names() -> list[str]:
+    """The entry points of installed packages of plugins. Nothing is imported."""
+    return sorted({point.name for point in entry_points(group=GROUP)})
+
+
+def catalogue(children: Children, files: Sequence[str], packages: Sequence[str]) -> Catalogue:
+    """Import each source in a child and list what it registers.
+
+    VaezooError for a file that raises an error when it is imported, and for a name that two sources register. A source
+    whose import ends or holds up its process, or raises what is no error, is `broken`.
+    """
+    found = Catalogue()
+    sources = [*(Sources(files=(file,)) for file in files), *(Sources(packages=(name,)) for name in packages)]
+    jobs = {children.start(f"{__name__}:list_source", {"source": vars(source)}): source for source in sources}
+    for job, outcome in outcomes(children, jobs, SECONDS):
+        source = jobs[job]
+        title = f"plugin file {source.files[0]}" if source.files else f"plugin package {source.packages[0]}"
+        listing = next((message for message in outcome.messages if "names" in message), None)
+        invalid = next((message["invalid"] for message in outcome.messages if "invalid" in message), None)
+        if listing is not None:
+            found._add(source, listing)
+        elif invalid is None:
+            found.broken[title] = f"{title} {outcome.reason('when it was imported')}"
+            found.broken_sources.append(source)
+        elif source.files:
+            raise VaezooError(invalid)
+        else:
+            found.unavailable[title] = invalid
+    return found
+
+
+def list_source(send: Any, source: dict[str, list[str]]) -> None:
+    """In a child: import a source and send what it registers, or the error of an invalid one."""
+    for slot in SLOTS:
+        register.load(slot)
+    before = {slot: set(registry(slot)) for slot in SLOTS}
+    try:
+        Sources.from_json(source).load()
+    except VaezooError as error:
+        send(invalid=str(error))
+        return
+    new = [registry(slot)[name] for slot in SLOTS for name in registry(slot) if name not in before[slot]]
+    variants = {plugin.name: declared_parts(plugin.target) for plugin in new if plugin.slot == "variant"}
+    send(names=[(plugin.slot, plugin.name, plugin.place) for plugin in new], variants=variants)

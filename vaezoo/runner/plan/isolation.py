@@ -1,0 +1,194 @@
+"""Plans a matrix with plugins from outside, which run only in child processes.
+
+Rows of vaezoo's own plugins are planned in this process. All others are planned in children, one for each set of
+sources that rows share, so that nothing a plugin does reaches the plan of another row. A row whose plugins end, hang or
+crash their process is planned all the same: its cells are expected to fail.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vaezoo.core.errors import VaezooError, unknown
+from vaezoo.registry import register
+from vaezoo.runner.children.client import Children, outcomes
+from vaezoo.runner.matrix.file import Matrix, MatrixRow, load, rows
+from vaezoo.runner.plan.catalogue import Catalogue, Name, catalogue, package_names
+from vaezoo.runner.plan.cell import Cell, Comparability
+from vaezoo.runner.plan.planner import (
+    STANDARD_METRICS,
+    Machine,
+    Plan,
+    PlannedRow,
+    Sources,
+    Unit,
+    assembled,
+    planned_rows,
+    units,
+)
+from vaezoo.runner.plan.specification import PROTOCOL, DatasetChoice, EvaluationOptions, Specification
+
+SECONDS = 120.0
+"""Seconds that the rehearsal of one row may take."""
+
+
+def plan_in_children(matrix: Matrix, children: Children, machine: Machine, data_root: str | None = None) -> Plan:
+    """The plan of a matrix. Raises VaezooError for invalid user input, also for a plugin file that cannot be imported."""
+    with register.without_packages():
+        wanted, every = units(matrix), rows(matrix)
+        names = {unit: _names(matrix, every[unit[0]], unit[1]) for unit in wanted}
+        first = Catalogue()
+        unfamiliar = not all(first.knows(name) for found in names.values() for name in found)
+        files = [str(path) for path in matrix.plugins if path not in register.files]
+        missing = [path for path in matrix.plugins if not path.is_file()]
+        if missing:
+            raise VaezooError(
+                f"plugin file {missing[0]} does not exist; a plugin's path is relative to the matrix file"
+            )
+        known = catalogue(children, files, package_names() if unfamiliar else ())
+        groups: dict[Sources, list[Unit]] = {}
+        planned: list[PlannedRow] = []
+        for unit in wanted:
+            found = _with_parts(names[unit], every[unit[0]], known)
+            if lost := [name for name in found if not known.knows(name)]:
+                planned.append(_lost(matrix, every[unit[0]], unit, lost[0], known))
+            else:
+                groups.setdefault(known.sources(found), []).append(unit)
+        own = groups.pop(Sources(), [])
+        planned += planned_rows(matrix, own, machine, data_root)
+        for sources, members in groups.items():
+            planned += _planned_in_child(matrix, children, machine, data_root, sources, members)
+        return assembled(matrix, planned, data_root)
+
+
+def _names(matrix: Matrix, row: MatrixRow, dataset: int) -> list[Name]:
+    """The names that a row itself uses on a data set."""
+    named = [(slot, name) for slot, (name, _) in row.slots.items() if name is not None]
+    metrics = [("metric", name) for name in (*STANDARD_METRICS, *(entry.name for entry in row.evaluate.metrics))]
+    found = [("variant", row.variant), ("dataset", matrix.datasets[dataset].name), *named, *metrics]
+    return [name for name in found if name != ("likelihood", "auto")]
+
+
+def _with_parts(names: Sequence[Name], row: MatrixRow, known: Catalogue) -> list[Name]:
+    """The names, and those of the parts that the row's variant declares and the row does not override."""
+    declared = known.parts_of(row.variant)
+    return [*names, *(part for part in declared if (row.slots.get(part[0]) or (None,))[0] is None)]
+
+
+def _lost(matrix: Matrix, row: MatrixRow, unit: Unit, name: Name, known: Catalogue) -> PlannedRow:
+    """A row with a name that nothing registers: one that is expected to fail, where a source that may register it could
+    not be imported. VaezooError where there is no such source.
+    """
+    if not known.broken:
+        unavailable = "; ".join(f"{title} is unavailable: {reason}" for title, reason in known.unavailable.items())
+        message = unknown(*name, known.names(name[0]))
+        raise VaezooError(f"row {row.label!r}: {message}{f' ({unavailable})' if unavailable else ''}")
+    reason = f"{name[0]} {name[1]!r} is not registered, and {'; '.join(known.broken.values())}"
+    sources = Sources(
+        tuple(file for each in known.broken_sources for file in each.files),
+        tuple(package for each in known.broken_sources for package in each.packages),
+    )
+    return _unresolved(matrix, row, unit, sources, reason)
+
+
+def _planned_in_child(
+    matrix: Matrix, children: Children, machine: Machine, data_root: str | None, sources: Sources, members: list[Unit]
+) -> list[PlannedRow]:
+    """Plan the rows that share these sources. After a row that ends the child, the next ones get a new child."""
+    every, found, left = rows(matrix), list[PlannedRow](), list(members)
+    reasons: dict[Unit, str] = {}
+    while left:
+        arguments = {
+            "matrix": matrix.dump(),
+            "units": left,
+            "machine": vars(machine),
+            "data_root": data_root,
+            "sources": vars(sources),
+            "rehearse": left[0] not in reasons,
+        }
+        if left[0] in reasons:
+            arguments["units"] = left[:1]
+        job = children.start(f"{__name__}:plan_units", arguments)
+        [(_, outcome)] = outcomes(children, [job], SECONDS)
+        for message in outcome.messages:
+            if "invalid" in message:
+                raise VaezooError(message["invalid"])
+            if "planned" in message:
+                row = PlannedRow.from_json(message["planned"])
+                left.remove((row.row, row.dataset))
+                found.append(_expecting(row, reasons.get((row.row, row.dataset))))
+        asked = [(row, dataset) for row, dataset in arguments["units"]]
+        if not left or left[0] not in asked:
+            continue
+        unit = left[0]
+        if unit in reasons:  # not even its names could be resolved
+            found.append(_unresolved(matrix, every[unit[0]], unit, sources, reasons[unit]))
+            left.remove(unit)
+        else:
+            reasons[unit] = outcome.reason("when its plugins were rehearsed")
+    return found
+
+
+def _expecting(row: PlannedRow, reason: str | None) -> PlannedRow:
+    """The row with a reason for which its cells are expected to fail, which has no timing."""
+    if reason is None:
+        return row
+    cells = tuple(replace(cell, expected_failure=reason) for cell in row.cells)
+    return replace(row, cells=cells, timing=None)
+
+
+def plan_units(
+    send: Any,
+    matrix: dict[str, Any],
+    units: list[list[int]],
+    machine: dict[str, Any],
+    data_root: str | None,
+    sources: dict[str, list[str]],
+    rehearse: bool,
+) -> None:
+    """In a child: import the sources and send each of these rows as it is planned, or the error of an invalid one."""
+    try:
+        Sources.from_json(sources).load()
+        wanted = [(row, dataset) for row, dataset in units]
+        for planned in planned_rows(load(matrix), wanted, Machine(**machine), data_root, rehearse):
+            send(planned=planned.to_json())
+    except VaezooError as error:
+        send(invalid=str(error))
+
+
+def _unresolved(matrix: Matrix, row: MatrixRow, unit: Unit, sources: Sources, reason: str) -> PlannedRow:
+    """The cells of a row whose plugins cannot even be asked for their hyper-parameters. They are expected to fail."""
+    entry = matrix.datasets[unit[1]]
+    code = {f"file/{Path(file).name}": hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in sources.files}
+    specification = Specification(
+        protocol=PROTOCOL,
+        variant=row.variant,
+        slots={slot: (name or "", dict(options)) for slot, (name, options) in row.slots.items()},
+        latent=row.latent if isinstance(row.latent, int) else tuple(row.latent),
+        hidden=tuple(row.hidden),
+        allow_pseudo_likelihood=row.allow_pseudo_likelihood,
+        dataset=DatasetChoice(entry.name, entry.options, ""),
+        code=code | {f"package/{name}": "" for name in sources.packages},
+        train=row.train,
+        metrics=tuple((name, {}) for name in STANDARD_METRICS),
+        evaluate=EvaluationOptions(row.evaluate.importance_samples, row.evaluate.images),
+    )
+    comparability = Comparability(
+        measure="",
+        binarisation="",
+        checksum="",
+        split="test",
+        estimator="iwll",
+        conditional=False,
+        pseudo_likelihood=False,
+        images=row.evaluate.images or 0,
+        importance_samples=row.evaluate.importance_samples,
+        precision=row.train.precision,
+    )
+    cells = tuple(
+        Cell(row.label, row.variant, entry.label, own.seed, key, own, comparability, {}, expected_failure=reason)
+        for key, own in specification.with_seeds(matrix.seeds)
+    )
+    return PlannedRow(*unit, cells, None, sources, None, {})
