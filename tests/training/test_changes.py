@@ -10,6 +10,7 @@ from small_models import dataset, pair
 from vaezoo import Objective, VaezooError
 from vaezoo.core import noise
 from vaezoo.training import loop as training
+from vaezoo.training import seed_run
 from vaezoo.training.loop import make_step, train, train_pack
 from vaezoo.training.options import TrainingOptions
 from vaezoo.training.replay.recorded_step import RecordedStep
@@ -130,7 +131,7 @@ def test_progress_is_1_outside_training():
 def test_no_epoch_before_the_annealing_ends_is_chosen(until, best, monkeypatch):
     scores = iter([-1.0, -2.0, -3.0, -4.0])
     fake = type("Estimate", (), {"estimate": property(lambda _: torch.tensor(next(scores)))})
-    monkeypatch.setattr(training, "log_likelihood", lambda *given, **more: fake())
+    monkeypatch.setattr(seed_run, "log_likelihood", lambda *given, **more: fake())
     data = dataset()
     model, objective = pair(data)
     model.prior.annealed_until = until

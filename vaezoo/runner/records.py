@@ -13,6 +13,8 @@ Status = Literal["ok", "failed", "diverged", "timeout", "oom", "skipped", "inter
 STATUSES: tuple[Status, ...] = get_args(Status)
 FINAL: tuple[Status, ...] = ("ok", "diverged")
 """A cell with one of these statuses is not run again. Training that diverged would diverge again."""
+RESUMED: tuple[Status, ...] = ("interrupted",)
+"""A cell with one of these statuses keeps its checkpoint and goes on from it."""
 
 
 def reason_of(error: BaseException) -> str:
@@ -95,8 +97,8 @@ class Record:
     Identity: label, variant, dataset, seed (None: a timing), key, specification, comparability. Outcome: status, and
     reason where that is not `ok`; log: the file of what it printed, relative to the results folder, where it failed.
     Measurements: results (columns of the table), best_epoch, history (a value an epoch), vectors (a list each), notes,
-    warnings. Circumstances: provenance, seconds of the whole cell, pack: the seeds that were trained together. data:
-    what is needed to build the model again.
+    warnings. Circumstances: provenance, seconds of the whole cell, pack: the seeds that were trained together, resumed:
+    how often it went on from a checkpoint. data: what is needed to build the model again.
     """
 
     label: str
@@ -110,6 +112,7 @@ class Record:
     reason: str | None = None
     provenance: Provenance | None = None
     pack: tuple[int, ...] | None = None
+    resumed: int | None = None
     results: dict[str, Any] = field(default_factory=dict)
     best_epoch: int | None = None
     history: dict[str, list[float | None]] = field(default_factory=dict)

@@ -143,11 +143,14 @@ def carry_out(plan: Plan, folder: str | Path, *, device: str, jobs: int | None, 
         try:
             for kind, cells in work:
                 waiting = pending(cells, store)
+                missing = {cell.stem for cell in waiting}
+                grouped = packs(list({cell.stem: cell for cell in cells if cell.skip is None}.values()), plan, device)
+                unfinished = [[cell for cell in pack if cell.stem in missing] for pack in grouped]
                 possible = len({cell.stem for cell in cells if cell.skip is None})
                 devices, threads = workers(device, jobs if kind == "cells" else 1, len(waiting))
                 watcher.begin(kind, len(waiting), possible - len(waiting))
                 run_tasks(
-                    [[plan.task(cell, store.folder) for cell in pack] for pack in packs(waiting, plan, device)],
+                    [[plan.task(cell, store.folder) for cell in pack] for pack in unfinished if pack],
                     store,
                     devices=devices[:1] if kind == "timings" else devices,
                     threads=threads,
@@ -164,7 +167,10 @@ def carry_out(plan: Plan, folder: str | Path, *, device: str, jobs: int | None, 
 
 
 def _remove_empty_folders(store: Store) -> None:
-    for name in ("running", "logs"):
+    for path in (store.folder / "resume").glob("*.state"):  # left by a kill after the record was written
+        if (record := store.record("cells", path.stem)) is not None and record.is_final:
+            store.remove_checkpoint(path.stem)
+    for name in ("running", "logs", "resume"):
         folder = store.folder / name
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

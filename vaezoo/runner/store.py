@@ -2,12 +2,13 @@
 all results.
 """
 
+import glob
 import io
 import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from vaezoo.core.errors import VaezooError
 from vaezoo.runner.json_values import json_value
 from vaezoo.runner.plan.cell import Cell, Kind
 from vaezoo.runner.plan.stored import StoredPlan
-from vaezoo.runner.records import CellProgress, Record
+from vaezoo.runner.records import RESUMED, CellProgress, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +81,7 @@ def read_record(path: Path) -> Record | None:
 
 
 class Store:
-    """The results folder of one matrix: plan.json, cells/, timings/, checkpoints/, logs/, running/, tables/."""
+    """A matrix's results folder: plan.json, cells/, timings/, checkpoints/, logs/, running/, resume/, tables/."""
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
@@ -118,8 +119,8 @@ class Store:
             return True
 
     def path(self, kind: str, stem: str) -> Path:
-        """The file of a cell: kind is cells, timings, checkpoints, logs or running."""
-        suffix = {"checkpoints": ".safetensors", "logs": ".log"}.get(kind, ".json")
+        """The file of a cell: kind is cells, timings, checkpoints, logs, running or resume."""
+        suffix = {"checkpoints": ".safetensors", "logs": ".log", "resume": ".state"}.get(kind, ".json")
         return self.folder / kind / f"{stem}{suffix}"
 
     def record(self, kind: Kind, stem: str) -> Record | None:
@@ -127,9 +128,20 @@ class Store:
         return read_record(self.path(kind, stem))
 
     def write(self, cell: Cell, record: Record) -> None:
-        """Write a cell's record atomically; the cell is no longer one that runs."""
+        """Write a cell's record atomically; the cell is no longer one that runs. Its checkpoint is removed, except
+        where the cell is to go on from it.
+        """
         write_json(self.path(cell.kind, cell.stem), record.to_json())
         self.path("running", cell.stem).unlink(missing_ok=True)
+        if record.status not in RESUMED:
+            self.remove_checkpoint(cell.stem)
+
+    def remove_checkpoint(self, stem: str) -> None:
+        """Remove the checkpoint of a cell's training, and what a killed process left of writing it."""
+        path = self.path("resume", stem)
+        for each in (path, *path.parent.glob(f".{glob.escape(path.name)}.*")):
+            with suppress(OSError):  # it is a folder, or the disk is read-only: no cell is to fail of that
+                each.unlink(missing_ok=True)
 
     def progress(self, stem: str) -> CellProgress | None:
         """What a running cell last reported, or None."""

@@ -101,15 +101,13 @@ class Cell:
 class Task:
     """What a child process needs to run a cell.
 
-    folder: the results folder. plugins: the plugin files. pack: the seeds that the cell was trained with, or None.
-    alone: why a cell of a pack is run by itself, or None.
+    folder: the results folder. plugins: the plugin files. alone: why a cell of a pack is run by itself, or None.
     """
 
     cell: Cell
     folder: Path
     plugins: tuple[Path, ...] = ()
     data_root: str | None = None
-    pack: tuple[int, ...] | None = None
     alone: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -119,7 +117,6 @@ class Task:
             "folder": str(self.folder),
             "plugins": [str(path) for path in self.plugins],
             "data_root": self.data_root,
-            "pack": None if self.pack is None else list(self.pack),
             "alone": self.alone,
         }
 
@@ -131,6 +128,5 @@ class Task:
             Path(value["folder"]),
             tuple(Path(path) for path in value["plugins"]),
             value["data_root"],
-            None if value["pack"] is None else tuple(value["pack"]),
             value["alone"],
         )

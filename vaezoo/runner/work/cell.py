@@ -10,7 +10,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -38,11 +38,26 @@ from vaezoo.runner.records import CellProgress, DataFacts, Provenance, Record, S
 from vaezoo.runner.store import Store
 from vaezoo.runner.work.checkpoint import save_weights
 from vaezoo.runner.work.evaluate import evaluated
-from vaezoo.training.loop import Diverged, EpochResult, TrainingResult, train, train_pack
+from vaezoo.runner.work.resume import checkpoint_of
+from vaezoo.training.checkpoint import Checkpoint, CheckpointClock, Interrupted
+from vaezoo.training.loop import train, train_pack
 from vaezoo.training.options import TrainingOptions
+from vaezoo.training.seed_run import Diverged, EpochResult, TrainingResult
 
-Trained = tuple[LatentModel, Dataset, TrainingResult | Diverged, Sequence[str]]
-"""A model after training, its data, the result of training, and the warnings of training."""
+
+@dataclass(frozen=True)
+class Trained:
+    """A model after training, its data, the result and the warnings of training, and how often it was resumed.
+
+    pack: the seeds that were trained together, or None.
+    """
+
+    model: LatentModel
+    dataset: Dataset
+    outcome: TrainingResult | Diverged
+    warnings: Sequence[str]
+    resumed: int
+    pack: tuple[int, ...] | None
 
 
 def start_worker(threads: int, parent: int, said: Event) -> None:
@@ -65,34 +80,39 @@ def start_worker(threads: int, parent: int, said: Event) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def run_pack(tasks: Sequence[Task], device: str) -> list[Status]:
+def run_pack(tasks: Sequence[Task], device: str, clock: CheckpointClock | None = None) -> list[Status]:
     """Train several seeds of a variant on a dataset together and evaluate each into its own record; their statuses.
 
     A pack of one task is a cell by itself. Where seeds cannot train together, or that fails, each is run alone and its
-    record says why.
+    record says why. clock: when training writes its checkpoint, and `request_stop()` of it ends the pack at its next
+    step; what is unfinished then is `interrupted`, and goes on from the checkpoint when the tasks are run again.
     """
+    clock = clock or CheckpointClock()
     if tasks[0].cell.kind == "timings":
         return [run_cell(task, device) for task in tasks]
     with device_use(device):
-        return _run_together(tasks, device) if len(tasks) > 1 else [run_cell(tasks[0], device)]
+        return _run_together(tasks, device, clock) if len(tasks) > 1 else [run_cell(tasks[0], device, clock=clock)]
 
 
 def _seeds(tasks: Sequence[Task]) -> list[int]:
     return [task.cell.seed for task in tasks if task.cell.seed is not None]
 
 
-def _run_together(tasks: Sequence[Task], device: str) -> list[Status]:
+def _run_together(tasks: Sequence[Task], device: str, clock: CheckpointClock) -> list[Status]:
+    trained: Sequence[Trained | Interrupted] | None = None
     try:
-        trained = _trained_together(tasks, device)
+        trained = _trained_together(tasks, device, clock)
+    except Interrupted as stop:
+        trained = [stop] * len(tasks)
     except Exception as error:  # each cell, run alone, records its own failure
         alone = f"trained alone, not with seeds {_seeds(tasks)}: {reason_of(error)}"
-    else:
-        pack = tuple(_seeds(tasks))
-        return [run_cell(replace(task, pack=pack), device, own) for task, own in zip(tasks, trained, strict=True)]
-    return [run_cell(replace(task, alone=alone), device) for task in tasks]  # after `except`, which holds the pack
+        Store(tasks[0].folder).remove_checkpoint(tasks[0].cell.stem)
+    if trained is not None:
+        return [run_cell(task, device, own, clock) for task, own in zip(tasks, trained, strict=True)]
+    return [run_cell(replace(task, alone=alone), device, clock=clock) for task in tasks]  # `except` holds the pack
 
 
-def _trained_together(tasks: Sequence[Task], device: str) -> list[Trained]:
+def _trained_together(tasks: Sequence[Task], device: str, clock: CheckpointClock) -> list[Trained]:
     store = Store(tasks[0].folder)
     with _logged(store.path("logs", tasks[0].cell.stem)):
         restart_peak_memory(device)
@@ -101,16 +121,36 @@ def _trained_together(tasks: Sequence[Task], device: str) -> list[Trained]:
         models, objectives = zip((model, objective), *others, strict=True)
         report = _reporter(tasks, store)
         with _warnings_kept() as kept:
-            outcomes = train_pack(models, objectives, dataset, options, seeds=_seeds(tasks), report=report)
-    return [(own, dataset, outcome, kept) for own, outcome in zip(models, outcomes, strict=True)]
+            checkpoint = checkpoint_of(tasks, device, clock, kept)
+            outcomes = train_pack(
+                models, objectives, dataset, options, seeds=_seeds(tasks), report=report, checkpoint=checkpoint
+            )
+    facts = dataset, kept, checkpoint
+    return [_result(own, outcome, *facts) for own, outcome in zip(models, outcomes, strict=True)]
 
 
-def run_cell(task: Task, device: str, trained: Trained | None = None) -> Status:
-    """Run one cell and write its record, whatever happens; the record's status. trained: the model of a pack, else the
-    model is trained here.
+def _result(
+    model: LatentModel,
+    outcome: TrainingResult | Diverged,
+    dataset: Dataset,
+    warned: Sequence[str],
+    checkpoint: Checkpoint,
+) -> Trained:
+    pack = tuple(checkpoint.seeds) if len(checkpoint.seeds) > 1 else None
+    return Trained(model, dataset, outcome, warned, checkpoint.resumed, pack)
+
+
+def run_cell(
+    task: Task, device: str, trained: Trained | Interrupted | None = None, clock: CheckpointClock | None = None
+) -> Status:
+    """Run one cell and write its record, whatever happens; the record's status.
+
+    trained: the model of a pack, or why its training was stopped; else the model is trained here. clock: as in
+    `run_pack`.
     """
-    cell, store = task.cell, Store(task.folder)
-    record = replace(Record.of(cell, "ok"), pack=task.pack)
+    cell, store, clock = task.cell, Store(task.folder), clock or CheckpointClock()
+    record, outcome = Record.of(cell, "ok"), trained.outcome if isinstance(trained, Trained) else None
+    shared = outcome.seconds if isinstance(outcome, TrainingResult) else 0.0
     started, log = time.perf_counter(), store.path("logs", cell.stem)
     with _logged(log):
         try:
@@ -118,15 +158,18 @@ def run_cell(task: Task, device: str, trained: Trained | None = None) -> Status:
             if cell.kind == "timings":
                 record = _timed(record, task, device)
             else:
-                record = _measured(record, task, device, store, trained)
+                with _warnings_kept() as kept:
+                    trained = _trained(task, device, store, clock, kept) if trained is None else _still(trained, clock)
+                    record = replace(record, pack=trained.pack, resumed=trained.resumed or None)
+                    record = _measured(record, task, device, store, trained, kept)
         except (Exception, SystemExit) as error:  # a failure is a result: it is recorded with its reason and its log
-            traceback.print_exc()
+            if not isinstance(error, Interrupted):
+                traceback.print_exc()
             record = replace(record, status=_status(error), reason=reason_of(error))
     if record.status in ("ok", "skipped"):
         log.unlink(missing_ok=True)
     else:
         record = replace(record, log=f"logs/{log.name}")
-    shared = trained[2].seconds if trained is not None and isinstance(trained[2], TrainingResult) else 0.0
     store.write(cell, replace(record, seconds=shared + time.perf_counter() - started))
     return record.status
 
@@ -134,6 +177,8 @@ def run_cell(task: Task, device: str, trained: Trained | None = None) -> Status:
 def _status(error: BaseException) -> Status:
     if isinstance(error, Diverged):
         return "diverged"
+    if isinstance(error, Interrupted):
+        return "interrupted"
     if isinstance(error, Skip):
         return "skipped"
     causes = (error, error.__cause__)  # a data set's own error is the cause of vaezoo's
@@ -181,24 +226,48 @@ def _reporter(tasks: Sequence[Task], store: Store) -> Callable[[int, EpochResult
     return report
 
 
-def _trained(task: Task, device: str, store: Store) -> Trained:
+def _trained(task: Task, device: str, store: Store, clock: CheckpointClock, kept: list[str]) -> Trained:
     restart_peak_memory(device)
     model, objective, dataset, options = prepare(task, device)
     report, [seed] = _reporter([task], store), _seeds([task])
-    outcome = train(model, objective, dataset, options, seed=seed, report=lambda progress: report(0, progress))
-    return model, dataset, outcome, ()
+    alone = [] if task.alone is None else [task.alone]
+    kept.extend(alone)
+    checkpoint = checkpoint_of([task], device, clock, kept)
+
+    def tell(progress: EpochResult) -> None:
+        """Write the progress of this one task."""
+        report(0, progress)
+
+    outcome: TrainingResult | Diverged
+    try:
+        outcome = train(model, objective, dataset, options, seed=seed, report=tell, checkpoint=checkpoint)
+    except Diverged as error:
+        outcome = error
+    trained = _result(model, outcome, dataset, (), checkpoint)
+    if trained.pack is not None:  # it goes on with the evaluation after a pack, so it was not trained alone
+        kept[:] = [text for text in kept if text not in alone]
+    return trained
 
 
-def _measured(record: Record, task: Task, device: str, store: Store, trained: Trained | None) -> Record:
-    """The record of a cell with what its trained model measured. Raises Diverged where training did."""
-    with _warnings_kept() as kept:
-        if task.alone is not None:
-            kept.append(task.alone)
-        model, dataset, outcome, warned = trained or _trained(task, device, store)
-        kept.extend(warned)
-        if isinstance(outcome, Diverged):
-            raise outcome
-        results, context = evaluated(task.cell, model, dataset)
+def _still(trained: Trained | Interrupted, clock: CheckpointClock) -> Trained:
+    """The model of a pack, unless a stop is requested. Raises Interrupted."""
+    if isinstance(trained, Interrupted):
+        raise trained
+    if clock.stop_requested:
+        raise Interrupted("stopped before its evaluation; the same command goes on from there")
+    return trained
+
+
+def _measured(record: Record, task: Task, device: str, store: Store, trained: Trained, kept: list[str]) -> Record:
+    """The record of a cell with what its trained model measured. Raises Diverged where training did.
+
+    kept: the warnings, to which those of the evaluation are added.
+    """
+    kept.extend(trained.warnings)
+    model, dataset, outcome = trained.model, trained.dataset, trained.outcome
+    if isinstance(outcome, Diverged):
+        raise outcome
+    results, context = evaluated(task.cell, model, dataset)
     results |= {"train_seconds": outcome.seconds, "peak_memory_bytes": peak_memory(device)}
     save_weights(model, store.path("checkpoints", task.cell.stem))
     store.write_images(task.cell.stem, {name: value.numpy() for name, value in context.per_image.items()})

@@ -13,7 +13,7 @@ from vaezoo.evaluation.evaluation import Evaluation
 from vaezoo.evaluation.precision_difference import difference_from_float32
 from vaezoo.registry import registry
 from vaezoo.runner.plan.cell import Cell
-from vaezoo.training.loop import Diverged
+from vaezoo.training.seed_run import Diverged
 
 
 def evaluated(cell: Cell, model: LatentModel, dataset: Dataset) -> tuple[dict[str, Any], Evaluation]:
