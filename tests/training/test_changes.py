@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from changing_parts import Annealed, Baseline, OptimalScale, SparseDecoder, SparseEncoder
+from changing_parts import WAYS, Annealed, Baseline, OptimalScale, sparse, with_scale
 from small_models import dataset, pair
 
 from vaezoo import Objective, VaezooError
@@ -17,28 +17,6 @@ from vaezoo.training.replay.recorded_step import RecordedStep
 
 OPTIONS = TrainingOptions(epochs=4, batch_size=10, learning_rate=1e-2)
 SEEDS = (3, 1)
-
-
-def with_scale(model):
-    model.likelihood = OptimalScale(model.spec)
-    return model
-
-
-def sparse(data, seed, objective=None):
-    """A model whose networks drop what they compute, with weights and masks of this seed."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model, own = pair(data, seed=seed, objective=objective)
-        model.encoder, model.decoder = SparseEncoder(data.spec), SparseDecoder(2, data.spec.shape)
-    return model, own
-
-
-WAYS = {
-    "progress": lambda data, seed: (pair(data, seed=seed)[0], Annealed()),
-    "update": lambda data, seed: (pair(data, seed=seed)[0], Baseline()),
-    "refit": lambda data, seed: (with_scale(pair(data, seed=seed)[0]), pair(data)[1]),
-    "dropout": sparse,
-}
 
 
 def state(model, objective):
