@@ -24,8 +24,9 @@ from vaezoo.runner.records import (
 )
 from vaezoo.runner.store import Store, read_record
 from vaezoo.runner.work.checkpoint import load_model
-from vaezoo.training.loop import Diverged, NotPacked
+from vaezoo.training.loop import NotPacked
 from vaezoo.training.options import TrainingOptions
+from vaezoo.training.seed_run import Diverged
 
 OLD = Path(__file__).parents[2] / "results" / "mnist"
 """Records that version 0.1.0 wrote."""
@@ -36,6 +37,7 @@ def a_record() -> Record:
         Record.of(a_cell(), "ok"),
         provenance=Provenance("0.1.0", "2.14", "3.11", "Linux", "a processor", 1, None, ("mine.py",), "2026"),
         pack=(0, 1),
+        resumed=2,
         results={"iwll": -90.5},
         best_epoch=3,
         history={"objective": [-100.0, None]},
@@ -60,7 +62,7 @@ def through_json(value: object) -> object:
         a_cell(),
         replace(a_cell(), skip="why", expected_failure="KeyError: 'x'"),
         a_task(Path("/results")),
-        replace(a_task(Path("there")), pack=(0, 3), alone="why", plugins=(), data_root=None),
+        replace(a_task(Path("there")), alone="why", plugins=(), data_root=None),
         Record.of(a_cell(), "failed", "why"),
         a_record(),
         CellProgress(1, 5, -100.5, None, 2.5, 17),

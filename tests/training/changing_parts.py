@@ -1,6 +1,7 @@
 """Small plugins that change over training in each of the legal ways, and networks with Dropout."""
 
 import torch
+from small_models import pair
 
 import vaezoo
 from vaezoo import Objective
@@ -87,3 +88,25 @@ class SparseDecoder(vaezoo.Decoder):
 
     def forward(self, z):
         return self.net(self.dropout(z)).unflatten(-1, self.shape)
+
+
+def with_scale(model):
+    model.likelihood = OptimalScale(model.spec)
+    return model
+
+
+def sparse(data, seed, objective=None):
+    """A model whose networks drop what they compute, with weights and masks of this seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model, own = pair(data, seed=seed, objective=objective)
+        model.encoder, model.decoder = SparseEncoder(data.spec), SparseDecoder(2, data.spec.shape)
+    return model, own
+
+
+WAYS = {
+    "progress": lambda data, seed: (pair(data, seed=seed)[0], Annealed()),
+    "update": lambda data, seed: (pair(data, seed=seed)[0], Baseline()),
+    "refit": lambda data, seed: (with_scale(pair(data, seed=seed)[0]), pair(data)[1]),
+    "dropout": sparse,
+}

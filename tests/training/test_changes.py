@@ -4,40 +4,19 @@ import math
 
 import pytest
 import torch
-from changing_parts import Annealed, Baseline, OptimalScale, SparseDecoder, SparseEncoder
+from changing_parts import WAYS, Annealed, Baseline, OptimalScale, sparse, with_scale
 from small_models import dataset, pair
 
 from vaezoo import Objective, VaezooError
 from vaezoo.core import noise
 from vaezoo.training import loop as training
+from vaezoo.training import seed_run
 from vaezoo.training.loop import make_step, train, train_pack
 from vaezoo.training.options import TrainingOptions
 from vaezoo.training.replay.recorded_step import RecordedStep
 
 OPTIONS = TrainingOptions(epochs=4, batch_size=10, learning_rate=1e-2)
 SEEDS = (3, 1)
-
-
-def with_scale(model):
-    model.likelihood = OptimalScale(model.spec)
-    return model
-
-
-def sparse(data, seed, objective=None):
-    """A model whose networks drop what they compute, with weights and masks of this seed."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model, own = pair(data, seed=seed, objective=objective)
-        model.encoder, model.decoder = SparseEncoder(data.spec), SparseDecoder(2, data.spec.shape)
-    return model, own
-
-
-WAYS = {
-    "progress": lambda data, seed: (pair(data, seed=seed)[0], Annealed()),
-    "update": lambda data, seed: (pair(data, seed=seed)[0], Baseline()),
-    "refit": lambda data, seed: (with_scale(pair(data, seed=seed)[0]), pair(data)[1]),
-    "dropout": sparse,
-}
 
 
 def state(model, objective):
@@ -130,7 +109,7 @@ def test_progress_is_1_outside_training():
 def test_no_epoch_before_the_annealing_ends_is_chosen(until, best, monkeypatch):
     scores = iter([-1.0, -2.0, -3.0, -4.0])
     fake = type("Estimate", (), {"estimate": property(lambda _: torch.tensor(next(scores)))})
-    monkeypatch.setattr(training, "log_likelihood", lambda *given, **more: fake())
+    monkeypatch.setattr(seed_run, "log_likelihood", lambda *given, **more: fake())
     data = dataset()
     model, objective = pair(data)
     model.prior.annealed_until = until

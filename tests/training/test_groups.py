@@ -8,10 +8,11 @@ from small_models import dataset, pair
 from torch import nn
 
 from vaezoo import Objective, VaezooError, noise
-from vaezoo.training.loop import Diverged, epoch_order, make_packed_step, make_step, packed_order, train
+from vaezoo.training.loop import epoch_order, make_packed_step, make_step, packed_order, train
 from vaezoo.training.module import TrainingModule
 from vaezoo.training.options import TrainingOptions
 from vaezoo.training.schedules import learning_rates
+from vaezoo.training.seed_run import Diverged
 from vaezoo.training.step import GROUPS, TrainingStep, parameter_groups
 
 

@@ -10,10 +10,11 @@ import vaezoo
 from vaezoo import Objective, Skip
 from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.registry import PARTS, registry
-from vaezoo.training.loop import Diverged, NotPacked, TrainingResult, make_packed_step, train, train_pack
+from vaezoo.training.loop import NotPacked, make_packed_step, train, train_pack
 from vaezoo.training.module import TrainingModule
 from vaezoo.training.options import TrainingOptions
 from vaezoo.training.pack import Pack, disagreement
+from vaezoo.training.seed_run import Diverged, TrainingResult
 
 SEEDS = [3, 1, 4]
 SMALL = {"components": 5, "width": 16}

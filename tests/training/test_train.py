@@ -9,9 +9,10 @@ from small_models import dataset, pair
 
 from vaezoo import Objective, VaezooError, noise
 from vaezoo.evaluation.estimate import log_likelihood
-from vaezoo.training import loop as training
-from vaezoo.training.loop import VALIDATION_SAMPLES, Diverged, epoch_order, make_step, train
+from vaezoo.training import seed_run
+from vaezoo.training.loop import epoch_order, make_step, train
 from vaezoo.training.options import TrainingOptions
+from vaezoo.training.seed_run import VALIDATION_SAMPLES, Diverged
 
 
 def state(model):
@@ -169,7 +170,7 @@ def scores_of(monkeypatch, scores):
         kept.append(state(model))
         return type("Estimate", (), {"estimate": torch.tensor([next(remaining)], dtype=torch.float64)})
 
-    monkeypatch.setattr(training, "log_likelihood", fake)
+    monkeypatch.setattr(seed_run, "log_likelihood", fake)
     return kept
 
 

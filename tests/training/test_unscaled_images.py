@@ -9,8 +9,9 @@ import vaezoo
 from vaezoo.builder import build
 from vaezoo.core import gaussian
 from vaezoo.objectives.elbo import ELBO
-from vaezoo.training.loop import Diverged, train
+from vaezoo.training.loop import train
 from vaezoo.training.options import TrainingOptions
+from vaezoo.training.seed_run import Diverged
 
 
 def images(top):

@@ -2,18 +2,26 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 INTERVAL = 2.0
 """The fewest seconds between two beats that a listener hears."""
+Listener = Callable[[dict[str, Any]], None]
 
-_listener: Callable[[], None] | None = None
+_listener: Listener | None = None
 _last = 0.0
 
 
-def listen(listener: Callable[[], None] | None) -> None:
-    """Call `listener` at a beat, at most once in INTERVAL seconds; None: at none."""
+def listen(listener: Listener | None) -> None:
+    """Hand what is told to `listener`, and a beat at most once in INTERVAL seconds; None: to nothing."""
     global _listener, _last
     _listener, _last = listener, 0.0
+
+
+def tell(**message: Any) -> None:
+    """Tell the listener something: the stage that begins, the epoch that has ended."""
+    if _listener is not None:
+        _listener(message)
 
 
 def beat() -> None:
@@ -24,4 +32,4 @@ def beat() -> None:
     now = time.monotonic()
     if now - _last >= INTERVAL:
         _last = now
-        _listener()
+        _listener({"alive": True})

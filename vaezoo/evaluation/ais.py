@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.func import grad_and_value
 
-from vaezoo.core import noise
+from vaezoo.core import heartbeat, noise
 from vaezoo.core.contracts import Latents
 from vaezoo.core.draws import Batch
 from vaezoo.core.errors import VaezooError
@@ -110,6 +110,7 @@ def _sweep(
     order = range(1, annealing.temperatures + 1)
     current = steps[0]
     for t in reversed(order) if reverse else order:
+        heartbeat.beat()
         if not reverse:
             log_weight += (beta[t] - beta[t - 1]) * target.log_likelihood(z).double()
         current = current if pilot else steps[t - 1]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from vaezoo.core import noise
+from vaezoo.core import heartbeat, noise
 from vaezoo.core.errors import VaezooError, VaezooWarning
 from vaezoo.core.model import LatentModel
 from vaezoo.evaluation import blocks
@@ -167,6 +167,7 @@ def log_likelihood(
     start, images = 0, blocks.images_a_block(model.device)
     with evaluating(model):
         while start < len(x):
+            heartbeat.beat()
             rows = slice(start, start + images)
             chosen = None if context is None else context[rows].to(model.device)
             size = blocks.BlockSize(model, len(x[rows]), importance_samples, len(x) - start)
@@ -240,6 +241,7 @@ def _images(
     running = _Running(x.shape[0], model.device, _stages(importance_samples))
     first, key = 0, noise.derive(seed, "samples")
     while first < importance_samples:
+        heartbeat.beat()
         samples = min(size.samples, importance_samples - first)
         try:
             with size.timed(), noise.stream(key, index=index, first=first, dtype=model.dtype):

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from vaezoo.core.errors import VaezooError
+from vaezoo.training.checkpoint import CHECKPOINT_SECONDS
 
 STALL = 600.0
 """Seconds without progress, beyond the slowest epoch so far, after which a cell counts as hanging."""
@@ -13,13 +14,15 @@ STALL = 600.0
 class Limits:
     """timeout: seconds a cell, None for no limit. stall: seconds without progress beyond its slowest epoch so far.
     memory: bytes of a cell with its descendants, None for what the machine has. retries: how often a cell is started
-    again after an end that another attempt may not have (killed, out of memory, stalled).
+    again after an end that another attempt may not have (killed, out of memory, stalled). checkpoint: seconds between
+    two checkpoints of a cell's training.
     """
 
     timeout: float | None = None
     stall: float = STALL
     memory: int | None = None
     retries: int = 1
+    checkpoint: float = CHECKPOINT_SECONDS
 
 
 def parse_memory(text: str) -> int:

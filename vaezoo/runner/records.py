@@ -13,6 +13,8 @@ Status = Literal["ok", "failed", "diverged", "timeout", "oom", "skipped", "inter
 STATUSES: tuple[Status, ...] = get_args(Status)
 FINAL: tuple[Status, ...] = ("ok", "diverged")
 """A cell with one of these statuses is not run again. Training that diverged would diverge again."""
+RESUMED: tuple[Status, ...] = ("interrupted",)
+"""A cell with one of these statuses keeps its checkpoint and goes on from it."""
 
 
 def reason_of(error: BaseException) -> str:
@@ -88,16 +90,21 @@ class CellProgress:
         return cls(**known_fields(cls, value))
 
 
+_SELDOM = ("may_pass", "pending_metrics", "failed_metrics")
+"""Fields that a record's file has only where they say something."""
+
+
 @dataclass(frozen=True)
 class Record:
     """The record of a cell: its results, or the reason why it has none.
 
     Identity: label, variant, dataset, seed (None: a timing), key, specification, comparability. Outcome: status, and
-    reason where that is not `ok`; may_pass: whether another run may succeed where this one did not; failed_metrics: the
-    reason of each metric that failed; log: the file of what it printed, relative to the results folder, where it failed.
+    reason where that is not `ok`; may_pass: whether another run may succeed where this one did not; pending_metrics:
+    those still to be measured, failed_metrics: why each one that failed did; log: the file of what it printed, relative
+    to the results folder, where it failed.
     Measurements: results (columns of the table), best_epoch, history (a value an epoch), vectors (a list each), notes,
-    warnings. Circumstances: provenance, seconds of the whole cell, pack: the seeds that were trained together. data:
-    what is needed to build the model again.
+    warnings. Circumstances: provenance, seconds of the whole cell, pack: the seeds that were trained together, resumed:
+    how often it went on from a checkpoint. data: what is needed to build the model again.
     """
 
     label: str
@@ -110,9 +117,11 @@ class Record:
     status: Status
     reason: str | None = None
     may_pass: bool = False
+    pending_metrics: tuple[str, ...] = ()
     failed_metrics: dict[str, str] = field(default_factory=dict)
     provenance: Provenance | None = None
     pack: tuple[int, ...] | None = None
+    resumed: int | None = None
     results: dict[str, Any] = field(default_factory=dict)
     best_epoch: int | None = None
     history: dict[str, list[float | None]] = field(default_factory=dict)
@@ -141,7 +150,7 @@ class Record:
     @property
     def is_final(self) -> bool:
         """Whether the cell is not to be run again."""
-        return self.status in FINAL
+        return self.status in FINAL and not self.pending_metrics
 
     @property
     def device(self) -> str | None:
@@ -161,10 +170,11 @@ class Record:
     def to_json(self) -> dict[str, Any]:
         """The record as its file holds it. Fields that are None are left out, except seed and reason."""
         value = {name: each for name, each in vars(self).items() if each is not None or name in ("seed", "reason")}
-        value = {name: each for name, each in value.items() if each or name not in ("may_pass", "failed_metrics")}
+        value = {name: each for name, each in value.items() if each or name not in _SELDOM}
         for name in ("specification", "comparability", "provenance", "data"):
             if name in value:
                 value[name] = value[name].to_json()
+        value |= {"pending_metrics": list(self.pending_metrics)} if self.pending_metrics else {}
         value |= {"warnings": list(self.warnings)} | ({} if self.pack is None else {"pack": list(self.pack)})
         value |= {"precision": self.precision, "pseudo_likelihood": self.pseudo_likelihood}
         return value | ({} if self.device is None else {"device": self.device})
@@ -188,6 +198,7 @@ class Record:
         if value.get("pack") is not None:
             typed["pack"] = tuple(value["pack"])
         typed["warnings"] = tuple(value.get("warnings") or ())
-        for name in ("results", "history", "vectors", "notes"):
+        for name in ("results", "history", "vectors", "notes", "failed_metrics"):
             typed[name] = dict(value.get(name) or {})
+        typed["pending_metrics"] = tuple(value.get("pending_metrics") or ())
         return cls(**{**known_fields(cls, value), **typed})

@@ -171,9 +171,10 @@ def carry_out(
                 packed = options.selection.own(packs(chosen(cells, options.selection), plan, device))
                 own = {cell.stem for pack in packed for cell in pack}
                 mine += [cell for cell in cells if cell.skip or cell.stem in own]
-                waiting = [cell for cell in options.selection.pending(cells, store) if cell.stem in own]
-                devices, threads = workers(device, options.jobs if kind == "cells" else 1, len(waiting))
-                watcher.begin(kind, len(waiting), len(own) - len(waiting))
+                missing = {cell.stem for cell in options.selection.pending(cells, store)} & own
+                unfinished = [[cell for cell in pack if cell.stem in missing] for pack in packed]
+                devices, threads = workers(device, options.jobs if kind == "cells" else 1, len(missing))
+                watcher.begin(kind, len(missing), len(own) - len(missing))
                 engine = LocalEngine(
                     store,
                     children,
@@ -185,10 +186,8 @@ def carry_out(
                     finished=watcher.finished,
                     fail_fast=options.fail_fast,
                 )
-                engine.run(
-                    [[decoded.task(cell, store.folder) for cell in pack] for pack in packs(waiting, plan, device)]
-                )
-                report.ran += len(waiting)
+                engine.run([[decoded.task(cell, store.folder) for cell in pack] for pack in unfinished if pack])
+                report.ran += len(missing)
                 if engine.failed and options.fail_fast:
                     break
         finally:

@@ -56,7 +56,7 @@ class Selection:
             return "skipped"
         if not self.chooses(cell):
             return "left out"
-        if self.force or record is None or record.status == "interrupted" or record.may_pass:
+        if self.force or record is None or record.status == "interrupted" or record.may_pass or record.pending_metrics:
             return "to run"
         if record.is_final:
             return "done"

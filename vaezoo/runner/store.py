@@ -2,6 +2,7 @@
 all results.
 """
 
+import glob
 import io
 import json
 import os
@@ -28,7 +29,7 @@ from vaezoo.core.errors import VaezooError
 from vaezoo.runner.json_values import json_value
 from vaezoo.runner.plan.cell import Cell, Kind
 from vaezoo.runner.plan.stored import StoredPlan
-from vaezoo.runner.records import CellProgress, Record
+from vaezoo.runner.records import RESUMED, CellProgress, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +80,7 @@ def read_record(path: Path) -> Record | None:
 
 
 class Store:
-    """The results folder of one matrix: plan.json, cells/, timings/, checkpoints/, logs/, running/, tables/."""
+    """A matrix's results folder: plan.json, cells/, timings/, checkpoints/, logs/, running/, resume/, tables/."""
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
@@ -112,13 +113,16 @@ class Store:
         for path in (self.folder / "running").glob("*.json"):
             if path.stem not in running:
                 path.unlink(missing_ok=True)
-        for name in ("running", "logs"):
+        for path in (self.folder / "resume").glob("*.state"):  # left by a kill after the record was written
+            if (record := self.record("cells", path.stem)) is not None and record.is_final:
+                self.remove_checkpoint(path.stem)
+        for name in ("running", "logs", "resume"):
             with suppress(OSError):
                 (self.folder / name).rmdir()
 
     def path(self, kind: str, stem: str) -> Path:
-        """The file of a cell: kind is cells, timings, checkpoints, logs or running."""
-        suffix = {"checkpoints": ".safetensors", "logs": ".log"}.get(kind, ".json")
+        """The file of a cell: kind is cells, timings, checkpoints, logs, running or resume."""
+        suffix = {"checkpoints": ".safetensors", "logs": ".log", "resume": ".state"}.get(kind, ".json")
         return self.folder / kind / f"{stem}{suffix}"
 
     def record(self, kind: Kind, stem: str) -> Record | None:
@@ -126,9 +130,20 @@ class Store:
         return read_record(self.path(kind, stem))
 
     def write(self, cell: Cell, record: Record) -> None:
-        """Write a cell's record atomically; the cell is no longer one that runs."""
+        """Write a cell's record atomically; the cell is no longer one that runs. Its checkpoint is removed, except
+        where the cell is to go on from it.
+        """
         write_json(self.path(cell.kind, cell.stem), record.to_json())
         self.path("running", cell.stem).unlink(missing_ok=True)
+        if record.status not in RESUMED:
+            self.remove_checkpoint(cell.stem)
+
+    def remove_checkpoint(self, stem: str) -> None:
+        """Remove the checkpoint of a cell's training, and what a killed process left of writing it."""
+        path = self.path("resume", stem)
+        for each in (path, *path.parent.glob(f".{glob.escape(path.name)}.*")):
+            with suppress(OSError):  # it is a folder, or the disk is read-only: no cell is to fail of that
+                each.unlink(missing_ok=True)
 
     def progress(self, stem: str) -> CellProgress | None:
         """What a running cell last reported, or None."""
@@ -139,11 +154,12 @@ class Store:
         """Write what a running cell reports."""
         write_json(self.path("running", stem), progress.to_json(), lasting=False)
 
-    def write_images(self, stem: str, values: Mapping[str, np.ndarray]) -> None:
-        """Per-image values beside the record, as .npz of float32, without pickles."""
+    def write_images(self, stem: str, values: Mapping[str, np.ndarray], *, exact: bool = False) -> None:
+        """Per-image values beside the record, as .npz of float32, without pickles. exact: as they are."""
         path = self.folder / "cells" / f"{stem}.npz"
         file = io.BytesIO()
-        np.savez_compressed(file, allow_pickle=False, **{k: np.asarray(v, np.float32) for k, v in values.items()})
+        dtype = None if exact else np.float32
+        np.savez_compressed(file, allow_pickle=False, **{k: np.asarray(v, dtype) for k, v in values.items()})
         write_atomically(path, file.getvalue())
 
     def write_plan(self, plan: StoredPlan, *, shared: bool = False) -> None:

@@ -1,67 +1,34 @@
 """A training run: epochs of steps; validation picks the best epoch; divergence ends the run."""
 
 import copy
-import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vaezoo.core import noise
+from vaezoo.core import heartbeat, noise
 from vaezoo.core.contracts import Objective
 from vaezoo.core.data import Dataset
 from vaezoo.core.errors import VaezooError, VaezooWarning
 from vaezoo.core.model import LatentModel
-from vaezoo.evaluation.estimate import log_likelihood
-from vaezoo.training.module import TrainingModule, parts_of
+from vaezoo.training.checkpoint import Checkpoint
+from vaezoo.training.module import TrainingModule
 from vaezoo.training.options import TrainingOptions
 from vaezoo.training.pack import Pack, disagreement
 from vaezoo.training.replay.comparison import ReplayDiffers
 from vaezoo.training.replay.rule import replay_rule
+from vaezoo.training.seed_run import Diverged, EpochResult, SeedRun, TrainingResult
+from vaezoo.training.state import Place
 from vaezoo.training.step import TrainingStep
-from vaezoo.training.updates import described, refit
-
-VALIDATION_SAMPLES = 64
-"""K of the validation iwll, the same for every variant. (Choosing the epoch by ELBO would cost an importance-weighted
-model nats.)
-"""
-
-
-class Diverged(Exception):
-    """The objective was not finite; the message says at which step."""
 
 
 class NotPacked(Exception):
     """These seeds cannot train together; the message says why. No weight has changed."""
-
-
-@dataclass
-class EpochResult:
-    """One epoch of one seed.
-
-    objective: its mean over the training images, in nats an image. validation_iwll: in nats an image. seconds: time in
-    training steps and `refit` so far; in a pack, each seed's equal share of it.
-    """
-
-    epoch: int
-    epochs: int
-    objective: float
-    validation_iwll: float
-    seconds: float
-
-
-@dataclass
-class TrainingResult:
-    """The result of training. The model has the weights of `best_epoch`, counted from 1."""
-
-    best_epoch: int
-    best_iwll: float
-    seconds: float
-    history: list[EpochResult] = field(default_factory=list)
 
 
 def epoch_order(images: int, batch_size: int, seed: int, epoch: int) -> Tensor:
@@ -123,26 +90,36 @@ def train(
     *,
     seed: int = 0,
     report: Callable[[EpochResult], Any] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> TrainingResult:
     """Train in place, and leave the model with the weights of the best validation iwll (K = 64, fixed noise) after any
     warm-up and annealing.
 
-    Where these outlast the epochs, the last epoch is kept. report: gets each epoch's result. Raises Diverged
-    with the step at which the objective was not finite, or with the epoch at which the validation iwll was not.
+    Where these outlast the epochs, the last epoch is kept. report: gets each epoch's result. checkpoint: where the
+    training writes its state now and then, and from which it goes on where it was interrupted; the model and objective
+    are given as before training. Raises Diverged with the step at which the objective was not finite, or with the epoch
+    at which the validation iwll was not; Interrupted where the checkpoint's clock was told to stop.
     """
     _check(options)
     images = len(dataset.train)
 
-    def attempt(eager: bool) -> list[_SeedRun]:
+    def attempt(eager: bool) -> list[SeedRun]:
         """Train from the weights as they are."""
         tell = None if report is None else lambda _, result: report(result)
-        run = _SeedRun(model, objective, dataset, options, tell, seed, 0)
+        run = SeedRun(model, objective, dataset, options, tell, seed, 0)
+        if checkpoint is not None and checkpoint.restore_trained([run]):
+            return [run]
         step = make_step(model, objective, dataset, options, seed, eager=eager)
-        _train_epochs([run], step, options, lambda epoch: epoch_order(images, options.batch_size, seed, epoch))
+        order_of = partial(epoch_order, images, options.batch_size, seed)
+        with nullcontext() if checkpoint is None else checkpoint.clock.polled():
+            _train_epochs([run], step, options, order_of, checkpoint)
         return [run]
 
-    [run] = _again_where_replays_differ(attempt, [model], [objective])
-    return run.result()
+    [run] = _again_where_replays_differ(attempt, [model], [objective], checkpoint)
+    result = run.result()
+    if checkpoint is not None:
+        checkpoint.keep_trained([run])
+    return result
 
 
 def train_pack(
@@ -153,36 +130,53 @@ def train_pack(
     *,
     seeds: Sequence[int],
     report: Callable[[int, EpochResult], Any] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[TrainingResult | Diverged]:
     """Train several seeds of one variant together. Each trains as in `train`, up to the order of floating-point sums.
 
     A seed that diverges does not disturb the others; its place in the list holds a Diverged. report: gets the seed's
-    place in the pack and each epoch's result. Raises NotPacked before anything has changed.
+    place in the pack and each epoch's result. checkpoint: as in `train`. Raises NotPacked before anything has changed;
+    Interrupted as `train` does.
     """
     _check(options)
     images = len(dataset.train)
 
-    def attempt(eager: bool) -> list[_SeedRun]:
+    def attempt(eager: bool) -> list[SeedRun]:
         """Train from the weights as they are."""
         each = enumerate(zip(models, objectives, seeds, strict=True))
-        runs = [_SeedRun(model, own, dataset, options, report, seed, place) for place, (model, own, seed) in each]
+        runs = [SeedRun(model, own, dataset, options, report, seed, place) for place, (model, own, seed) in each]
+        if checkpoint is not None and checkpoint.restore_trained(runs):
+            return runs
         step = make_packed_step(models, objectives, dataset, options, seeds, eager=eager)
-        _train_epochs(runs, step, options, lambda epoch: packed_order(images, options.batch_size, seeds, epoch))
+        order_of = partial(packed_order, images, options.batch_size, seeds)
+        with nullcontext() if checkpoint is None else checkpoint.clock.polled():
+            _train_epochs(runs, step, options, order_of, checkpoint)
         return runs
 
-    runs = _again_where_replays_differ(attempt, models, objectives)
-    return [run.failure or run.result() for run in runs]
+    runs = _again_where_replays_differ(attempt, models, objectives, checkpoint)
+    outcomes = [run.failure or run.result() for run in runs]
+    if checkpoint is not None:
+        checkpoint.keep_trained(runs)
+    return outcomes
 
 
 def _again_where_replays_differ(
-    attempt: Callable[[bool], list["_SeedRun"]], models: Sequence[LatentModel], objectives: Sequence[Objective]
-) -> list["_SeedRun"]:
+    attempt: Callable[[bool], list[SeedRun]],
+    models: Sequence[LatentModel],
+    objectives: Sequence[Objective],
+    checkpoint: Checkpoint | None,
+) -> list[SeedRun]:
     """Train. Where replays of code from outside turn out to differ from the eager step, restore all modules to their
     state before training and train again eagerly, with a warning.
     """
     modules: list[nn.Module] = [*models, *objectives]
+    if checkpoint is not None:
+        checkpoint.open(modules)
     if not replay_rule(models[0], objectives[0]).watched:
         return attempt(False)
+    if checkpoint is not None and checkpoint.again is not None:
+        warnings.warn(checkpoint.again, VaezooWarning, stacklevel=3)
+        return attempt(True)
     try:
         initial = copy.deepcopy(modules)
     except Exception as error:  # a plugin may hold anything
@@ -192,7 +186,10 @@ def _again_where_replays_differ(
     try:
         return attempt(False)
     except ReplayDiffers as error:
-        warnings.warn(f"trained again, eagerly: {error}", VaezooWarning, stacklevel=3)
+        again = f"trained again, eagerly: {error}"
+    warnings.warn(again, VaezooWarning, stacklevel=3)
+    if checkpoint is not None:
+        checkpoint.again = again
     for module, kept in zip(modules, initial, strict=True):
         module.__dict__ = kept.__dict__
     return attempt(True)
@@ -204,108 +201,51 @@ def _check(options: TrainingOptions) -> None:
 
 
 def _train_epochs(
-    runs: list["_SeedRun"],
+    runs: Sequence[SeedRun],
     step: TrainingStep,
     options: TrainingOptions,
     order_of: Callable[[int], Tensor],
+    checkpoint: Checkpoint | None,
 ) -> None:
     """Train until the last epoch, or until every seed's run has ended. order_of: epoch -> the order of its images."""
-    seconds = 0.0
-    for epoch in range(1, options.epochs + 1):
+    step.module.train()
+    start = Place() if checkpoint is None else checkpoint.restore(step, runs)
+    seconds = start.seconds
+    for epoch in range(start.epoch, options.epochs + 1):
         started = time.perf_counter()
-        values = _train_epoch(step, order_of(epoch))
+        step.module.train()
+        step.start_epoch(order_of(epoch))
+        if epoch == start.epoch and start.values is not None:
+            step.go_to(start.values)
+        for _ in range(step.left):
+            heartbeat.beat()
+            if checkpoint is None or not checkpoint.clock.is_due():
+                step()
+            else:
+                step(compared=True)
+                started += _keep(checkpoint, step, runs, epoch, seconds, started)
+        if checkpoint is not None and checkpoint.clock.stop_requested:
+            _keep(checkpoint, step, runs, epoch, seconds, started)
+        values = step.values.cpu()  # waits for the device, as nothing before it does
         seconds += (time.perf_counter() - started) / len(runs)
         for run, objectives in zip(runs, values.view(len(values), -1).T, strict=True):
             if not run.ended:
                 run.finish_epoch(epoch, objectives, seconds)
+        heartbeat.tell(epoch=epoch)
         if all(run.ended for run in runs):
             return
 
 
-def _train_epoch(step: TrainingStep, order: Tensor) -> Tensor:
-    """Train for one epoch; the objective of each step. Only the last line waits for the device."""
-    step.module.train()
-    step.start_epoch(order)
-    for _ in range(len(order)):
-        step()
-    return step.values.cpu()
-
-
-def annealing_epochs(parts: Iterable[nn.Module], options: TrainingOptions) -> float:
-    """The epochs after which neither the KL's weight nor any part that declares `annealed_until` changes."""
-    ends = [options.kl_warmup]
-    for part in parts:
-        fraction = getattr(part, "annealed_until", 0.0)
-        if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction <= 1:
-            raise VaezooError(
-                f"annealed_until of {described(type(part))} must be a fraction of training in 0..1, got {fraction!r}"
-            )
-        ends.append(round(fraction * options.epochs, 9))  # 0.29 of 100 epochs is 29, not 28.999999999999996
-    return max(ends)
-
-
-class _SeedRun:
-    """The run of one seed: its history, its best weights, whether it has ended, and how it failed."""
-
-    def __init__(
-        self,
-        model: LatentModel,
-        objective: Objective,
-        dataset: Dataset,
-        options: TrainingOptions,
-        report: Callable[[int, EpochResult], Any] | None,
-        seed: int,
-        place: int,
-    ):
-        self.model, self.dataset, self.options = model, dataset, options
-        self.report, self.seed, self.place = report, seed, place
-        self.parts = parts_of(model, objective)
-        self.annealing = annealing_epochs(self.parts.values(), options)
-        self.refit_seconds = 0.0
-        self.training = TrainingResult(0, -math.inf, 0.0)
-        self.best_weights: dict[str, Tensor] | None = None
-        self.failure: Diverged | None = None
-        self.ended = False
-
-    def finish_epoch(self, epoch: int, objectives: Tensor, seconds: float) -> None:
-        """Refit and validate after an epoch, report it, and keep its weights where they are the best.
-
-        objectives: the objective of each step, [steps]. seconds: in training so far.
-        """
-        bad = (~objectives.isfinite()).nonzero()
-        if len(bad):
-            number = (epoch - 1) * len(objectives) + int(bad[0]) + 1
-            return self._fail(f"the objective is {float(objectives[bad[0]])} at step {number} (epoch {epoch})")
-        training, options = self.training, self.options
-        started = time.perf_counter()
-        refit(self.model, self.parts, self.dataset.train, seed=self.seed, epoch=epoch)
-        self.refit_seconds += time.perf_counter() - started
-        seconds += self.refit_seconds
-        valid = self.dataset.valid.rows(slice(options.validation_images))
-        context = valid.context if self.model.conditional else None
-        score = float(log_likelihood(self.model, valid.x, VALIDATION_SAMPLES, seed=0, context=context).estimate.mean())
-        if not math.isfinite(score):
-            return self._fail(f"validation iwll is {score} after step {epoch * len(objectives)} (epoch {epoch})")
-        training.seconds = seconds
-        training.history.append(EpochResult(epoch, options.epochs, float(objectives.mean()), score, seconds))
-        if self.report is not None:
-            self.report(self.place, training.history[-1])
-        if epoch <= self.annealing and epoch < options.epochs:
-            return None
-        if score > training.best_iwll:
-            training.best_epoch, training.best_iwll = epoch, score
-            self.best_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
-        elif options.patience is not None and epoch - training.best_epoch >= options.patience:
-            self.ended = True
-        return None
-
-    def _fail(self, reason: str) -> None:
-        self.failure, self.ended = Diverged(reason), True
-
-    def result(self) -> TrainingResult:
-        """The result, with the model's weights set to those of the best epoch. Raises Diverged where it diverged."""
-        if self.failure is not None:
-            raise self.failure
-        if self.best_weights is not None:
-            self.model.load_state_dict(self.best_weights)
-        return self.training
+def _keep(
+    checkpoint: Checkpoint,
+    step: TrainingStep,
+    runs: Sequence[SeedRun],
+    epoch: int,
+    seconds: float,
+    started: float,
+) -> float:
+    """Write a checkpoint within an epoch; the seconds that it took, which are not those of training."""
+    step.values.cpu()  # waits for the device
+    now = time.perf_counter()
+    checkpoint.keep(step, runs, epoch, seconds + (now - started) / len(runs))
+    return time.perf_counter() - now

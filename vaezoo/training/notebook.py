@@ -9,9 +9,9 @@ from vaezoo.core.data import Dataset
 from vaezoo.core.errors import VaezooError, unknown
 from vaezoo.core.model import LatentModel
 from vaezoo.core.options import checked_type
-from vaezoo.training.loop import TrainingResult
 from vaezoo.training.loop import train as train_model
 from vaezoo.training.options import TrainingOptions, out_of_range
+from vaezoo.training.seed_run import TrainingResult
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -72,7 +72,7 @@ class TrainingStep:
         steps_per_epoch = len(split) // batch_size
         cuda = self.device.type == "cuda"
         self.groups = parameter_groups(module)
-        modules = [module] if isinstance(module, TrainingModule) else module.members
+        self.modules = modules = [module] if isinstance(module, TrainingModule) else module.members
         rated = list(_rated_groups(self.groups, modules[0].objective, options))
         self.learning_rates = [torch.tensor(rate, device=self.device if cuda else "cpu") for _, rate in rated]
         adam = [{"params": group, "lr": rate} for (group, _), rate in zip(rated, self.learning_rates, strict=True)]
@@ -126,15 +126,42 @@ class TrainingStep:
         self.position.zero_()
         self.prefetched_noise.start_epoch()
 
-    def __call__(self) -> None:
-        """One step on the next row of the epoch's order. VaezooError where no row is left, also after a failed step."""
+    def go_to(self, values: Tensor) -> None:
+        """Continue the epoch after its first steps, which were taken before; values: their objectives, [steps, ...].
+
+        If the replay was not compared in those steps, it is in the last one, because the warm-up begins anew.
+        """
+        row = len(values)
+        self.values[:row] = values
+        self.position.fill_(row)
+        self._next = row
+        self.count += row
+        if row <= self._checked:
+            self._checked = self._steps - 1
+
+    @property
+    def left(self) -> int:
+        """How many steps are left of the epoch's order."""
+        return self._steps - self._next
+
+    @property
+    def values_so_far(self) -> Tensor:
+        """The objective of each step that was taken since `start_epoch`."""
+        return self.values[: self._next]
+
+    def __call__(self, compared: bool = False) -> None:
+        """One step on the next row of the epoch's order. VaezooError where no row is left, also after a failed step.
+
+        compared: where code from outside is replayed, this step's replay is compared with the eager step.
+        """
         step, steps = self._next, self._steps
         if step >= steps:
             raise VaezooError("no step is left of the epoch's order: call start_epoch(order) before the next step")
         self._steps = 0  # a step that fails leaves the epoch unusable
         prefetching = self.forward is self.module
         with self.prefetched_noise.around(step, steps) if prefetching else nullcontext():
-            if step == self._checked and isinstance(self._run, RecordedStep | CudaGraphStep):
+            checked = step == self._checked or (compared and self._watched)
+            if checked and isinstance(self._run, RecordedStep | CudaGraphStep):
                 self._run.checked()
             else:
                 self._run()

@@ -5,7 +5,7 @@ import torch
 
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.runner.work.cell import _status
-from vaezoo.training.loop import Diverged
+from vaezoo.training.seed_run import Diverged
 
 
 def real_cpu_error() -> Exception:

@@ -152,7 +152,13 @@ class LocalEngine:
         device = self.free.pop()
         log = self.store.path("logs", tasks[0].cell.stem)
         log.parent.mkdir(parents=True, exist_ok=True)
-        arguments = {"tasks": [task.to_json() for task in tasks], "device": device, "threads": self.threads}
+        arguments = {
+            "tasks": [task.to_json() for task in tasks],
+            "device": device,
+            "threads": self.threads,
+            "log": str(log),
+            "checkpoint_seconds": self.limits.checkpoint,
+        }
         job = self.children.start(SERVE, arguments, str(log))
         self.jobs[job] = _Job(tasks, device, attempt, [self._stamp(task) for task in tasks])
 
@@ -189,10 +195,12 @@ class LocalEngine:
         left: list[Task] = []
         for task, stamp in zip(job.tasks, job.stamps, strict=True):
             record = self.store.record(task.cell.kind, task.cell.stem) if self._stamp(task) != stamp else None
-            if record is None:
+            again = record is not None and record.status == "oom" and job.attempt < self.limits.retries
+            if record is None or record.pending_metrics or again:
                 left.append(task)
             else:
-                self._report(task, record.status)
+                self._report(task, record.status, failed=bool(record.failed_metrics))
+        self._remove_log(job)
         if not left:
             return
         status, reason, passing = self._end_of(event.ended or 0, job)
@@ -228,10 +236,18 @@ class LocalEngine:
         self.store.write(cell, replace(record, log=f"logs/{log.name}" if log.exists() else None))
         self._report(task, status)
 
-    def _report(self, task: Task, status: Status) -> None:
+    def _report(self, task: Task, status: Status, failed: bool = False) -> None:
+        """failed: whether something else of the cell did than its status says."""
         self.claims.release([task.cell.stem])
-        self.failed |= status not in ("ok", "skipped", "interrupted")
+        self.failed |= failed or status not in ("ok", "skipped", "interrupted")
         self.finished(task, status)
+
+    def _remove_log(self, job: _Job) -> None:
+        """Remove the log of a job that no record names."""
+        log = self.store.path("logs", job.tasks[0].cell.stem)
+        records = [self.store.record(task.cell.kind, task.cell.stem) for task in job.tasks]
+        if all(record is not None and record.log is None for record in records):
+            log.unlink(missing_ok=True)
 
     def _stop(self, reason: str) -> None:
         """Ask the running cells to stop, and end those that have not within GRACE seconds, or at a second interrupt."""

@@ -102,9 +102,8 @@ class Task:
     """What a child process needs to run a cell.
 
     folder: the results folder. plugins, packages: the plugin files and installed packages that the cell needs. data:
-    the folder of its decoded data set, or None where it is to be loaded. pack: the seeds that the cell was trained
-    with, or None. alone: why a cell of a pack is run by itself, or None. lost_metrics: (metric, reason) of those during
-    which an earlier process of the cell ended.
+    the folder of its decoded data set, or None where it is to be loaded. alone: why a cell of a pack is run by itself,
+    or None. lost_metrics: (metric, reason) of those during which an earlier process of the cell ended.
     """
 
     cell: Cell
@@ -113,7 +112,6 @@ class Task:
     packages: tuple[str, ...] = ()
     data_root: str | None = None
     data: Path | None = None
-    pack: tuple[int, ...] | None = None
     alone: str | None = None
     lost_metrics: tuple[tuple[str, str], ...] = ()
 
@@ -126,7 +124,6 @@ class Task:
             "packages": list(self.packages),
             "data_root": self.data_root,
             "data": None if self.data is None else str(self.data),
-            "pack": None if self.pack is None else list(self.pack),
             "alone": self.alone,
             "lost_metrics": [list(each) for each in self.lost_metrics],
         }
@@ -141,7 +138,6 @@ class Task:
             tuple(value["packages"]),
             value["data_root"],
             None if value["data"] is None else Path(value["data"]),
-            None if value["pack"] is None else tuple(value["pack"]),
             value["alone"],
             tuple((metric, reason) for metric, reason in value["lost_metrics"]),
         )

@@ -2,16 +2,13 @@
 
 import os
 import platform
-import sys
 import time
 import traceback
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -19,98 +16,143 @@ import vaezoo
 from vaezoo.builder import Ingredients, construct
 from vaezoo.core.contracts import Objective
 from vaezoo.core.data import Dataset
-from vaezoo.core.errors import Skip, VaezooError, VaezooWarning
+from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.model import LatentModel
 from vaezoo.datasets import load_dataset
 from vaezoo.evaluation.blocks import out_of_memory
 from vaezoo.registry import registry
-from vaezoo.runner.machine.device import describe, memory, peak_memory, restart_peak_memory
+from vaezoo.runner.machine.device import describe, memory, restart_peak_memory
 from vaezoo.runner.machine.sharing import device_use
 from vaezoo.runner.machine.timing import measure_speeds
 from vaezoo.runner.plan.cell import Task
 from vaezoo.runner.plan.fingerprint import fingerprint
 from vaezoo.runner.plan.planner import Sources
-from vaezoo.runner.records import CellProgress, DataFacts, Provenance, Record, Status, reason_of
+from vaezoo.runner.records import CellProgress, Provenance, Record, Status, reason_of
 from vaezoo.runner.store import Store
-from vaezoo.runner.work.checkpoint import save_weights
-from vaezoo.runner.work.evaluate import evaluated
 from vaezoo.runner.work.mapped import read_dataset
-from vaezoo.training.loop import Diverged, EpochResult, TrainingResult, train, train_pack
+from vaezoo.runner.work.measure import Trained, evaluated_before, unmeasured, with_further_metrics
+from vaezoo.runner.work.resume import checkpoint_of
+from vaezoo.training.checkpoint import Checkpoint, CheckpointClock, Interrupted
+from vaezoo.training.loop import train, train_pack
 from vaezoo.training.options import TrainingOptions
-
-Trained = tuple[LatentModel, Dataset, TrainingResult | Diverged, Sequence[str]]
-"""A model after training, its data, the result of training, and the warnings of training."""
+from vaezoo.training.seed_run import Diverged, EpochResult, TrainingResult
 
 
-def run_pack(tasks: Sequence[Task], device: str) -> list[Status]:
+def run_pack(
+    tasks: Sequence[Task], device: str, clock: CheckpointClock | None = None, log: Path | None = None
+) -> list[Status]:
     """Train several seeds of a variant on a dataset together and evaluate each into its own record; their statuses.
 
     A pack of one task is a cell by itself. Where seeds cannot train together, or that fails, each is run alone and its
-    record says why.
+    record says why. clock: when training writes its checkpoint, and `request_stop()` of it ends the pack at its next
+    step; what is unfinished then is `interrupted`, and goes on from the checkpoint when the tasks are run again. log:
+    the file of what this process prints, which the record of a failure names.
     """
+    run = partial(run_cell, device=device, clock=clock or CheckpointClock(), log=log)
     if tasks[0].cell.kind == "timings":
-        return [run_cell(task, device) for task in tasks]
+        return [run(task) for task in tasks]
     with device_use(device):
-        return _run_together(tasks, device) if len(tasks) > 1 else [run_cell(tasks[0], device)]
+        evaluated = [task for task in tasks if unmeasured(task) is not None]
+        others = [task for task in tasks if task not in evaluated]
+        found = [run(task) for task in evaluated]
+        return found + (_run_together(others, device, run) if len(others) > 1 else [run(task) for task in others])
 
 
 def _seeds(tasks: Sequence[Task]) -> list[int]:
     return [task.cell.seed for task in tasks if task.cell.seed is not None]
 
 
-def _run_together(tasks: Sequence[Task], device: str) -> list[Status]:
+def _run_together(tasks: Sequence[Task], device: str, run: "partial[Status]") -> list[Status]:
+    """run: runs one cell, with the trained model of a pack where that is given."""
+    trained: Sequence[Trained | Interrupted] | None = None
     try:
-        trained = _trained_together(tasks, device)
+        trained = _trained_together(tasks, device, run.keywords["clock"])
+    except Interrupted as stop:
+        trained = [stop] * len(tasks)
     except Exception as error:  # each cell, run alone, records its own failure
         alone = f"trained alone, not with seeds {_seeds(tasks)}: {reason_of(error)}"
-    else:
-        pack = tuple(_seeds(tasks))
-        return [run_cell(replace(task, pack=pack), device, own) for task, own in zip(tasks, trained, strict=True)]
-    return [run_cell(replace(task, alone=alone), device) for task in tasks]  # after `except`, which holds the pack
+        Store(tasks[0].folder).remove_checkpoint(tasks[0].cell.stem)
+    if trained is not None:
+        return [run(task, trained=own) for task, own in zip(tasks, trained, strict=True)]
+    return [run(replace(task, alone=alone)) for task in tasks]  # after `except`, which holds the pack
 
 
-def _trained_together(tasks: Sequence[Task], device: str) -> list[Trained]:
+def _trained_together(tasks: Sequence[Task], device: str, clock: CheckpointClock) -> list[Trained]:
     store = Store(tasks[0].folder)
-    with _logged(store.path("logs", tasks[0].cell.stem)):
-        restart_peak_memory(device)
-        model, objective, dataset, options = prepare(tasks[0], device)
-        others = [prepare(task, device, dataset)[:2] for task in tasks[1:]]
-        models, objectives = zip((model, objective), *others, strict=True)
-        report = _reporter(tasks, store)
-        with _warnings_kept() as kept:
-            outcomes = train_pack(models, objectives, dataset, options, seeds=_seeds(tasks), report=report)
-    return [(own, dataset, outcome, kept) for own, outcome in zip(models, outcomes, strict=True)]
+    restart_peak_memory(device)
+    model, objective, dataset, options = prepare(tasks[0], device)
+    others = [prepare(task, device, dataset)[:2] for task in tasks[1:]]
+    models, objectives = zip((model, objective), *others, strict=True)
+    report = _reporter(tasks, store)
+    with warnings_kept() as kept:
+        checkpoint = checkpoint_of(tasks, device, clock, kept)
+        outcomes = train_pack(
+            models, objectives, dataset, options, seeds=_seeds(tasks), report=report, checkpoint=checkpoint
+        )
+    facts = dataset, kept, checkpoint
+    return [_result(own, outcome, *facts) for own, outcome in zip(models, outcomes, strict=True)]
 
 
-def run_cell(task: Task, device: str, trained: Trained | None = None) -> Status:
-    """Run one cell and write its record, whatever happens; the record's status. trained: the model of a pack, else the
-    model is trained here.
+def _result(
+    model: LatentModel,
+    outcome: TrainingResult | Diverged,
+    dataset: Dataset,
+    warned: Sequence[str],
+    checkpoint: Checkpoint,
+) -> Trained:
+    pack = tuple(checkpoint.seeds) if len(checkpoint.seeds) > 1 else None
+    return Trained(model, dataset, outcome, warned, checkpoint.resumed, pack)
+
+
+def run_cell(
+    task: Task,
+    device: str,
+    trained: Trained | Interrupted | None = None,
+    clock: CheckpointClock | None = None,
+    log: Path | None = None,
+) -> Status:
+    """Run one cell and write its record, whatever happens; the record's status.
+
+    trained: the model of a pack, or why its training was stopped; else the model is trained here. clock, log: as in
+    `run_pack`.
     """
-    cell, store = task.cell, Store(task.folder)
-    record = replace(Record.of(cell, "ok"), pack=task.pack)
-    started, log = time.perf_counter(), store.path("logs", cell.stem)
-    with _logged(log):
-        try:
-            record = replace(record, provenance=provenance(device, task))
+    cell, store, clock = task.cell, Store(task.folder), clock or CheckpointClock()
+    record, outcome = Record.of(cell, "ok"), trained.outcome if isinstance(trained, Trained) else None
+    shared = outcome.seconds if isinstance(outcome, TrainingResult) else 0.0
+    started = time.perf_counter()
+    try:
+        measured = unmeasured(task)
+        record = replace(record, provenance=provenance(device, task))
+        with warnings_kept() as kept:
             if cell.kind == "timings":
                 record = _timed(record, task, device)
+            elif before is not None:
+                record, shared = before, before.seconds or 0.0
+                model, _, dataset, _ = prepare(task, device)
+                record = with_further_metrics(record, evaluated_before(record, task, model, dataset), task, clock, kept)
             else:
-                record = _measured(record, task, device, store, trained)
-        except BaseException as error:  # a failure is a result: it is recorded with its reason and its log
+                trained = _trained(task, device, store, clock, kept) if trained is None else _still(trained, clock)
+                record = replace(record, pack=trained.pack, resumed=trained.resumed or None)
+                record, evaluation = measured(record, task, device, store, trained, kept)
+                record = replace(record, seconds=shared + time.perf_counter() - started)
+                record = with_further_metrics(record, evaluation, task, clock, kept)
+    except BaseException as error:  # a failure is a result: it is recorded with its reason and its log
+        if not isinstance(error, Interrupted):
             traceback.print_exc()
-            record = replace(record, status=_status(error), reason=reason_of(error))
-    if record.status in ("ok", "skipped"):
-        log.unlink(missing_ok=True)
-    else:
-        record = replace(record, log=f"logs/{log.name}")
-    shared = trained[2].seconds if trained is not None and isinstance(trained[2], TrainingResult) else 0.0
-    store.write(cell, replace(record, seconds=shared + time.perf_counter() - started))
+        status = _status(error)
+        record = replace(record, status=status, reason=reason_of(error), may_pass=status == "oom")
+    with clock.polled():
+        if log is not None and (record.status not in ("ok", "skipped") or record.failed_metrics):
+            record = replace(record, log=f"logs/{log.name}")
+        store.write(cell, replace(record, seconds=shared + time.perf_counter() - started))
     return record.status
 
 
 def _status(error: BaseException) -> Status:
     if isinstance(error, Diverged):
         return "diverged"
+    if isinstance(error, Interrupted):
+        return "interrupted"
     if isinstance(error, Skip):
         return "skipped"
     causes = (error, error.__cause__)  # a data set's own error is the cause of vaezoo's
@@ -159,56 +201,36 @@ def _reporter(tasks: Sequence[Task], store: Store) -> Callable[[int, EpochResult
     return report
 
 
-def _trained(task: Task, device: str, store: Store) -> Trained:
+def _trained(task: Task, device: str, store: Store, clock: CheckpointClock, kept: list[str]) -> Trained:
     restart_peak_memory(device)
     model, objective, dataset, options = prepare(task, device)
     report, [seed] = _reporter([task], store), _seeds([task])
-    outcome = train(model, objective, dataset, options, seed=seed, report=lambda progress: report(0, progress))
-    return model, dataset, outcome, ()
+    alone = [] if task.alone is None else [task.alone]
+    kept.extend(alone)
+    checkpoint = checkpoint_of([task], device, clock, kept)
+
+    def tell(progress: EpochResult) -> None:
+        """Write the progress of this one task."""
+        report(0, progress)
+
+    outcome: TrainingResult | Diverged
+    try:
+        outcome = train(model, objective, dataset, options, seed=seed, report=tell, checkpoint=checkpoint)
+    except Diverged as error:
+        outcome = error
+    trained = _result(model, outcome, dataset, (), checkpoint)
+    if trained.pack is not None:  # it goes on with the evaluation after a pack, so it was not trained alone
+        kept[:] = [text for text in kept if text not in alone]
+    return trained
 
 
-def _measured(record: Record, task: Task, device: str, store: Store, trained: Trained | None) -> Record:
-    """The record of a cell with what its trained model measured. Raises Diverged where training did."""
-    with _warnings_kept() as kept:
-        if task.alone is not None:
-            kept.append(task.alone)
-        model, dataset, outcome, warned = trained or _trained(task, device, store)
-        kept.extend(warned)
-        if isinstance(outcome, Diverged):
-            raise outcome
-        results, context = evaluated(task.cell, model, dataset)
-    results |= {"train_seconds": outcome.seconds, "peak_memory_bytes": peak_memory(device)}
-    save_weights(model, store.path("checkpoints", task.cell.stem))
-    store.write_images(task.cell.stem, {name: value.numpy() for name, value in context.per_image.items()})
-    names = ("objective", "validation_iwll", "seconds")
-    return replace(
-        record,
-        results=results,
-        best_epoch=outcome.best_epoch,
-        history={name: [getattr(epoch, name) for epoch in outcome.history] for name in names},
-        vectors={name: value.tolist() for name, value in context.vectors.items()},
-        notes=context.notes,
-        warnings=tuple(kept),
-        data=DataFacts(**vars(dataset.spec), train_size=len(dataset.train)),
-    )
-
-
-@contextmanager
-def _warnings_kept() -> Iterator[list[str]]:
-    """Collects vaezoo's warnings, each line once, for the record. Every warning goes to the log as usual."""
-    kept: list[str] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", VaezooWarning)
-        shown = warnings.showwarning
-
-        def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
-            """Keep the message, and show it."""
-            if issubclass(category, VaezooWarning) and str(message) not in kept:
-                kept.append(str(message))
-            shown(message, category, *where, **more)
-
-        warnings.showwarning = show
-        yield kept
+def _still(trained: Trained | Interrupted, clock: CheckpointClock) -> Trained:
+    """The model of a pack, unless a stop is requested. Raises Interrupted."""
+    if isinstance(trained, Interrupted):
+        raise trained
+    if clock.stop_requested:
+        raise Interrupted("stopped before its evaluation; the same command goes on from there")
+    return trained
 
 
 def _timed(record: Record, task: Task, device: str) -> Record:
@@ -232,20 +254,3 @@ def provenance(device: str, task: Task) -> Provenance:
         plugins=tuple(path.name for path in task.plugins),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-@contextmanager
-def _logged(path: Path) -> Iterator[None]:
-    """Everything that the cell prints, also from C, goes to its log."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
-        streams = os.dup(1), os.dup(2)
-        try:
-            for number in (1, 2):
-                os.dup2(file.fileno(), number)
-            yield
-        finally:
-            sys.stdout.flush()
-            for number, old in zip((1, 2), streams, strict=True):
-                os.dup2(old, number)
-                os.close(old)

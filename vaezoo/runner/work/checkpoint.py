@@ -25,6 +25,16 @@ def save_weights(model: LatentModel, path: Path) -> None:
     )
 
 
+def load_weights(model: LatentModel, path: Path) -> None:
+    """Set a model's parameters and buffers to those of a file. VaezooError where it cannot be read, or is another
+    model's.
+    """
+    try:
+        model.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:  # RuntimeError: other names or shapes than the model's
+        raise VaezooError(f"the weights {path} cannot be read: {reason_of(error)}; run the matrix again") from error
+
+
 def load_model(record: str | Path, plugins: Sequence[str | Path] = ()) -> LatentModel:
     """A trained model from its record (a .json under cells/), on the CPU, in eval mode and in the record's precision.
 
@@ -53,10 +63,7 @@ def load_model(record: str | Path, plugins: Sequence[str | Path] = ()) -> Latent
         files = ", ".join(needed)
         hint = f" (the record was made with the plugins {files}: give them as plugins=[...])" if needed else ""
         raise VaezooError(f"{error}{hint}") from error
-    try:
-        model.load_state_dict(load_file(weights))
-    except (OSError, SafetensorError, RuntimeError) as error:  # RuntimeError: other names or shapes than the model's
-        raise VaezooError(f"the weights {weights} cannot be read: {reason_of(error)}; run the matrix again") from error
+    load_weights(model, weights)
     model.precision = found.specification.train.precision
     return model.eval()
 

@@ -1,0 +1,124 @@
+"""What a cell measures after its training, and its record meanwhile: every cell's numbers, then one metric at a time."""
+
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from vaezoo.core.data import Dataset
+from vaezoo.core.model import LatentModel
+from vaezoo.runner.machine.device import peak_memory
+from vaezoo.runner.plan.cell import Task
+from vaezoo.runner.records import DataFacts, Record, reason_of
+from vaezoo.runner.store import Store
+from vaezoo.runner.work.checkpoint import load_weights, save_weights
+from vaezoo.runner.work.evaluate import CellEvaluation
+from vaezoo.training.checkpoint import CheckpointClock, Interrupted
+from vaezoo.training.seed_run import Diverged, TrainingResult
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model after training, its data, the result and the warnings of training, and how often it was resumed.
+
+    pack: the seeds that were trained together, or None.
+    """
+
+    model: LatentModel
+    dataset: Dataset
+    outcome: TrainingResult | Diverged
+    warnings: Sequence[str]
+    resumed: int
+    pack: tuple[int, ...] | None
+
+
+def unmeasured(task: Task) -> Record | None:
+    """The record of a cell whose process ended while it measured its further metrics, or None."""
+    record = Store(task.folder).record("cells", task.cell.stem) if task.cell.kind == "cells" else None
+    return record if record is not None and record.status == "ok" and record.pending_metrics else None
+
+
+def measured(
+    record: Record, task: Task, device: str, store: Store, trained: Trained, kept: Sequence[str]
+) -> tuple[Record, CellEvaluation]:
+    """The record of a cell with what every trained model measures. Raises Diverged where training did.
+
+    kept: the warnings, to which those of the evaluation are added.
+    """
+    kept.extend(trained.warnings)
+    model, dataset, outcome = trained.model, trained.dataset, trained.outcome
+    if isinstance(outcome, Diverged):
+        raise outcome
+    evaluation = CellEvaluation(task.cell, model, dataset)
+    evaluation.standard()
+    evaluation.results |= {"train_seconds": outcome.seconds, "peak_memory_bytes": peak_memory(device)}
+    save_weights(model, store.path("checkpoints", task.cell.stem))
+    names = ("objective", "validation_iwll", "seconds")
+    record = replace(
+        record,
+        best_epoch=outcome.best_epoch,
+        history={name: [getattr(epoch, name) for epoch in outcome.history] for name in names},
+        data=DataFacts(**vars(dataset.spec), train_size=len(dataset.train)),
+    )
+    return _with(record, evaluation, store, kept, bool(evaluation.further)), evaluation
+
+
+def _with(record: Record, evaluation: CellEvaluation, store: Store, kept: Sequence[str], more: bool) -> Record:
+    """The record with what has been evaluated so far, whose per-image values are written. more: whether another metric
+    follows, which may come to read the values.
+    """
+    found = evaluation.evaluation
+    stem = evaluation.cell.stem
+    per_image = {name: value.detach().cpu().numpy() for name, value in found.per_image.items()}
+    store.write_images(stem, per_image, exact=more)
+    vectors = {name: torch.as_tensor(value).tolist() for name, value in found.vectors.items()}
+    return replace(
+        record,
+        results=dict(evaluation.results),
+        vectors=record.vectors | vectors,
+        notes=record.notes | found.notes,
+        warnings=tuple(dict.fromkeys((*record.warnings, *kept))),
+    )
+
+
+def with_further_metrics(
+    record: Record, evaluation: CellEvaluation, task: Task, clock: CheckpointClock, kept: Sequence[str]
+) -> Record:
+    """The record with the metrics beyond those of every cell. One that fails leaves the others as they are.
+
+    The record is written before each metric, with those that are still to be measured: whatever ends the process then
+    costs that metric alone.
+    """
+    store, lost = Store(task.folder), dict(task.lost_metrics)
+    wanted = record.pending_metrics or tuple(evaluation.further)
+    for place, name in enumerate(wanted):
+        if name in lost:
+            record = replace(record, failed_metrics=record.failed_metrics | {name: lost[name]})
+            continue
+        if clock.stop_requested:
+            return replace(record, pending_metrics=wanted[place:])
+        with clock.polled():
+            store.write(task.cell, replace(record, pending_metrics=wanted[place:]))
+        try:
+            evaluation.metric(name)
+            record = _with(record, evaluation, store, kept, place + 1 < len(wanted))
+        except Interrupted:
+            return replace(record, pending_metrics=wanted[place:])
+        except BaseException as error:  # it costs the cell nothing else
+            traceback.print_exc()
+            record = replace(record, failed_metrics=record.failed_metrics | {name: reason_of(error)})
+    if record.failed_metrics:  # the last metric may have failed before the values were written for good
+        record = _with(record, evaluation, store, kept, False)
+    return replace(record, pending_metrics=())
+
+
+def evaluated_before(record: Record, task: Task, model: LatentModel, dataset: Dataset) -> CellEvaluation:
+    """The evaluation of a cell whose record has metrics to be measured. model: without its trained weights, which are
+    loaded.
+    """
+    store, stem = Store(task.folder), task.cell.stem
+    load_weights(model, store.path("checkpoints", stem))
+    evaluation = CellEvaluation(task.cell, model.eval(), dataset)
+    evaluation.restore(record.results, {name: torch.from_numpy(each) for name, each in store.images(stem).items()})
+    return evaluation
