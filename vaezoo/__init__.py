@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # what type checkers see of the names that `__getattr__` look
     from vaezoo.datasets import load_dataset
     from vaezoo.evaluation.estimate import Estimate, evaluating, log_likelihood
     from vaezoo.evaluation.evaluation import Evaluation
+    from vaezoo.reports.compare import compare
     from vaezoo.runner.store import read_results
     from vaezoo.training.notebook import train
 
@@ -59,6 +60,7 @@ _MODULES = {
     "builder": ("build",),
     "evaluation.estimate": ("Estimate", "evaluating", "log_likelihood"),
     "evaluation.evaluation": ("Evaluation",),
+    "reports.compare": ("compare",),
     "runner.store": ("read_results",),
     "training.notebook": ("train",),
     "api": ("run", "load_model"),
@@ -95,6 +97,7 @@ __all__ = [
     "Variant",
     "bounds",
     "build",
+    "compare",
     "evaluating",
     "flows",
     "load_dataset",

@@ -170,7 +170,8 @@ class Terminal:
 
 def _aligned(sheet: Sheet) -> list[Literal["left", "right"]]:
     """The alignment of each column: words to the left, numbers to the right."""
-    return ["left" if heading in ("label", "seeds", "marks") else "right" for heading in sheet.headings]
+    words = ("label", "seeds", "marks", "measured", "status", "verdict")
+    return ["left" if heading in words else "right" for heading in sheet.headings]
 
 
 def file_name(dataset: str, taken: set[str]) -> str:

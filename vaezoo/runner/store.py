@@ -147,6 +147,15 @@ class Store:
         np.savez_compressed(file, allow_pickle=False, **{k: np.asarray(v, np.float32) for k, v in values.items()})
         write_atomically(path, file.getvalue())
 
+    def images(self, stem: str) -> dict[str, np.ndarray]:
+        """The per-image values beside a cell's record, [images] each; none where there is no readable file."""
+        path = self.folder / "cells" / f"{stem}.npz"
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except Exception:  # numpy and zipfile raise many kinds for a file that is none of ours
+            return {}
+
     def write_plan(self, plan: StoredPlan) -> None:
         """Write the plan atomically, a cell a line, because there may be many."""
         value = json_value(plan.to_json())
