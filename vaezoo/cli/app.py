@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaezoo.core.errors import VaezooError
+from vaezoo.core.visible_text import visible
 from vaezoo.registry import SLOTS, Plugin, register, registry
 
 if TYPE_CHECKING:
@@ -63,6 +64,12 @@ def terminal() -> "Console":
     return Console(width=None if sys.stdout.isatty() else WIDTH)
 
 
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines. Control characters, which a label or a plugin's message may hold, are shown and not obeyed."""
+    for line in lines:
+        typer.echo(visible(line), err=err)
+
+
 def load_plugins(plugins: Sequence[Path]) -> None:
     """Load each of the named plugin files."""
     for path in plugins:
@@ -72,7 +79,7 @@ def load_plugins(plugins: Sequence[Path]) -> None:
 def warn_unavailable() -> None:
     """Print a warning for each plugin that could not be imported."""
     for lost in register.unavailable:
-        typer.echo(f"warning: {lost.source} is unavailable: {lost.reason}", err=True)
+        say(f"warning: {lost.source} is unavailable: {lost.reason}", err=True)
 
 
 def variant_plugin(name: str, command: str) -> Plugin:
@@ -135,9 +142,9 @@ def main() -> None:
         app()
     except VaezooError as error:
         for line in str(error).splitlines():
-            typer.echo(f"error: {line}", err=True)
+            say(f"error: {line}", err=True)
         sys.exit(2)
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
-        typer.echo(f"error: {error.strerror or error}:{where}", err=True)
+        say(f"error: {error.strerror or error}:{where}", err=True)
         sys.exit(2)

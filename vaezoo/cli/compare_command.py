@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vaezoo.cli.app import app, terminal
+from vaezoo.cli.app import app, say, terminal
 
 _BEFORE = typer.Argument(metavar="A", help="The results folder that is the reference.")
 _AFTER = typer.Argument(metavar="B", help="The results folder that is judged.")
@@ -24,14 +24,14 @@ def compare_command(
 
     found = compare(before, after, tolerance=tolerance, metrics=metric)
     console = terminal()
-    typer.echo(f"A: {before}, B: {after}")
+    say(f"A: {before}, B: {after}")
     for sheet in found.sheets:
         console.print(Terminal(sheet))
         console.print()
     for line in (*found.unmatched, *found.notes):
-        typer.echo(line)
+        say(line)
     if found.identical:
-        typer.echo(f"all {len(found.cells)} cells are identical")
-    typer.echo(found.verdict)
+        say(f"all {len(found.cells)} cells are identical")
+    say(found.verdict)
     if found.exit_code:
         raise typer.Exit(found.exit_code)

@@ -18,6 +18,7 @@ from vaezoo.cli.app import (
     app,
     load_plugins,
     row_settings,
+    say,
     terminal,
     variant_plugin,
     warn_unavailable,
@@ -58,12 +59,12 @@ def plan(
             failure = f"its rehearsal raised {cell.expected_failure}; the run will record it as failed"
             notes[f"row {cell.label!r} on {cell.dataset}: {failure}"] = None
     for (label, dataset), states in counts.items():
-        typer.echo(f"{label} on {dataset}: " + ", ".join(f"{n} {state}" for state, n in Counter(states).items()))
+        say(f"{label} on {dataset}: " + ", ".join(f"{n} {state}" for state, n in Counter(states).items()))
     for line in notes:
-        typer.echo(line)
+        say(line)
     waiting = pending(list(made.timings.values()), store)
     cells, timings = _count(len(todo), "cell"), _count(len(waiting), "timing")
-    typer.echo(f"{cells} and {timings} to run on {where}, into {store.folder}")
+    say(f"{cells} and {timings} to run on {where}, into {store.folder}")
 
 
 def _count(number: int, noun: str) -> str:
@@ -133,21 +134,21 @@ def _carry_out(made: "Plan", device: str, out: Path | None, jobs: int | None, ag
         report = execute(made, device, out, jobs, watcher)
     except KeyboardInterrupt as stop:
         watcher.close()
-        typer.echo(f"stopped; what was finished is kept. Go on with: {again}", err=True)
+        say(f"stopped; what was finished is kept. Go on with: {again}", err=True)
         raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
     finally:
         watcher.close()
     frame = read_results(report.folder)
     _print_tables(console, frame)
-    typer.echo(", ".join(f"{n} {status}" for status, n in sorted(report.counts.items())))
+    say(", ".join(f"{n} {status}" for status, n in sorted(report.counts.items())))
     for failure in report.failures:
         log = f"; log: {report.folder / failure.log}" if failure.log else ""
-        typer.echo(f"{failure.status}: {failure.title}: {failure.reason}{log}")
+        say(f"{failure.status}: {failure.title}: {failure.reason}{log}")
     for line in best_lines(frame):
-        typer.echo(line)
-    typer.echo(f"tables: {report.folder / 'tables'}")
+        say(line)
+    say(f"tables: {report.folder / 'tables'}")
     if report.failures:
-        typer.echo(f"try the failures again: {again}")
+        say(f"try the failures again: {again}")
         raise typer.Exit(1)
 
 
@@ -164,7 +165,7 @@ def status(folder: Folder) -> None:
     """Show how far a run is: cells by status, what is running now, each failure with its log."""
     from vaezoo.cli.display import status_lines
 
-    typer.echo("\n".join(status_lines(folder)))
+    say(*status_lines(folder))
 
 
 @app.command("tables")
@@ -177,7 +178,7 @@ def tables_command(folder: Folder) -> None:
     paths = write_tables(frame, folder / "tables")
     _print_tables(terminal(), frame)
     for path in paths:
-        typer.echo(str(path))
+        say(str(path))
 
 
 @app.command("throughput")
@@ -222,7 +223,7 @@ def throughput_command(
         console.print(speeds_table(found))
         for speed in found:
             if speed.reason:
-                typer.echo(f"{speed.variant}, {speed.work}: {speed.reason}")
+                say(f"{speed.variant}, {speed.work}: {speed.reason}")
 
 
 @app.command()
@@ -230,5 +231,5 @@ def env(data_root: DataRoot = None) -> None:
     """Show the versions, the devices and the folder of the data sets, for a bug report."""
     from vaezoo.cli.display import environment_lines
 
-    typer.echo("\n".join(environment_lines(data_root)))
+    say(*environment_lines(data_root))
     warn_unavailable()
