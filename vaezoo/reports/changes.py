@@ -104,12 +104,15 @@ def _judged(changes: Sequence[Change]) -> tuple[Change, ...]:
 
 
 def _verdict(change: Change) -> Verdict:
-    """A loss where the interval lies wholly on the worse side and the corrected p-value is significant."""
+    """A loss where the interval lies wholly on the worse side and the corrected p-value is significant.
+
+    Two seeds whose interval holds 0 are too few: their factor is 12.7.
+    """
     found = change.deciding
-    if found is None or change.p is None or change.p > SIGNIFICANT:
+    if found is None or change.p is None or abs(found.mean) <= ROUNDING * abs(change.before.mean):
         return "no significant change"
-    if abs(found.mean) <= ROUNDING * abs(change.before.mean) or not (found.low > 0 or found.high < 0):
-        return "no significant change"
+    if change.p > SIGNIFICANT or not (found.low > 0 or found.high < 0):
+        return "too few seeds" if found.count == 2 and found is change.seeds else "no significant change"
     return "gain" if found.mean * change.column.better > 0 else "loss"
 
 
