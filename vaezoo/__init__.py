@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # what type checkers see of the names that `__getattr__` look
     from vaezoo.evaluation.estimate import Estimate, evaluating, log_likelihood
     from vaezoo.evaluation.evaluation import Evaluation
     from vaezoo.reports.compare import compare
+    from vaezoo.runner.events import Event
     from vaezoo.runner.store import read_results
     from vaezoo.training.notebook import train
 
@@ -61,6 +62,7 @@ _MODULES = {
     "evaluation.estimate": ("Estimate", "evaluating", "log_likelihood"),
     "evaluation.evaluation": ("Evaluation",),
     "reports.compare": ("compare",),
+    "runner.events": ("Event",),
     "runner.store": ("read_results",),
     "training.notebook": ("train",),
     "api": ("run", "load_model"),
@@ -82,6 +84,7 @@ __all__ = [
     "Encoder",
     "Estimate",
     "Evaluation",
+    "Event",
     "GaussianGroups",
     "LatentModel",
     "Latents",

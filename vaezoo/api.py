@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaezoo.registry import existing_file
 from vaezoo.runner.engines.main_guard import refuse_in_import_of_worker
+from vaezoo.runner.events import Events, Receiver
 from vaezoo.runner.machine.device import cores, describe, resolve_device
 from vaezoo.runner.matrix.file import Matrix, load
 from vaezoo.runner.plan.cell import Kind, Task
@@ -77,13 +78,17 @@ def run(
     jobs: int | None = None,
     data_root: str | None = None,
     plugins: Sequence[str | Path] = (),
+    on_event: Receiver | None = None,
 ) -> "pd.DataFrame":
     """Run a matrix (the path of a TOML file, or a dict of the same form) and return its results frame, one row a cell.
 
     It writes to results/<matrix name>/ unless `out` names another folder; cells that have a record there are not run
-    again. Cells run in child processes, so a script calls it under `if __name__ == "__main__":`. Raises VaezooError for
-    invalid user input; a cell that fails is a row with its status and reason.
+    again. Cells run in child processes, so a script calls it under `if __name__ == "__main__":`. on_event is called
+    with each `vaezoo.Event`: a start, an epoch, an end. Raises VaezooError for invalid user input; a cell that fails is
+    a row with its status and reason.
     """
     refuse_in_import_of_worker()
     plan, where = plan_of(matrix, device=device, data_root=data_root, plugins=plugins)
-    return read_results(execute(plan, where, out, jobs, Silent()).folder)
+    with Events(Silent(), [] if on_event is None else [on_event]) as events:
+        report = execute(plan, where, out, jobs, events)
+    return read_results(report.folder)

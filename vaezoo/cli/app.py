@@ -53,6 +53,12 @@ Jobs = Annotated[int | None, typer.Option(help="Cells at a time; the cores are s
 DataRoot = Annotated[
     str | None, typer.Option(help="The folder of the data sets; else $VAEZOO_DATA, else the user's cache folder.")
 ]
+EventsFile = Annotated[
+    Path | None, typer.Option("--events", help="A file that gets one JSON line for each start, epoch and end.")
+]
+TensorBoardFolder = Annotated[
+    Path | None, typer.Option("--tensorboard", help="A folder that gets each epoch's numbers for TensorBoard.")
+]
 MatrixFile = Annotated[Path, typer.Argument(metavar="MATRIX", help="The matrix file (TOML).")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.")]
 

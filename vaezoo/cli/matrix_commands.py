@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,11 +11,13 @@ import typer
 from vaezoo.cli.app import (
     DataRoot,
     Device,
+    EventsFile,
     Folder,
     Jobs,
     MatrixFile,
     Out,
     Plugins,
+    TensorBoardFolder,
     app,
     load_plugins,
     row_settings,
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from vaezoo.runner.events import Receiver
     from vaezoo.runner.plan.planner import Plan
 
 
@@ -79,12 +83,16 @@ def run(
     jobs: Jobs = None,
     data_root: DataRoot = None,
     plugin: Plugins = [],
+    events: EventsFile = None,
+    tensorboard: TensorBoardFolder = None,
 ) -> None:
     """Run a matrix and write its tables. The same command goes on after a stop: finished cells are not run again."""
     from vaezoo.api import plan_of
+    from vaezoo.runner.events import receivers
 
+    asked = receivers(events, tensorboard)
     made, where = plan_of(matrix, device=device, data_root=data_root, plugins=plugin)
-    _carry_out(made, where, out, jobs, f"vaezoo run {_words()}")
+    _carry_out(made, where, out, jobs, f"vaezoo run {_words()}", asked)
 
 
 @app.command("try")
@@ -120,10 +128,13 @@ def _words() -> str:
     return shlex.join(sys.argv[2:])
 
 
-def _carry_out(made: "Plan", device: str, out: Path | None, jobs: int | None, again: str) -> None:
+def _carry_out(
+    made: "Plan", device: str, out: Path | None, jobs: int | None, again: str, receivers: "Sequence[Receiver]" = ()
+) -> None:
     from vaezoo.api import execute
     from vaezoo.cli.display import best_lines
     from vaezoo.cli.progress import Live
+    from vaezoo.runner.events import Events
     from vaezoo.runner.run import Terminated
     from vaezoo.runner.store import read_results
 
@@ -131,7 +142,8 @@ def _carry_out(made: "Plan", device: str, out: Path | None, jobs: int | None, ag
     console = terminal()
     watcher = Live(console)
     try:
-        report = execute(made, device, out, jobs, watcher)
+        with Events(watcher, receivers) as seen:
+            report = execute(made, device, out, jobs, seen)
     except KeyboardInterrupt as stop:
         watcher.close()
         say(f"stopped; what was finished is kept. Go on with: {again}", err=True)
