@@ -231,6 +231,10 @@ def test_other_measurements_are_not_compared(compared, fact, value, said):
     assert (found.exit_code, found.verdict) == (2, "no number of quality could be compared")
 
 
+def test_equal_numbers_of_other_data_are_not_identical_cells(compared):
+    assert not compared(rows("vae", VALUES), rows("vae", VALUES, checksum="d" * 64)).identical
+
+
 def test_the_number_of_samples_does_not_matter_to_an_elbo(compared):
     before, after = ([a_record("vae", 0, {"elbo": -90.0}, importance_samples=k)] for k in (10, 20))
     assert only(compared(before, after), "elbo").verdict == "same"

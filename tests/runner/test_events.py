@@ -197,4 +197,8 @@ def test_the_command_writes_events(shell, finished, tmp_path):
         ("run-start", 0, None),
         ("run-end", None, "ok"),
     ]
+    if os.path.exists("/dev/full"):
+        done = shell("run", finished.matrix, "--device", "cpu", "--out", folder, "--events", "/dev/full")
+        assert done.code == 0
+        assert done.err == f"warning: events are lost: /dev/full: OSError: [Errno 28] {os.strerror(errno.ENOSPC)}\n"
     assert "events cannot be written to" in shell.wrong("run", finished.matrix, "--events", tmp_path)

@@ -3,13 +3,14 @@
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vaezoo.core.errors import VaezooError
+from vaezoo.core.errors import VaezooError, VaezooWarning
 from vaezoo.core.visible_text import visible
 from vaezoo.registry import SLOTS, Plugin, register, registry
 
@@ -74,6 +75,20 @@ def say(*lines: str, err: bool = False) -> None:
     """Print lines. Control characters, which a label or a plugin's message may hold, are shown and not obeyed."""
     for line in lines:
         typer.echo(visible(line), err=err)
+
+
+def _show_warnings_as_lines() -> None:
+    """vaezoo's own warnings of this process are one line on stderr each, without the place in its code."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        """Print the message of a VaezooWarning; other warnings as usual."""
+        if issubclass(category, VaezooWarning):
+            say(f"warning: {message}", err=True)
+        else:
+            shown(message, category, *where, **more)
+
+    warnings.showwarning = show
 
 
 def load_plugins(plugins: Sequence[Path]) -> None:
@@ -141,6 +156,7 @@ def main() -> None:
 
     Where stdout is a pipe whose reader has gone (`vaezoo run M | head -1`) the command goes on without output.
     """
+    _show_warnings_as_lines()
     if not sys.stdout.isatty():
         raw = _Unread(sys.stdout.fileno(), "w", closefd=False)
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), sys.stdout.encoding, sys.stdout.errors)

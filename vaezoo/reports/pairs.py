@@ -19,6 +19,10 @@ Key = tuple[str, str, str, int | None]
 _CIRCUMSTANTIAL = frozenset((*(column.name for column in TIMED), "train_seconds"))
 """The columns that differ between two runs of the same cell."""
 
+_MODEL = ("precision", "pseudo_likelihood")
+_MEASUREMENT = MUST_AGREE["estimate"] + _MODEL
+"""All facts that say how a cell was measured. MUST_AGREE says which of them a column needs, beside those of _MODEL."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -77,18 +81,18 @@ class Pair:
 
     @property
     def same(self) -> bool:
-        """Whether both have the same status and the same results; times and memory do not count."""
+        """Whether both have the same status and the same results, measured alike; times and memory do not count."""
         old, new = (
             {name: value for name, value in side.numbers.items() if name not in _CIRCUMSTANTIAL}
             for side in (self.before, self.after)
         )
-        return self.before.status == self.after.status and old == new
+        return self.before.status == self.after.status and old == new and not self._differences(_MEASUREMENT)
 
     def unlike(self, column: Column) -> str:
         """Why the two numbers of this column cannot be compared; empty where they can be."""
         if column.ranked_by == "device":
             return self.other_device
-        return self._differences(MUST_AGREE[column.ranked_by or "data"] + ("precision", "pseudo_likelihood"))
+        return self._differences(MUST_AGREE[column.ranked_by or "data"] + _MODEL)
 
     @property
     def other_device(self) -> str:
