@@ -33,6 +33,8 @@ if TYPE_CHECKING:  # what type checkers see of the names that `__getattr__` look
     from vaezoo.datasets import load_dataset
     from vaezoo.evaluation.estimate import Estimate, evaluating, log_likelihood
     from vaezoo.evaluation.evaluation import Evaluation
+    from vaezoo.reports.compare import compare
+    from vaezoo.runner.events import Event
     from vaezoo.runner.store import read_results
     from vaezoo.training.notebook import train
 
@@ -59,6 +61,8 @@ _MODULES = {
     "builder": ("build",),
     "evaluation.estimate": ("Estimate", "evaluating", "log_likelihood"),
     "evaluation.evaluation": ("Evaluation",),
+    "reports.compare": ("compare",),
+    "runner.events": ("Event",),
     "runner.store": ("read_results",),
     "training.notebook": ("train",),
     "api": ("run", "load_model"),
@@ -80,6 +84,7 @@ __all__ = [
     "Encoder",
     "Estimate",
     "Evaluation",
+    "Event",
     "GaussianGroups",
     "LatentModel",
     "Latents",
@@ -95,6 +100,7 @@ __all__ = [
     "Variant",
     "bounds",
     "build",
+    "compare",
     "evaluating",
     "flows",
     "load_dataset",

@@ -3,13 +3,15 @@
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vaezoo.core.errors import VaezooError
+from vaezoo.core.errors import VaezooError, VaezooWarning
+from vaezoo.core.visible_text import visible
 from vaezoo.registry import SLOTS, Plugin, register, registry
 
 if TYPE_CHECKING:
@@ -64,6 +66,12 @@ MaxMemory = Annotated[str | None, typer.Option(help="Memory a cell may use: 8G, 
 Retries = Annotated[
     int, typer.Option(help="New attempts for a cell that was killed, stalled or ran out of memory.", min=0)
 ]
+EventsFile = Annotated[
+    Path | None, typer.Option("--events", help="A file that gets one JSON line for each start, epoch and end.")
+]
+TensorBoardFolder = Annotated[
+    Path | None, typer.Option("--tensorboard", help="A folder that gets each epoch's numbers for TensorBoard.")
+]
 MatrixFile = Annotated[Path, typer.Argument(metavar="MATRIX", help="The matrix file (TOML).")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.")]
 
@@ -75,6 +83,26 @@ def terminal() -> "Console":
     return Console(width=None if sys.stdout.isatty() else WIDTH)
 
 
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines. Control characters, which a label or a plugin's message may hold, are shown and not obeyed."""
+    for line in lines:
+        typer.echo(visible(line), err=err)
+
+
+def _show_warnings_as_lines() -> None:
+    """vaezoo's own warnings of this process are one line on stderr each, without the place in its code."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        """Print the message of a VaezooWarning; other warnings as usual."""
+        if issubclass(category, VaezooWarning):
+            say(f"warning: {message}", err=True)
+        else:
+            shown(message, category, *where, **more)
+
+    warnings.showwarning = show
+
+
 def load_plugins(plugins: Sequence[Path]) -> None:
     """Load each of the named plugin files."""
     for path in plugins:
@@ -84,7 +112,7 @@ def load_plugins(plugins: Sequence[Path]) -> None:
 def warn_unavailable() -> None:
     """Print a warning for each plugin that could not be imported."""
     for lost in register.unavailable:
-        typer.echo(f"warning: {lost.source} is unavailable: {lost.reason}", err=True)
+        say(f"warning: {lost.source} is unavailable: {lost.reason}", err=True)
 
 
 def variant_plugin(name: str, command: str) -> Plugin:
@@ -146,6 +174,7 @@ def main() -> None:
 
     Where stdout is a pipe whose reader has gone (`vaezoo run M | head -1`) the command goes on without output.
     """
+    _show_warnings_as_lines()
     if not sys.stdout.isatty():
         raw = _Unread(sys.stdout.fileno(), "w", closefd=False)
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), sys.stdout.encoding, sys.stdout.errors)
@@ -153,9 +182,9 @@ def main() -> None:
         app()
     except VaezooError as error:
         for line in str(error).splitlines():
-            typer.echo(f"error: {line}", err=True)
+            say(f"error: {line}", err=True)
         sys.exit(2)
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
-        typer.echo(f"error: {error.strerror or error}:{where}", err=True)
+        say(f"error: {error.strerror or error}:{where}", err=True)
         sys.exit(2)

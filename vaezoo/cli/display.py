@@ -10,11 +10,13 @@ from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vaezoo.core.visible_text import visible
 from vaezoo.registry import PARTS, Plugin, Variant, registry
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
+    from rich.text import Text
 
     from vaezoo.conformance.verdict import Finding
     from vaezoo.runner.throughput import Speed
@@ -22,14 +24,21 @@ if TYPE_CHECKING:
 INDENT = " " * 14
 
 
+def plain(text: str, style: str = "") -> Text:
+    """A text for a rich table, which is no markup. Its control characters are shown and not obeyed."""
+    from rich.text import Text
+
+    return Text(visible(text), style=style)
+
+
 def plugin_lines(plugin: Plugin) -> list[str]:
     """A plugin for `vaezoo show`: its place, paper, docstring, the arguments it asks for, and its hyper-parameters."""
     lines = [f"{plugin.slot}/{plugin.name}    {plugin.place}"]
     lines += [plugin.paper] if plugin.paper else []
     if isinstance(plugin.target, Variant):
-        return [*lines, "", plugin.target.about, "", *_slot_lines(plugin.target)]
+        return [*lines, "", *plugin.target.about.splitlines(), "", *_slot_lines(plugin.target)]
     text = inspect.getdoc(plugin.target)
-    lines += ["", text, ""] if text else [""]
+    lines += ["", *text.splitlines(), ""] if text else [""]
     lines += [f"asks for: {', '.join(plugin.builder_arguments)}"] if plugin.builder_arguments else []
     return lines + _hyperparameter_lines(plugin)
 
@@ -60,26 +69,27 @@ def _hyperparameter_lines(plugin: Plugin, values: Mapping[str, Any] | None = Non
 def registry_table(slot: str) -> Table:
     """The plugins of a slot for `vaezoo list`."""
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(title=slot, title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False)
     for found in registry(slot).values():
-        table.add_row(found.name, Text(found.summary), Text(found.paper or "", style="dim"))
+        table.add_row(plain(found.name), plain(found.summary), plain(found.paper or "", style="dim"))
     return table
 
 
 def findings_table(plugin: Plugin, findings: Sequence[Finding]) -> Table:
     """The findings of `vaezoo check`: proof, verdict and figure; for a failure also the formula and the numbers."""
     from rich.table import Table
-    from rich.text import Text
 
     colours = {"pass": "green", "FAIL": "bold red", "not run": "yellow"}
-    table = Table(title=f"{plugin.slot}/{plugin.name}", title_justify="left", title_style="bold", box=None)
+    table = Table(title=plain(f"{plugin.slot}/{plugin.name}"), title_justify="left", title_style="bold", box=None)
     for heading in ("proof", "verdict", "figure", "detail"):
         table.add_column(heading, justify="left", no_wrap=heading != "detail")
     for row in findings:
         table.add_row(
-            Text(row.proof), Text(row.verdict, style=colours[row.verdict]), Text(row.figure), Text(row.detail)
+            plain(row.proof),
+            plain(row.verdict, style=colours[row.verdict]),
+            plain(row.figure),
+            plain(row.detail),
         )
     return table
 
@@ -89,20 +99,21 @@ def speeds_table(speeds: Sequence[Speed]) -> Table:
     from rich.table import Table
 
     first = speeds[0]
-    title = f"{first.dataset} on {first.device}"
+    title = plain(f"{first.dataset} on {first.device}")
     table = Table(title=title, title_justify="left", title_style="bold", box=None)
     headings = ("variant", "work", "seeds", "batch", "threads", "precision", "items/s", "quartiles")
     for heading in (*headings, "cold start s", "peak MiB", "GFLOP/s", "of peak"):
         table.add_column(heading, justify="left" if heading in ("variant", "work", "precision") else "right")
     for speed in speeds:
         facts = [speed.variant, speed.work, speed.seeds, speed.batch_size, speed.threads, speed.precision]
+        shown = [plain(str(fact)) for fact in facts]
         if speed.per_second is None:
-            table.add_row(*map(str, facts), "-")
+            table.add_row(*shown, "-")
             continue
         memory, flops = speed.peak_memory_bytes or 0, speed.flops_per_second or 0.0
         spread = f"{speed.per_second_low:,.0f} to {speed.per_second_high:,.0f}"
         figures = (f"{speed.cold_seconds:.2f}", f"{memory / 2**20:,.0f}", f"{flops / 1e9:,.1f}")
-        table.add_row(*map(str, facts), f"{speed.per_second:,.0f}", spread, *figures, f"{speed.share_of_peak:.0%}")
+        table.add_row(*shown, f"{speed.per_second:,.0f}", spread, *figures, f"{speed.share_of_peak:.0%}")
     return table
 
 

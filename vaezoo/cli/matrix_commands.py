@@ -3,6 +3,7 @@
 import re
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from vaezoo.cli.app import (
     DataRoot,
     Datasets,
     Device,
+    EventsFile,
     Folder,
     Force,
     Jobs,
@@ -24,12 +26,14 @@ from vaezoo.cli.app import (
     RetryFailed,
     Shard,
     Stall,
+    TensorBoardFolder,
     Timeout,
     Variants,
     app,
     load_plugins,
     refuse_other_slots,
     row_settings,
+    say,
     terminal,
     variant_plugin,
     warn_unavailable,
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from vaezoo.runner.events import Receiver
     from vaezoo.runner.limits import Limits
     from vaezoo.runner.selection import Selection
 
@@ -68,8 +73,7 @@ def plan(
     warn_unavailable()
     selection.check(made.cells)
     store = Store(out if out is not None else Path("results") / made.name)
-    for line in plan_lines(made, store, selection, where):
-        typer.echo(line)
+    say(*plan_lines(made, store, selection, where))
 
 
 def _selection(
@@ -107,11 +111,16 @@ def run(
     stall: Stall = None,
     max_memory: MaxMemory = None,
     retries: Retries = 1,
+    events: EventsFile = None,
+    tensorboard: TensorBoardFolder = None,
 ) -> None:
     """Run a matrix and write its tables. The same command goes on after a stop: finished cells are not run again."""
+    from vaezoo.runner.events import receivers
+
     selection = _selection(only, variant, dataset, shard, retry_failed, force, timings)
     limits = _limits(timeout, stall, max_memory, retries)
-    _carry_out(matrix, out, device, data_root, plugin, "run", (jobs, fail_fast, selection, limits))
+    asked = receivers(events, tensorboard)
+    _carry_out(matrix, out, device, data_root, plugin, "run", (jobs, fail_fast, selection, limits), asked)
 
 
 def _limits(timeout: float | None, stall: float | None, max_memory: str | None, retries: int) -> "Limits":
@@ -165,43 +174,45 @@ def _carry_out(
     plugins: list[Path],
     command: str,
     options: "tuple[int | None, bool, Selection, Limits]",
+    receivers: "Sequence[Receiver]" = (),
 ) -> None:
     from vaezoo.api import execute, plan_of
     from vaezoo.cli.display import best_lines
     from vaezoo.cli.progress import Live
     from vaezoo.runner.children.client import Children
+    from vaezoo.runner.events import Events
     from vaezoo.runner.run import RunOptions, Terminated
     from vaezoo.runner.store import read_results
 
     console, again = terminal(), f"vaezoo {command} {_words()}"
     watcher = Live(console)
     try:
-        with Children() as children:
+        with Children() as children, Events(watcher, receivers) as seen:
             children.warm_up()
             made, where = plan_of(matrix, children, device=device, data_root=data_root, plugins=plugins)
             warn_unavailable()
-            report = execute(made, where, out, watcher, children, RunOptions(*options))
+            report = execute(made, where, out, seen, children, RunOptions(*options))
     except KeyboardInterrupt as stop:
         watcher.close()
-        typer.echo(f"stopped; what was finished is kept. Go on with: {again}", err=True)
+        say(f"stopped; what was finished is kept. Go on with: {again}", err=True)
         raise typer.Exit(128 + (stop.number if isinstance(stop, Terminated) else signal.SIGINT)) from None
     finally:
         watcher.close()
     frame = read_results(report.folder)
     _print_tables(console, frame)
-    typer.echo(", ".join(f"{n} {status}" for status, n in sorted(report.counts.items())))
+    say(", ".join(f"{n} {status}" for status, n in sorted(report.counts.items())))
     for failure in report.failures:
         log = f"; log: {report.folder / failure.log}" if failure.log else ""
-        typer.echo(f"{failure.status}: {failure.title}: {failure.reason}{log}")
+        say(f"{failure.status}: {failure.title}: {failure.reason}{log}")
     for line in best_lines(frame):
-        typer.echo(line)
-    typer.echo(f"tables: {report.folder / 'tables'}")
+        say(line)
+    say(f"tables: {report.folder / 'tables'}")
     passing = sum(failure.may_pass for failure in report.failures)
     if passing:
-        typer.echo(f"{passing} of these may pass when run again: {again}")
+        say(f"{passing} of these may pass when run again: {again}")
     if len(report.failures) > passing:
         flag = "" if command == "try" or "--retry-failed" in again else " --retry-failed"
-        typer.echo(f"{len(report.failures) - passing} fail again unless something changes; then: {again}{flag}")
+        say(f"{len(report.failures) - passing} fail again unless something changes; then: {again}{flag}")
     if report.failures:
         raise typer.Exit(1)
 
@@ -219,7 +230,7 @@ def status(folder: Folder) -> None:
     """Show how far a run is: cells by status, what is running now, each failure with its log."""
     from vaezoo.cli.display import status_lines
 
-    typer.echo("\n".join(status_lines(folder)))
+    say(*status_lines(folder))
 
 
 @app.command("tables")
@@ -232,7 +243,7 @@ def tables_command(folder: Folder) -> None:
     paths = write_tables(frame, folder / "tables")
     _print_tables(terminal(), frame)
     for path in paths:
-        typer.echo(str(path))
+        say(str(path))
 
 
 @app.command("throughput")
@@ -277,7 +288,7 @@ def throughput_command(
         console.print(speeds_table(found))
         for speed in found:
             if speed.reason:
-                typer.echo(f"{speed.variant}, {speed.work}: {speed.reason}")
+                say(f"{speed.variant}, {speed.work}: {speed.reason}")
 
 
 @app.command()
@@ -285,5 +296,5 @@ def env(data_root: DataRoot = None) -> None:
     """Show the versions, the devices and the folder of the data sets, for a bug report."""
     from vaezoo.cli.display import environment_lines
 
-    typer.echo("\n".join(environment_lines(data_root)))
+    say(*environment_lines(data_root))
     warn_unavailable()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vaezoo.cli.app import Plugins, app, load_plugins, terminal
+from vaezoo.cli.app import Plugins, app, load_plugins, say, terminal
 from vaezoo.registry import SLOTS, find, register
 
 
@@ -25,7 +25,7 @@ def list_command(
         console.print(registry_table(name))
         console.print()
     for lost in register.unavailable:
-        console.print(f"unavailable: {lost.source}: {lost.reason}", markup=False, highlight=False, soft_wrap=True)
+        say(f"unavailable: {lost.source}: {lost.reason}")
 
 
 @app.command()
@@ -36,7 +36,7 @@ def show(
     from vaezoo.cli.display import plugin_lines
 
     load_plugins(plugin)
-    typer.echo("\n".join(plugin_lines(find(name))))
+    say(*plugin_lines(find(name)))
 
 
 @app.command()
@@ -49,7 +49,7 @@ def check(
     plugin: Plugins = [],
 ) -> None:
     """Prove a plugin's mathematics: normalised densities, samples that follow them, gradients as claimed, and more."""
-    from vaezoo.cli.display import findings_table
+    from vaezoo.cli.display import findings_table, plain
     from vaezoo.conformance.check import check as examine
     from vaezoo.conformance.check import nothing_proved, plugins_named
     from vaezoo.conformance.verdict import FAIL, NOT_RUN, PASS
@@ -58,16 +58,16 @@ def check(
     plugins = [found for name in names for found in plugins_named(name)]
     console, counts, unproved = terminal(), Counter[str](), []
     for found in plugins:
-        with console.status(f"proving {found.slot}/{found.name}"):
+        with console.status(plain(f"proving {found.slot}/{found.name}")):
             findings = list(examine(found, quick=quick))
         counts.update(row.verdict for row in findings)
         if nothing_proved(findings):
             unproved.append(f"{found.slot}/{found.name}")
         console.print(findings_table(found, findings))
         console.print()
-    typer.echo(f"{counts[PASS]} passed, {counts[FAIL]} failed, {counts[NOT_RUN]} not run")
+    say(f"{counts[PASS]} passed, {counts[FAIL]} failed, {counts[NOT_RUN]} not run")
     if unproved:
-        typer.echo(f"nothing could be proved of {', '.join(unproved)}")
+        say(f"nothing could be proved of {', '.join(unproved)}")
     if counts[FAIL] or unproved:
         raise typer.Exit(1)
 
@@ -83,7 +83,7 @@ def new(
 
     if slot == PACKAGE:
         folder = new_package(name, out)
-        typer.echo(f"wrote {folder}; now: pip install -e {folder} && vaezoo check {name}")
+        say(f"wrote {folder}; now: pip install -e {folder} && vaezoo check {name}")
     else:
         path = new_plugin(slot, name, out)
-        typer.echo(f"wrote {path}; now: vaezoo check {path}")
+        say(f"wrote {path}; now: vaezoo check {path}")

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 from rich.progress import Task as RichTask
 from rich.progress import TaskID as RichTaskID
 
+from vaezoo.core.visible_text import visible
 from vaezoo.runner.claims import claimed
 from vaezoo.runner.plan.cell import Kind, Task
 from vaezoo.runner.records import CellProgress, Status
@@ -44,9 +45,9 @@ class Live:
     def __init__(self, console: Console):
         self.console = console
         self.bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[text]}"),
+            TextColumn("{task.fields[text]}", markup=False),
             _TimeLeft(),
             console=console,
             transient=True,
@@ -65,7 +66,7 @@ class Live:
             return
         if self.overall is not None:
             self.bars.remove_task(self.overall)
-        self.overall = self.bars.add_task(f"[bold]{kind}", total=total, text=f"0/{total}", left=None)
+        self.overall = self.bars.add_task(kind, total=total, text=f"0/{total}", left=None)
         self.bars.start()
 
     def tick(self, running: Sequence[Task]) -> None:
@@ -91,7 +92,7 @@ class Live:
             if progress.validation_iwll is not None:
                 text += f"  validation iwll {progress.validation_iwll:.2f}{_pseudo(task)}"
         if stem not in self.cells:
-            self.cells[stem] = self.bars.add_task(f"  {task.cell.title}", total=1, text=text, left=None)
+            self.cells[stem] = self.bars.add_task(f"  {visible(task.cell.title)}", total=1, text=text, left=None)
         self.bars.update(self.cells[stem], completed=share, text=text, left=left)
         return share
 
@@ -105,7 +106,7 @@ class Live:
             iwll = record.results.get("iwll")
             text += "" if iwll is None else f"  iwll {iwll:.2f}{_pseudo(task)}"
             text += "" if status == "ok" else f"  {record.reason}"
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(visible(text), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Remove the bars."""

@@ -1,12 +1,19 @@
-"""A sheet of texts as Markdown, LaTeX or a terminal's table."""
+"""A sheet of texts as Markdown, LaTeX or a terminal's table, and texts as they may stand in Markdown, LaTeX or CSV.
+
+Users and plugins name labels, data sets, columns and reasons: no such text is markup, a command, a formula or a control
+sequence anywhere.
+"""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table as TerminalTable
 from rich.text import Text
+
+from vaezoo.core.visible_text import one_line, visible
 
 
 @dataclass(frozen=True)
@@ -28,8 +35,23 @@ class Sheet:
     references: list[Line]
     notes: list[str]
 
+    def mapped(self, change: Callable[[str], str]) -> "Sheet":
+        """The sheet with every text changed."""
 
-_MARKDOWN = re.compile(r"([|*<`~\\]|(?<![^\W_])_|_(?![^\W_]))")  # an underscore inside a word is not emphasis
+        def lines(given: list[Line]) -> list[Line]:
+            return [Line(tuple(map(change, line.texts)), line.bold) for line in given]
+
+        lead, headings, notes = (list(map(change, texts)) for texts in (self.lead, self.headings, self.notes))
+        return Sheet(change(self.title), lead, headings, lines(self.lines), lines(self.references), notes)
+
+
+_MARKDOWN = re.compile(
+    r"([|*<`~$\\]"
+    r"|(?<![^\W_])_|_(?![^\W_])"  # an underscore inside a word is not emphasis
+    r"|\](?=[(\[:])"  # the end of a link's text; other brackets are none
+    r"|&(?=#?\w+;))"  # the start of an entity
+)
+_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]")
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -59,7 +81,7 @@ _LATEX_MINUS = re.compile(r"(?<![\w-])-(?=\d|inf)")
 
 def escape_markdown(text: str) -> str:
     r"""The text escaped, so that Markdown finds no markup in it: `a|b` becomes `a\|b`."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+    return _MARKDOWN.sub(r"\\\1", one_line(text))
 
 
 def escape_latex(text: str) -> str:
@@ -67,25 +89,37 @@ def escape_latex(text: str) -> str:
 
     Brackets and stars stand in braces, because LaTeX reads them as arguments of the `\\` before them.
     """
-    escaped = _LATEX_SPECIAL.sub(lambda found: _LATEX[found.group()], " ".join(text.split()))
+    escaped = _LATEX_SPECIAL.sub(lambda found: _LATEX[found.group()], one_line(text))
     return _LATEX_MINUS.sub("$-$", escaped)
+
+
+def escape_csv(value: Any) -> Any:
+    """A text for CSV, with an apostrophe before what a spreadsheet would compute: `=1+1` becomes `'=1+1`.
+
+    Numbers, also those in a text, and other values stay as they are.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return ("'" if _FORMULA.match(value) else "") + visible(value)
+    return value
 
 
 def markdown(sheet: Sheet) -> str:
     """The sheet as a Markdown page. A line of text precedes the references: Markdown has no rule inside a table."""
 
     def cells(line: Line) -> list[str]:
-        texts = map(escape_markdown, line.texts)
-        return [f"**{text}**" if place in line.bold else text for place, text in enumerate(texts)]
+        return [f"**{text}**" if place in line.bold else text for place, text in enumerate(line.texts)]
 
+    sides, sheet = _aligned(sheet), sheet.mapped(escape_markdown)
     body = [cells(line) for line in sheet.lines]
     if sheet.references:
         body += [["*from elsewhere:*"] + [""] * (len(sheet.headings) - 1), *map(cells, sheet.references)]
-    headings = [escape_markdown(heading) for heading in sheet.headings]
-    table = _piped(headings, body, _aligned(sheet))
-    parts = [f"# {escape_markdown(sheet.title)}", *map(escape_markdown, sheet.lead), table]
+    parts = [f"# {sheet.title}", *sheet.lead, _piped(sheet.headings, body, sides)]
     if sheet.notes:
-        parts.append("\n".join(f"- {escape_markdown(note)}" for note in sheet.notes))
+        parts.append("\n".join(f"- {note}" for note in sheet.notes))
     return "\n\n".join(parts) + "\n"
 
 
@@ -103,18 +137,19 @@ def latex(sheet: Sheet) -> str:
     r"""The sheet as a tabular for `\input`; needs booktabs. Title and lead are comments; the notes stand below."""
 
     def row(line: Line) -> str:
-        texts = map(escape_latex, line.texts)
-        return " & ".join(rf"\textbf{{{t}}}" if place in line.bold else t for place, t in enumerate(texts)) + r" \\"
+        cells = (rf"\textbf{{{t}}}" if place in line.bold else t for place, t in enumerate(line.texts))
+        return " & ".join(cells) + r" \\"
 
     columns = "".join(side[0] for side in _aligned(sheet))
-    lines = [f"% {' '.join(text.split())}" for text in (sheet.title, *sheet.lead)]
+    lines = [f"% {one_line(text)}" for text in (sheet.title, *sheet.lead)]
+    sheet = sheet.mapped(escape_latex)
     lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", row(Line(tuple(sheet.headings))), r"\midrule"]
     lines += [row(line) for line in sheet.lines]
     if sheet.references:
         lines += [r"\midrule", *map(row, sheet.references)]
     lines += [r"\bottomrule", r"\end{tabular}"]
     if sheet.notes:
-        lines += ["", r"{\footnotesize", *(rf"\noindent {escape_latex(note)}\par" for note in sheet.notes), "}"]
+        lines += ["", r"{\footnotesize", *(rf"\noindent {note}\par" for note in sheet.notes), "}"]
     return "\n".join(lines) + "\n"
 
 
@@ -129,7 +164,8 @@ class Terminal:
     sheet: Sheet
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        sheet, texts = self.sheet, [line.texts for line in (*self.sheet.lines, *self.sheet.references)]
+        sheet = self.sheet.mapped(one_line)
+        texts = [line.texts for line in (*sheet.lines, *sheet.references)]
         widths = [
             max(map(len, (*heading.split(), *(row[place] for row in texts))))
             for place, heading in enumerate(sheet.headings)
@@ -144,33 +180,35 @@ class Terminal:
             groups[-1].append(place)
         yield Text(sheet.title, style="bold")
         for group in groups:
-            yield self._part([0, *group, *last], widths, options.max_width)
+            yield _terminal_part(sheet, [0, *group, *last], widths, options.max_width)
         yield from map(Text, (*sheet.notes, *sheet.lead))
 
-    def _part(self, places: list[int], widths: list[int], room: int) -> TerminalTable:
-        """The table of these columns. Where they do not fit, each column's width is fixed: rich would shrink short
-        columns in favour of long ones.
-        """
-        table = TerminalTable()
-        sides, headings = _aligned(self.sheet), Line(tuple(self.sheet.headings))
-        every = [headings, *self.sheet.lines, *self.sheet.references]
-        tight = sum(max(len(line.texts[at]) for line in every) + 3 for at in places) + 1 > room
-        for place in places:
-            heading = Text(self.sheet.headings[place])
-            width = widths[place]
-            table.add_column(
-                heading, justify=sides[place], min_width=width, width=width if tight else None, overflow="fold"
-            )
-        for lines in (self.sheet.lines, self.sheet.references):
-            table.add_section()
-            for line in lines:
-                table.add_row(*(Text(line.texts[at], style="bold" if at in line.bold else "") for at in places))
-        return table
+
+def _terminal_part(sheet: Sheet, places: list[int], widths: list[int], room: int) -> TerminalTable:
+    """The table of these columns. Where they do not fit, each column's width is fixed: rich would shrink short
+    columns in favour of long ones.
+    """
+    table = TerminalTable()
+    sides, headings = _aligned(sheet), Line(tuple(sheet.headings))
+    every = [headings, *sheet.lines, *sheet.references]
+    tight = sum(max(len(line.texts[at]) for line in every) + 3 for at in places) + 1 > room
+    for place in places:
+        heading = Text(sheet.headings[place])
+        width = widths[place]
+        table.add_column(
+            heading, justify=sides[place], min_width=width, width=width if tight else None, overflow="fold"
+        )
+    for lines in (sheet.lines, sheet.references):
+        table.add_section()
+        for line in lines:
+            table.add_row(*(Text(line.texts[at], style="bold" if at in line.bold else "") for at in places))
+    return table
 
 
 def _aligned(sheet: Sheet) -> list[Literal["left", "right"]]:
     """The alignment of each column: words to the left, numbers to the right."""
-    return ["left" if heading in ("label", "seeds", "marks") else "right" for heading in sheet.headings]
+    words = ("label", "seeds", "marks", "measured", "status", "verdict")
+    return ["left" if heading in words else "right" for heading in sheet.headings]
 
 
 def file_name(dataset: str, taken: set[str]) -> str:

@@ -90,17 +90,22 @@ def dataset_rows(frame: pandas.DataFrame, columns: Sequence[Column]) -> Iterator
         raise VaezooError(
             f"a results frame has one row a cell with label, dataset and status; it lacks {', '.join(lacking)}"
         )
-    if "seed" in frame and (twice := frame.duplicated(["label", "dataset", "seed"])).any():
-        label, dataset, seed = frame.loc[twice, ["label", "dataset", "seed"]].iloc[0]
-        raise VaezooError(
-            f"the cell {label!r} on {dataset!r} with seed {seed} is there twice; give each row of results its own label"
-        )
+    refuse_twice(frame)
     cells = _Cells(frame, columns)
     places: dict[str, dict[str, list[int]]] = {}
     for place, (dataset, label) in enumerate(zip(cells.values["dataset"], cells.values["label"], strict=True)):
         places.setdefault(str(dataset), {}).setdefault(str(label), []).append(place)
     for dataset, labels in places.items():
         yield dataset, [cells.row(label, at) for label, at in labels.items()]
+
+
+def refuse_twice(frame: pandas.DataFrame) -> None:
+    """VaezooError where the frame has a cell twice."""
+    if "seed" in frame and (twice := frame.duplicated(["label", "dataset", "seed"])).any():
+        label, dataset, seed = frame.loc[twice, ["label", "dataset", "seed"]].iloc[0]
+        raise VaezooError(
+            f"the cell {label!r} on {dataset!r} with seed {seed} is there twice; give each row of results its own label"
+        )
 
 
 def reference_row(given: Mapping[str, Any], columns: Sequence[Column]) -> TableRow:

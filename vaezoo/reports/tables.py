@@ -122,8 +122,11 @@ class Table:
         return pandas.DataFrame(columns)
 
     def csv(self) -> str:
-        """`frame` as CSV."""
-        text: str = self.frame().to_csv(index=False, lineterminator="\n")
+        """`frame` as CSV, whose texts no spreadsheet computes."""
+        frame = self.frame()
+        for name in frame.select_dtypes(exclude=["number", "bool"]):
+            frame[name] = pandas.Series(list(map(formats.escape_csv, frame[name])), dtype=object)
+        text: str = frame.rename(columns=formats.escape_csv).to_csv(index=False, lineterminator="\n")
         return text
 
 

@@ -245,3 +245,7 @@ def _count(report: Report, cell: Cell, store: Store) -> None:
         report.counts[status] += 1
     if status not in ("ok", "skipped"):
         report.failures.append(failure)
+    elif record is not None:
+        for name, reason in record.failed_metrics.items():
+            title = f"metric {name} of {cell.title}"
+            report.failures.append(Failure(title, "failed", reason, record.log))

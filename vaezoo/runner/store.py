@@ -162,13 +162,23 @@ class Store:
         np.savez_compressed(file, allow_pickle=False, **{k: np.asarray(v, dtype) for k, v in values.items()})
         write_atomically(path, file.getvalue())
 
+    def images(self, stem: str) -> dict[str, np.ndarray]:
+        """The per-image values beside a cell's record, [images] each; none where there is no readable file."""
+        path = self.folder / "cells" / f"{stem}.npz"
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except Exception:  # numpy and zipfile raise many kinds for a file that is none of ours
+            return {}
+
     def write_plan(self, plan: StoredPlan, *, shared: bool = False) -> None:
         """Write the plan atomically, a cell a line, because there may be many. shared: whether another run is at work
         in the folder; VaezooError where its plan has other cells.
         """
         if shared and (self.folder / "plan.json").is_file() and self.plan().cells != plan.cells:
             raise VaezooError(
-                f"another run is writing another matrix to {self.folder}; wait for it, or give another folder with --out"
+                f"another run is writing another matrix to {self.folder}; "
+                "wait for it, or give another folder with --out"
             )
         value = json_value(plan.to_json())
         cells = ",\n".join(json.dumps(cell) for cell in value.pop("cells"))

@@ -1,9 +1,9 @@
 """The fork server: `python -m vaezoo.runner.children.server` imports everything once and forks a child for each job.
 
-It reads commands from its standard input, a JSON object a line: `{"start": id, "call": "module:function", "arguments":
-{...}, "log": path or null, "folder": working folder}` and `{"kill": id, "signal": number}`. It writes events to its standard output: `{"id": id,
-"pid": pid}`, `{"id": id, "message": {...}}` for each message of the child, and at the child's end `{"id": id, "ended":
-exit code, or minus the signal, "peak": bytes}`.
+It reads commands from its standard input, a JSON object a line: `{"start": id, "call": "module:function",
+"arguments": {...}, "log": path or null, "folder": working folder}` and `{"kill": id, "signal": number}`. It writes
+events to its standard output: `{"id": id, "pid": pid}`, `{"id": id, "message": {...}}` for each message of the child,
+and at the child's end `{"id": id, "ended": exit code, or minus the signal, "peak": bytes}`.
 
 The server runs no operation on tensors, because children of a process that has run a parallel product hang. It imports
 no plugin from outside. Processes that a child leaves behind become the server's own children, which it kills. It ends,

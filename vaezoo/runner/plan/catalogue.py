@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from vaezoo.core.errors import VaezooError
@@ -29,7 +30,7 @@ class Catalogue:
     places: dict[Name, str] = field(default_factory=dict)
     parts: dict[str, list[Name]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
-    broken_sources: list[Sources] = field(default_factory=list)
+    broken_sources: dict[str, Sources] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
 
     def knows(self, name: Name) -> bool:
@@ -52,6 +53,14 @@ class Catalogue:
         files = tuple(file for each in found for file in each.files)
         return Sources(files, tuple(package for each in found for package in each.packages))
 
+    def suspects(self, name: str) -> tuple[Sources, list[str]]:
+        """The broken sources that may register a name, and their titles: those whose file holds it, or else all."""
+        holding = [title for title, each in self.broken_sources.items() if any(name in _text(f) for f in each.files)]
+        titles = holding or list(self.broken_sources)
+        found = [self.broken_sources[title] for title in titles]
+        files = tuple(file for each in found for file in each.files)
+        return Sources(files, tuple(package for each in found for package in each.packages)), titles
+
     def _add(self, source: Sources, listing: dict[str, Any]) -> None:
         for slot, name, place in listing["names"]:
             if (slot, name) in self.places:
@@ -60,6 +69,10 @@ class Catalogue:
             self.owners[slot, name], self.places[slot, name] = source, place
         for variant, parts in listing["variants"].items():
             self.parts[variant] = [(slot, name) for slot, name in parts]
+
+
+def _text(file: str) -> str:
+    return Path(file).read_text(encoding="utf-8", errors="replace")
 
 
 def declared_parts(variant: Variant) -> list[Name]:
@@ -92,7 +105,7 @@ def catalogue(children: Children, files: Sequence[str], packages: Sequence[str])
             found._add(source, listing)
         elif invalid is None:
             found.broken[title] = f"{title} {outcome.reason('when it was imported')}"
-            found.broken_sources.append(source)
+            found.broken_sources[title] = source
         elif source.files:
             raise VaezooError(invalid)
         else:

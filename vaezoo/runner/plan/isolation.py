@@ -26,6 +26,7 @@ from vaezoo.runner.plan.planner import (
     Unit,
     assembled,
     planned_rows,
+    settings_of,
     units,
 )
 from vaezoo.runner.plan.specification import PROTOCOL, DatasetChoice, EvaluationOptions, Specification
@@ -35,7 +36,7 @@ SECONDS = 120.0
 
 
 def plan_in_children(matrix: Matrix, children: Children, machine: Machine, data_root: str | None = None) -> Plan:
-    """The plan of a matrix. Raises VaezooError for invalid user input, also for a plugin file that cannot be imported."""
+    """The plan of a matrix. Raises VaezooError for invalid user input, and for a plugin file that is not importable."""
     with register.without_packages():
         wanted, every = units(matrix), rows(matrix)
         names = {unit: _names(matrix, every[unit[0]], unit[1]) for unit in wanted}
@@ -85,11 +86,8 @@ def _lost(matrix: Matrix, row: MatrixRow, unit: Unit, name: Name, known: Catalog
         unavailable = "; ".join(f"{title} is unavailable: {reason}" for title, reason in known.unavailable.items())
         message = unknown(*name, known.names(name[0]))
         raise VaezooError(f"row {row.label!r}: {message}{f' ({unavailable})' if unavailable else ''}")
-    reason = f"{name[0]} {name[1]!r} is not registered, and {'; '.join(known.broken.values())}"
-    sources = Sources(
-        tuple(file for each in known.broken_sources for file in each.files),
-        tuple(package for each in known.broken_sources for package in each.packages),
-    )
+    sources, titles = known.suspects(name[1])
+    reason = f"{name[0]} {name[1]!r} is not registered, and {'; '.join(known.broken[title] for title in titles)}"
     return _unresolved(matrix, row, unit, sources, reason)
 
 
@@ -100,16 +98,15 @@ def _planned_in_child(
     every, found, left = rows(matrix), list[PlannedRow](), list(members)
     reasons: dict[Unit, str] = {}
     while left:
+        asked = left[:1] if left[0] in reasons else left
         arguments = {
             "matrix": matrix.dump(),
-            "units": left,
+            "units": asked,
             "machine": vars(machine),
             "data_root": data_root,
             "sources": vars(sources),
             "rehearse": left[0] not in reasons,
         }
-        if left[0] in reasons:
-            arguments["units"] = left[:1]
         job = children.start(f"{__name__}:plan_units", arguments)
         [(_, outcome)] = outcomes(children, [job], SECONDS)
         for message in outcome.messages:
@@ -119,10 +116,9 @@ def _planned_in_child(
                 row = PlannedRow.from_json(message["planned"])
                 left.remove((row.row, row.dataset))
                 found.append(_expecting(row, reasons.get((row.row, row.dataset))))
-        asked = [(row, dataset) for row, dataset in arguments["units"]]
-        if not left or left[0] not in asked:
+        unit = left[0] if left else None
+        if unit is None or unit not in asked:
             continue
-        unit = left[0]
         if unit in reasons:  # not even its names could be resolved
             found.append(_unresolved(matrix, every[unit[0]], unit, sources, reasons[unit]))
             left.remove(unit)
@@ -187,8 +183,9 @@ def _unresolved(matrix: Matrix, row: MatrixRow, unit: Unit, sources: Sources, re
         importance_samples=row.evaluate.importance_samples,
         precision=row.train.precision,
     )
+    settings = settings_of(row, specification.slots)
     cells = tuple(
-        Cell(row.label, row.variant, entry.label, own.seed, key, own, comparability, {}, expected_failure=reason)
+        Cell(row.label, row.variant, entry.label, own.seed, key, own, comparability, settings, expected_failure=reason)
         for key, own in specification.with_seeds(matrix.seeds)
     )
     return PlannedRow(*unit, cells, None, sources, None, {})

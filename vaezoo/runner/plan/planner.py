@@ -235,7 +235,6 @@ class _ResolvedModel:
     conditional: bool
     metrics: tuple[tuple[str, dict[str, Any]], ...]
     code: dict[str, str]
-    settings: dict[str, Any]
     sources: Sources
 
 
@@ -256,11 +255,7 @@ class _DatasetPlanner:
             self.models[asked] = self._resolved(row)
         model, train = self.models[asked], row.train
         comparability = self._comparability(row, model, train)
-        settings = {
-            **model.settings,
-            **{f"train.{name}": value for name, value in train.to_json().items()},
-            **{f"evaluate.{name}": value for name, value in row.evaluate.model_dump(exclude={"metrics"}).items()},
-        }
+        settings = settings_of(row, model.slots)
         skip = model.skip or unsupported_precision(train.precision, self.kind)
         cells = tuple(
             Cell(
@@ -325,7 +320,7 @@ class _DatasetPlanner:
         code = {f"{slot}/{name}": _fingerprint(slot, name) for slot, name in named}
         every = [("variant", row.variant), *named, ("dataset", self.entry.name)]
         sources = _sources([registry(slot)[name] for slot, name in every])
-        return _ResolvedModel(slots, skip, failure, conditional, metrics, code, _settings(row, slots), sources)
+        return _ResolvedModel(slots, skip, failure, conditional, metrics, code, sources)
 
     def _rehearsed(self, row: MatrixRow) -> tuple[Slots, str | None, str | None, bool]:
         """The row's slots, why it is skipped, what its rehearsal raised, and whether its model is conditional."""
@@ -379,13 +374,16 @@ def _fingerprint(slot: str, name: str) -> str:
     return fingerprint(registry(slot)[name])
 
 
-def _settings(row: MatrixRow, slots: Slots) -> dict[str, Any]:
+def settings_of(row: MatrixRow, slots: Slots) -> dict[str, Any]:
+    """The settings of a row's cells, for the columns in which rows differ."""
     flat: dict[str, Any] = {}
     for slot, (name, values) in slots.items():
         flat[slot] = name
         flat |= {f"{slot}.{key}": value for key, value in values.items()}
     latent = row.latent if isinstance(row.latent, int) else str(list(row.latent))
-    return flat | {"model.latent": latent, "model.hidden": str(list(row.hidden))}
+    flat |= {"model.latent": latent, "model.hidden": str(list(row.hidden))}
+    flat |= {f"train.{name}": value for name, value in row.train.to_json().items()}
+    return flat | {f"evaluate.{name}": value for name, value in row.evaluate.model_dump(exclude={"metrics"}).items()}
 
 
 def _timing(cell: Cell, machine: Machine) -> Cell:

@@ -29,8 +29,9 @@ from vaezoo.runner.plan.fingerprint import fingerprint
 from vaezoo.runner.plan.planner import Sources
 from vaezoo.runner.records import CellProgress, Provenance, Record, Status, reason_of
 from vaezoo.runner.store import Store
+from vaezoo.runner.work.kept_warnings import warnings_kept
 from vaezoo.runner.work.mapped import read_dataset
-from vaezoo.runner.work.measure import Trained, evaluated_before, unmeasured, with_further_metrics
+from vaezoo.runner.work.measure import Trained, evaluated_before, measured, unmeasured, with_further_metrics
 from vaezoo.runner.work.resume import checkpoint_of
 from vaezoo.training.checkpoint import Checkpoint, CheckpointClock, Interrupted
 from vaezoo.training.loop import train, train_pack
@@ -121,7 +122,7 @@ def run_cell(
     shared = outcome.seconds if isinstance(outcome, TrainingResult) else 0.0
     started = time.perf_counter()
     try:
-        measured = unmeasured(task)
+        before = unmeasured(task)
         record = replace(record, provenance=provenance(device, task))
         with warnings_kept() as kept:
             if cell.kind == "timings":
@@ -129,7 +130,8 @@ def run_cell(
             elif before is not None:
                 record, shared = before, before.seconds or 0.0
                 model, _, dataset, _ = prepare(task, device)
-                record = with_further_metrics(record, evaluated_before(record, task, model, dataset), task, clock, kept)
+                evaluation = evaluated_before(record, task, model, dataset)
+                record = with_further_metrics(record, evaluation, task, clock, kept)
             else:
                 trained = _trained(task, device, store, clock, kept) if trained is None else _still(trained, clock)
                 record = replace(record, pack=trained.pack, resumed=trained.resumed or None)

@@ -1,4 +1,4 @@
-"""What a cell measures after its training, and its record meanwhile: every cell's numbers, then one metric at a time."""
+"""What a cell measures after its training, and its record meanwhile: every cell's numbers, then metric by metric."""
 
 import traceback
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def unmeasured(task: Task) -> Record | None:
 
 
 def measured(
-    record: Record, task: Task, device: str, store: Store, trained: Trained, kept: Sequence[str]
+    record: Record, task: Task, device: str, store: Store, trained: Trained, kept: list[str]
 ) -> tuple[Record, CellEvaluation]:
     """The record of a cell with what every trained model measures. Raises Diverged where training did.
 

@@ -1,0 +1,61 @@
+"""Results folders made by hand: a plan, its records, and values of each image."""
+
+from dataclasses import replace
+
+from small_tasks import a_cell
+
+from vaezoo.core.columns import Column
+from vaezoo.runner.plan.stored import StoredCell, StoredPlan
+from vaezoo.runner.records import Provenance, Record
+from vaezoo.runner.store import Store
+
+DEVICE = "a processor"
+ODDNESS = (Column("oddness", better=-1),)
+
+
+def a_record(label, seed, results, *, status="ok", dataset="digits", device=DEVICE, epochs=7, reason=None, **facts):
+    """The record of a cell, or with seed None of a timing. facts: what differs in its Comparability."""
+    cell = a_cell(0 if seed is None else seed)
+    train = replace(cell.specification.train, epochs=epochs)
+    cell = replace(
+        cell,
+        label=label,
+        dataset=dataset,
+        seed=seed,
+        key=f"{hash((label, dataset, seed)) & 0xFFFFFFFFFFFF:012x}" + "0" * 52,
+        specification=replace(cell.specification, train=train, seed=seed),
+        comparability=replace(cell.comparability, **facts),
+    )
+    provenance = Provenance("0.1.0", "2.14", "3.11", "Linux", device, 1, 2**30, (), "2026-01-01T00:00:00+00:00")
+    return cell, replace(Record.of(cell, status, reason), results=results, provenance=provenance)
+
+
+def timing(label, train, *, spread=0.01, device=DEVICE, **others):
+    """The record of a timing with one speed and its quartiles."""
+    speeds = {"train_images_per_second": train, "peak_memory_bytes": 2**30}
+    if spread is not None:
+        speeds |= {f"train_images_per_second_{end}": train * (1 + s * spread) for end, s in (("low", -1), ("high", 1))}
+    return a_record(label, None, speeds, device=device, **others)
+
+
+def rows(label, values, **others):
+    """One row: a record for each iwll."""
+    return [a_record(label, seed, {"iwll": value}, **others) for seed, value in enumerate(values)]
+
+
+def write(folder, records, images=None, columns=ODDNESS, missing=()):
+    """The folder with these records. images: (label, seed) -> the iwll of each image. missing: labels not run yet."""
+    store, stored = Store(folder), []
+    timed = {(cell.label, cell.dataset): cell.stem for cell, _ in records if cell.seed is None}
+    for cell, record in records:
+        if cell.label not in missing:
+            store.write(cell, record)
+        if cell.seed is None:
+            continue
+        if images and (cell.label, cell.seed) in images:
+            store.write_images(cell.stem, {"iwll": images[cell.label, cell.seed]})
+        stem, skip = timed.get((cell.label, cell.dataset)), None
+        facts = (cell.label, cell.variant, cell.dataset, cell.seed, skip, cell.comparability, {})
+        stored.append(StoredCell(cell.stem, cell.key, stem, *facts))
+    store.write_plan(StoredPlan(3, "made", (), (), tuple(columns), {}, tuple(stored)))
+    return folder
