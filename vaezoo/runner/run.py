@@ -126,6 +126,18 @@ def packs(cells: Sequence[Cell], plan: Plan, device: str) -> list[list[Cell]]:
     return made
 
 
+def unfinished_packs(cells: Sequence[Cell], waiting: Sequence[Cell], plan: Plan, device: str) -> list[list[Cell]]:
+    """The packs of a plan's cells, of each the cells that wait.
+
+    Which cells are a pack does not depend on those that are done: a pack that was interrupted is the same again, and
+    goes on from its checkpoint.
+    """
+    asked = {cell.stem: cell for cell in cells if cell.skip is None}
+    stems = {cell.stem for cell in waiting}
+    left = [[cell for cell in pack if cell.stem in stems] for pack in packs(list(asked.values()), plan, device)]
+    return [pack for pack in left if pack]
+
+
 def carry_out(plan: Plan, folder: str | Path, *, device: str, jobs: int | None, watcher: Watcher) -> Report:
     """Run the cells that are missing, then the timings, alone. Every record is on the disk when this returns or raises.
 
@@ -143,14 +155,12 @@ def carry_out(plan: Plan, folder: str | Path, *, device: str, jobs: int | None, 
         try:
             for kind, cells in work:
                 waiting = pending(cells, store)
-                missing = {cell.stem for cell in waiting}
-                grouped = packs(list({cell.stem: cell for cell in cells if cell.skip is None}.values()), plan, device)
-                unfinished = [[cell for cell in pack if cell.stem in missing] for pack in grouped]
+                unfinished = unfinished_packs(cells, waiting, plan, device)
                 possible = len({cell.stem for cell in cells if cell.skip is None})
                 devices, threads = workers(device, jobs if kind == "cells" else 1, len(waiting))
                 watcher.begin(kind, len(waiting), possible - len(waiting))
                 run_tasks(
-                    [[plan.task(cell, store.folder) for cell in pack] for pack in unfinished if pack],
+                    [[plan.task(cell, store.folder) for cell in pack] for pack in unfinished],
                     store,
                     devices=devices[:1] if kind == "timings" else devices,
                     threads=threads,

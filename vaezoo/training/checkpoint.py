@@ -182,9 +182,12 @@ class Checkpoint:
     def keep_trained(self, runs: Sequence[SeedRun]) -> None:
         """Write the trained state of each seed, where training took long. Raises Interrupted where a stop is requested.
 
-        The first seed's replaces the state of the training, so it comes last.
+        That of a pack is always written: without the seeds that have their records by the time of a kill, the others
+        could be trained again only up to rounding. The first seed's replaces the state of the training, so it comes
+        last.
         """
-        if self._has_file or self.clock.stop_requested or time.monotonic() - self._began >= self.clock.seconds:
+        long = self._has_file or time.monotonic() - self._began >= self.clock.seconds
+        if long or len(runs) > 1 or self.clock.stop_requested:
             for place in reversed(range(len(runs))):
                 if failure := self._write(place, trained_state(runs[place]), [self.keys[place]]):
                     warnings.warn(f"no checkpoint was written: {failure}", stacklevel=2)
