@@ -241,6 +241,7 @@ def test_what_is_kept_outside_tensors_is_not_resumed_wrongly():
     assert files[0].content is None
     with pytest.warns(UserWarning, match=f"^no checkpoint was written: {why}$"):
         training.run(checkpoint(files, CheckpointClock(seconds=0)))
+    assert files[0].content is None
 
 
 def test_a_disk_that_is_full_stops_no_training():

@@ -126,7 +126,7 @@ from vaezoo.api import plan_of
 from vaezoo.runner.work.cell import run_pack
 from vaezoo.training.checkpoint import CheckpointClock
 
-clock = CheckpointClock(seconds=0)
+clock = CheckpointClock(seconds=0.01)
 signal.signal(signal.SIGTERM, lambda *_: clock.request_stop())
 plan = plan_of({matrix}, device="cpu")[0]
 print(run_pack([plan.task(cell, Path("there")) for cell in plan.cells], "cpu", clock)[0])
@@ -154,7 +154,7 @@ def killed_again_and_again(shell, folder, matrix, signals):
 
 
 def test_a_killed_process_loses_nothing_that_it_had_written(shell, tmp_path):
-    signals = [(signal.SIGKILL, 0.03), (signal.SIGTERM, 0.02), (signal.SIGKILL, 0.01)]
+    signals = [(signal.SIGKILL, 0.03)]
     [task] = tasks(plan_of(LONG, device="cpu")[0], tmp_path / "here")
     assert run_cell(task, "cpu") == "ok"
     found = killed_again_and_again(shell, tmp_path, LONG, signals)
@@ -166,7 +166,7 @@ def test_a_killed_process_loses_nothing_that_it_had_written(shell, tmp_path):
 def test_a_process_may_be_killed_at_any_time(shell, tmp_path):
     generator = random.Random(0)
     signals = [(generator.choice([signal.SIGKILL, signal.SIGTERM]), generator.random() * 0.1) for _ in range(20)]
-    matrix = {**LONG, "train": {**LONG["train"], "epochs": 150}}
+    matrix = {**LONG, "train": {**LONG["train"], "epochs": 200}}
     [task] = tasks(plan_of(matrix, device="cpu")[0], tmp_path / "here")
     assert run_cell(task, "cpu") == "ok"
     assert without_resumed(killed_again_and_again(shell, tmp_path, matrix, signals)) == outcome(task.folder, task.cell)
