@@ -27,7 +27,7 @@ from vaezoo.training.state import Place, SavedState
 OPTIONS = TrainingOptions(epochs=4, batch_size=10, learning_rate=1e-2)
 STEPS = 24
 """Of a training with OPTIONS: 4 epochs of 6."""
-PLACES = (1, 2, 3, 5, 6, 9, 12, 21, 24)
+PLACES = (1, 3, 5, 6, 9, 21, 24)
 """In the warm-up, at the recording, among replays, at the end of an epoch, in the last epoch and at its end."""
 
 
@@ -241,6 +241,7 @@ def test_what_is_kept_outside_tensors_is_not_resumed_wrongly():
     assert files[0].content is None
     with pytest.warns(UserWarning, match=f"^no checkpoint was written: {why}$"):
         training.run(checkpoint(files, CheckpointClock(seconds=0)))
+    assert files[0].content is None
 
 
 def test_a_disk_that_is_full_stops_no_training():
@@ -455,10 +456,13 @@ def test_a_file_with_a_right_digest_and_wrong_content_changes_nothing(name):
     run = SeedRun(model, objective, training.data, OPTIONS, None, 3, 0)
     before, generator = [tensor.clone() for tensor in last_state(step)], torch.get_rng_state()
     own = checkpoint([MemoryFile(forged(change))])
-    with pytest.warns(vaezoo.VaezooWarning, match=f"^a checkpoint is not used, and training begins anew: {match}"):
+
+    def restored():
         own.open([model, objective])
-        assert not own.restore_trained([run])
-        assert own.restore(step, [run]) == Place()
+        return own.restore_trained([run]), own.restore(step, [run])
+
+    with pytest.warns(vaezoo.VaezooWarning, match=f"^a checkpoint is not used, and training begins anew: {match}"):
+        assert restored() == (False, Place())
     assert all(torch.equal(*both) for both in zip(before, last_state(step), strict=True))
     assert torch.equal(generator, torch.get_rng_state())
     assert (run.training.history, run.best_weights, run.ended, own.resumed) == ([], None, False, 0)

@@ -13,8 +13,8 @@ Status = Literal["ok", "failed", "diverged", "timeout", "oom", "skipped", "inter
 STATUSES: tuple[Status, ...] = get_args(Status)
 FINAL: tuple[Status, ...] = ("ok", "diverged")
 """A cell with one of these statuses is not run again. Training that diverged would diverge again."""
-RESUMED: tuple[Status, ...] = ("interrupted",)
-"""A cell with one of these statuses keeps its checkpoint and goes on from it."""
+RESUMED: tuple[Status, ...] = ("interrupted", "timeout")
+"""A cell with one of these statuses keeps its checkpoint, from which it goes on when it is run again."""
 
 
 def reason_of(error: BaseException) -> str:

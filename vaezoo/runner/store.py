@@ -135,7 +135,7 @@ class Store:
         """
         write_json(self.path(cell.kind, cell.stem), record.to_json())
         self.path("running", cell.stem).unlink(missing_ok=True)
-        if record.status not in RESUMED:
+        if record.status not in RESUMED and not record.may_pass:
             self.remove_checkpoint(cell.stem)
 
     def remove_checkpoint(self, stem: str) -> None:

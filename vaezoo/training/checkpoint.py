@@ -4,9 +4,10 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -112,6 +113,7 @@ class Checkpoint:
         self._began = time.monotonic()
         self._saved: list[SavedState] = []
         self._has_file = False
+        self._modules: Sequence[nn.Module] = ()
         self._attributes: dict[str, object] = {}
 
     def open(self, modules: Sequence[nn.Module]) -> None:
@@ -164,7 +166,7 @@ class Checkpoint:
 
     def restore(self, step: TrainingStep, runs: Sequence[SeedRun]) -> Place:
         """Restore a training, and say where it goes on: at its beginning where there is no usable file."""
-        self._attributes = _attributes(step)
+        self._modules, self._attributes = step.modules, _attributes(step.modules)
         saved, self._saved = self._saved, []
         if not saved:
             return Place()
@@ -178,38 +180,40 @@ class Checkpoint:
 
     def keep(self, step: TrainingStep, runs: Sequence[SeedRun], epoch: int, seconds: float) -> None:
         """Write the state between two steps. Raises Interrupted where a stop is requested."""
-        failure: str | None
-        if name := changed_attribute(self._attributes, _attributes(step)):
-            failure = f"training changes {name!r}, which is no parameter or buffer"
-        else:
-            failure = self._write(0, current_state(step, runs, epoch, seconds), self.keys)
-        if self.clock.stop_requested:
-            goes_on = "the same command goes on from there"
-            raise Interrupted(
-                f"stopped in epoch {epoch}; {f'no checkpoint was written: {failure}' if failure else goes_on}"
-            )
-        if failure:
-            warnings.warn(f"no checkpoint was written: {failure}", stacklevel=2)
+        failure = self._write(0, lambda: current_state(step, runs, epoch, seconds), self.keys)
+        self._told(f"stopped in epoch {epoch}", "goes on from there", failure)
         self.clock.restart()
 
     def keep_trained(self, runs: Sequence[SeedRun]) -> None:
         """Write the trained state of each seed, where training took long. Raises Interrupted where a stop is requested.
 
-        The first seed's replaces the state of the training, so it comes last.
+        That of a pack is always written: without the seeds that have their records by the time of a kill, the others
+        could be trained again only up to rounding. The first seed's replaces the state of the training, so it comes
+        last.
         """
-        if self._has_file or self.clock.stop_requested or time.monotonic() - self._began >= self.clock.seconds:
-            for place in reversed(range(len(runs))):
-                if failure := self._write(place, trained_state(runs[place]), [self.keys[place]]):
-                    warnings.warn(f"no checkpoint was written: {failure}", stacklevel=2)
-        if self.clock.stop_requested:
-            raise Interrupted("stopped after training; the same command goes on with the evaluation")
+        failure, trained_here = None, len(self._modules) > 0
+        long = self._has_file or time.monotonic() - self._began >= self.clock.seconds
+        if trained_here and (long or len(runs) > 1 or self.clock.stop_requested):
+            for place, run in reversed(list(enumerate(runs))):
+                failure = self._write(place, partial(trained_state, run), [self.keys[place]]) or failure
+        self._told("stopped after training", "goes on with the evaluation", failure)
 
-    def _write(self, place: int, state: SavedState, keys: Sequence[str]) -> str | None:
+    def _told(self, stopped: str, goes_on: str, failure: str | None) -> None:
+        """Warn of a checkpoint that was not written. Raises Interrupted where a stop is requested."""
+        lost = f"no checkpoint was written: {failure}"
+        if self.clock.stop_requested:
+            raise Interrupted(f"{stopped}; {lost if failure else f'the same command {goes_on}'}")
+        if failure:
+            warnings.warn(lost, stacklevel=3)
+
+    def _write(self, place: int, state: Callable[[], SavedState], keys: Sequence[str]) -> str | None:
         """Write a state; why it could not be written, or None."""
+        if name := changed_attribute(self._attributes, _attributes(self._modules)):
+            return f"training changes {name!r}, which is no parameter or buffer"
         facts = {"seeds": list(self.seeds), "warnings": self.warned, "resumed": self.resumed, "again": self.again}
         try:
-            self.files[place].write(encoded(replace(state, facts=self._origin(keys) | facts | state.facts)))
-        except Exception as error:  # a full disk, or a tensor that safetensors cannot hold
+            self.files[place].write(encoded(replace(made := state(), facts=self._origin(keys) | facts | made.facts)))
+        except Exception as error:  # a full disk or memory, or a tensor that safetensors cannot hold
             return (str(error).strip() or type(error).__name__).splitlines()[0]
         self._has_file = True
         return None
@@ -263,7 +267,7 @@ def _check_common(facts: dict[str, Any]) -> None:
         raise Unusable("it does not say how often it was resumed")
 
 
-def _attributes(step: TrainingStep) -> dict[str, object]:
-    """The state of a step's modules besides the numbers of their tensors, which a checkpoint does not hold."""
-    found = state_snapshot(step.modules)
+def _attributes(modules: Sequence[nn.Module]) -> dict[str, object]:
+    """The state of modules besides the numbers of their tensors, which a checkpoint does not hold."""
+    found = state_snapshot(modules)
     return {name: value for name, value in found.items() if not name.endswith((" training", ".training"))}
