@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # what type checkers see of the names that `__getattr__` look
     from vaezoo.datasets import load_dataset
     from vaezoo.evaluation.estimate import Estimate, evaluating, log_likelihood
     from vaezoo.evaluation.evaluation import Evaluation
-    from vaezoo.runner.store import read_results
+    from vaezoo.runner.results import read_results
     from vaezoo.training.notebook import train
 
 __version__ = "0.1.0"
@@ -59,7 +59,7 @@ _MODULES = {
     "builder": ("build",),
     "evaluation.estimate": ("Estimate", "evaluating", "log_likelihood"),
     "evaluation.evaluation": ("Evaluation",),
-    "runner.store": ("read_results",),
+    "runner.results": ("read_results",),
     "training.notebook": ("train",),
     "api": ("run", "load_model"),
 }

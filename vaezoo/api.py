@@ -11,8 +11,8 @@ from vaezoo.runner.matrix.file import Matrix, load
 from vaezoo.runner.plan.cell import Kind, Task
 from vaezoo.runner.plan.planner import Plan, make_plan
 from vaezoo.runner.records import Status
+from vaezoo.runner.results import read_results
 from vaezoo.runner.run import Report, Watcher, carry_out, sigterm_as_interrupt
-from vaezoo.runner.store import read_results
 from vaezoo.runner.work.checkpoint import load_model
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from frames import MEASURED, SPEEDS_AND_COSTS
 
 import vaezoo
 from vaezoo.reports.tables import tables, write_tables
-from vaezoo.runner.store import Store, read_results, write_json
+from vaezoo.runner.results import read_results
+from vaezoo.runner.store import Store, write_json
 
 HOUSE = str(Path(vaezoo.__file__).parent)
 STORED = Path(__file__).parents[2] / "results" / "mnist"

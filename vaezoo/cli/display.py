@@ -109,7 +109,8 @@ def speeds_table(speeds: Sequence[Speed]) -> Table:
 def status_lines(folder: Path) -> list[str]:
     """The number of cells of each status, the cells that are running now, and each failure with its log."""
     from vaezoo.cli.progress import running_now
-    from vaezoo.runner.store import Store, read_results
+    from vaezoo.runner.results import read_results
+    from vaezoo.runner.store import Store
 
     frame = read_results(folder)
     store, counts = Store(folder), frame["status"].value_counts()
@@ -119,7 +120,7 @@ def status_lines(folder: Path) -> list[str]:
         lines.append(f"running: {stem}: epoch {progress.epoch}/{progress.epochs}{value}")
     for cell, row in zip(store.plan().cells, frame.itertuples(), strict=True):
         if row.status not in ("ok", "missing"):
-            record = store.record("cells", cell.stem)
+            record = store.record("cells", cell.stem, cell)
             log = "" if record is None or record.log is None else f"; log: {folder / record.log}"
             lines.append(f"{row.status}: {row.label} on {row.dataset}, seed {row.seed}: {row.reason}{log}")
     return lines

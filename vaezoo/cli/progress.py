@@ -10,6 +10,7 @@ from rich.progress import Task as RichTask
 from rich.progress import TaskID as RichTaskID
 
 from vaezoo.runner.plan.cell import Kind, Task
+from vaezoo.runner.plan.stored import is_plain_name
 from vaezoo.runner.records import CellProgress, Status
 from vaezoo.runner.store import Store
 
@@ -115,6 +116,7 @@ class Live:
 def running_now(folder: Path) -> dict[str, CellProgress]:
     """By stem, what the cells of a run that is under way last reported. Reports of a killed run are ignored."""
     store = Store(folder)
-    reports = {path.stem: store.progress(path.stem) for path in sorted((folder / "running").glob("*.json"))}
+    stems = [path.stem for path in sorted((folder / "running").glob("*.json")) if is_plain_name(path.stem)]
+    reports = {stem: store.progress(stem) for stem in stems}
     found = {stem: progress for stem, progress in reports.items() if progress is not None}
     return found if found and store.is_held() else {}

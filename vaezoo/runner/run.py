@@ -102,10 +102,9 @@ def workers(device: str, jobs: int | None, cells: int) -> tuple[list[str], int]:
 
 def pending(cells: Sequence[Cell], store: Store) -> list[Cell]:
     """The cells without a final record, each key once. Skipped ones are not run."""
-    asked = {cell.stem: cell for cell in cells if cell.skip is None}
-    return [
-        cell for stem, cell in asked.items() if (record := store.record(cell.kind, stem)) is None or not record.is_final
-    ]
+    asked = {cell.stem: cell for cell in cells if cell.skip is None}.values()
+    found = [(cell, store.record(cell.kind, cell.stem, cell)) for cell in asked]
+    return [cell for cell, record in found if record is None or not record.is_final]
 
 
 def packs(cells: Sequence[Cell], plan: Plan, device: str) -> list[list[Cell]]:
@@ -135,10 +134,12 @@ def carry_out(plan: Plan, folder: str | Path, *, device: str, jobs: int | None, 
     store = Store(folder)
     store.prepare()
     with store.lock():
+        timings = list({cell.stem: cell for cell in plan.timings.values()}.values())
+        store.remove_abandoned(older_than=0)
+        store.set_aside_damaged([*plan.cells, *timings])
         store.write_plan(plan.stored())
         shutil.rmtree(store.folder / "running", ignore_errors=True)
         report = Report(store.folder)
-        timings = list({cell.stem: cell for cell in plan.timings.values()}.values())
         work: list[tuple[Kind, list[Cell]]] = [("cells", plan.cells), ("timings", timings)]
         try:
             for kind, cells in work:
@@ -172,7 +173,7 @@ def _remove_empty_folders(store: Store) -> None:
 
 def _count(report: Report, cell: Cell, store: Store) -> None:
     """Count a cell in the report."""
-    record = store.record(cell.kind, cell.stem)
+    record = store.record(cell.kind, cell.stem, cell)
     if record is None:
         failure = Failure(cell.title, "missing", "not run yet", None)
     else:

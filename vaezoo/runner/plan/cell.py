@@ -7,8 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from vaezoo.runner.json_values import known_fields
+from vaezoo.runner.json_values import fitted
 from vaezoo.runner.plan.specification import Specification
+from vaezoo.runner.provenance import RunFacts
 
 Kind = Literal["cells", "timings"]
 """What a cell measures, which is also the folder of its record: the quality of a seed, or the speed of a device."""
@@ -42,7 +43,7 @@ class Comparability:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Comparability":
         """The facts of a record or a stored plan."""
-        return cls(**known_fields(cls, value))
+        return fitted(cls, value)
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,7 @@ class Cell:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Cell":
         """The cell that `to_json` wrote."""
-        typed = {
-            "specification": Specification.from_json(value["specification"]),
-            "comparability": Comparability.from_json(value["comparability"]),
-        }
-        return cls(**{**known_fields(cls, value), **typed})
+        return fitted(cls, value)
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ class Task:
     """What a child process needs to run a cell.
 
     folder: the results folder. plugins: the plugin files. pack: the seeds that the cell was trained with, or None.
-    alone: why a cell of a pack is run by itself, or None.
+    alone: why a cell of a pack is run by itself, or None. run: what the cells of a run share, for their records.
     """
 
     cell: Cell
@@ -111,6 +108,7 @@ class Task:
     data_root: str | None = None
     pack: tuple[int, ...] | None = None
     alone: str | None = None
+    run: RunFacts = field(default_factory=RunFacts)
 
     def to_json(self) -> dict[str, Any]:
         """The whole task."""
@@ -121,6 +119,7 @@ class Task:
             "data_root": self.data_root,
             "pack": None if self.pack is None else list(self.pack),
             "alone": self.alone,
+            "run": {"command": list(self.run.command), "git": self.run.git},
         }
 
     @classmethod
@@ -133,4 +132,5 @@ class Task:
             value["data_root"],
             None if value["pack"] is None else tuple(value["pack"]),
             value["alone"],
+            fitted(RunFacts, value.get("run", {})),
         )

@@ -21,6 +21,7 @@ from vaezoo.runner.plan.cell import Cell, Comparability, Task
 from vaezoo.runner.plan.fingerprint import fingerprint
 from vaezoo.runner.plan.specification import PROTOCOL, DatasetChoice, EvaluationOptions, Specification
 from vaezoo.runner.plan.stored import StoredCell, StoredPlan
+from vaezoo.runner.provenance import run_facts
 from vaezoo.runner.records import reason_of
 from vaezoo.training.options import TrainingOptions
 
@@ -80,7 +81,7 @@ class Plan:
 
     def task(self, cell: Cell, folder: Path) -> Task:
         """What a child process needs to run one of the plan's cells into a results folder."""
-        return Task(cell, folder, tuple(self.matrix.plugins), self.data_root)
+        return Task(cell, folder, tuple(self.matrix.plugins), self.data_root, run=run_facts())
 
 
 def make_plan(

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
-from datetime import UTC, datetime
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,8 @@ from vaezoo.runner.machine.sharing import device_use, keep_console
 from vaezoo.runner.machine.timing import measure_speeds
 from vaezoo.runner.plan.cell import Task
 from vaezoo.runner.plan.fingerprint import fingerprint
-from vaezoo.runner.records import CellProgress, DataFacts, Provenance, Record, Status, reason_of
+from vaezoo.runner.provenance import Provenance, now, nvidia_driver, versions
+from vaezoo.runner.records import CellProgress, DataFacts, Record, Status, reason_of
 from vaezoo.runner.store import Store
 from vaezoo.runner.work.checkpoint import save_weights
 from vaezoo.runner.work.evaluate import evaluated
@@ -127,8 +127,9 @@ def run_cell(task: Task, device: str, trained: Trained | None = None) -> Status:
     else:
         record = replace(record, log=f"logs/{log.name}")
     shared = trained[2].seconds if trained is not None and isinstance(trained[2], TrainingResult) else 0.0
-    store.write(cell, replace(record, seconds=shared + time.perf_counter() - started))
-    return record.status
+    if record.provenance is not None:
+        record = replace(record, provenance=replace(record.provenance, finished=now()))
+    return store.write(cell, replace(record, seconds=shared + time.perf_counter() - started)).status
 
 
 def _status(error: BaseException) -> Status:
@@ -242,7 +243,7 @@ def _timed(record: Record, task: Task, device: str) -> Record:
 
 
 def provenance(device: str, task: Task) -> Provenance:
-    """Where and with what a cell is run in this process."""
+    """Where and with what a cell is run in this process, at its start."""
     return Provenance(
         vaezoo=vaezoo.__version__,
         torch=str(torch.__version__),
@@ -252,15 +253,22 @@ def provenance(device: str, task: Task) -> Provenance:
         threads=torch.get_num_threads(),
         memory_bytes=memory(device),
         plugins=tuple(path.name for path in task.plugins),
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        finished=now(),
+        started=now(),
+        host=platform.node(),
+        driver=nvidia_driver() if device.startswith("cuda") else None,
+        git=task.run.git,
+        command=task.run.command,
+        versions=versions(),
     )
 
 
 @contextmanager
 def _logged(path: Path) -> Iterator[None]:
-    """Everything that the cell prints, also from C, goes to its log."""
+    """Everything that the cell prints, also from C, goes to its log, a new file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
+    path.unlink(missing_ok=True)  # it may be a link to another file
+    with path.open("x", encoding="utf-8", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
         streams = os.dup(1), os.dup(2)
         try:
             for number in (1, 2):
