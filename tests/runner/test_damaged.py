@@ -330,7 +330,7 @@ def test_per_image_values_are_those_of_the_record(folder):
     assert values["iwll"].mean() == pytest.approx(record.results["iwll"], rel=1e-5)
     path = store.path("images", stem)
     path.write_bytes(store.path("images", store.plan().cells[1].stem).read_bytes())
-    with pytest.raises(DamagedFile, match="the per-image values .* are not those of the record"):
+    with pytest.raises(DamagedFile, match=r"the per-image values .* are not those of the record"):
         store.images(stem, record)
     path.unlink()
     assert store.images(stem, record) == {}

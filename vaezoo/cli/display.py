@@ -10,6 +10,7 @@ from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vaezoo.core.errors import one_line
 from vaezoo.registry import PARTS, Plugin, Variant, registry
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from vaezoo.runner.throughput import Speed
 
 INDENT = " " * 14
+LONGEST_LINE = 2000
 
 
 def plugin_lines(plugin: Plugin) -> list[str]:
@@ -123,7 +125,7 @@ def status_lines(folder: Path) -> list[str]:
             record = store.record("cells", cell.stem, cell)
             log = "" if record is None or record.log is None else f"; log: {folder / record.log}"
             lines.append(f"{row.status}: {row.label} on {row.dataset}, seed {row.seed}: {row.reason}{log}")
-    return lines
+    return [one_line(line, LONGEST_LINE) for line in lines]
 
 
 def best_lines(frame: pd.DataFrame) -> list[str]:

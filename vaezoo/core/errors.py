@@ -55,6 +55,8 @@ def one_line(text: str, longest: int = LONGEST_REASON) -> str:
     >>> one_line("\\x1b[31mred\\x1b[0m\\nor not")
     'red or not'
     """
+    if len(text) <= longest and text.isprintable() and "  " not in text:
+        return text
     text = _ESCAPES.sub("", text[: 4 * longest])
     text = " ".join("".join(each if each.isprintable() else " " for each in text).split(" "))
     text = re.sub(" {2,}", " ", text).strip()

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from vaezoo.runner.json_values import canonical
+from vaezoo.runner.json_values import TOO_DEEP, canonical
 
 FORMAT = 2
 """Of records and of plan.json: raised by one with every change that an older vaezoo would read wrongly. Files without a
@@ -39,6 +39,12 @@ def opened(content: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
         raise NewerFormat(f"a newer vaezoo wrote it (format {number}; this one reads up to {FORMAT}): update vaezoo")
     digest = content.get("digest")
     value = {name: each for name, each in content.items() if name != "digest"}
-    if (digest is not None or number > 1) and digest != sha256_of_json(value):
+    if digest is None and number == 1:
+        return value, None
+    try:
+        found = sha256_of_json(value)
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+    if digest != found:
         raise ValueError("it has been changed: its digest is not that of its content")
     return value, digest

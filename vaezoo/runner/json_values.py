@@ -4,7 +4,7 @@ import json
 import math
 import types
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields
 from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -13,11 +13,10 @@ from vaezoo.core.options import in_words
 from vaezoo.training.options import out_of_range
 
 DEEPEST = 32
-"""Lists and tables within each other that a file may have."""
+"""Lists and tables within each other that a field may have."""
+TOO_DEEP = f"expected at most {DEEPEST} lists and tables within each other"
 LARGEST_NUMBER = 1e50
 """No number of a record or a plan is larger. vaezoo computes in float32, whose largest number is 3.4e38."""
-
-_TOO_DEEP = f"expected at most {DEEPEST} lists and tables within each other"
 
 T = TypeVar("T")
 Reader = Callable[[Any], Any]
@@ -57,8 +56,8 @@ def canonical(value: Any) -> str:
 
 
 def parsed(content: bytes) -> dict[str, Any]:
-    """The JSON object in a file's content. Raises ValueError, in one line, for anything else, for more than DEEPEST
-    lists and tables within each other, and for a whole number of thousands of digits.
+    """The JSON object in a file's content. Raises ValueError, in one line, for anything else, for lists and tables so
+    deep within each other that Python cannot read them, and for a whole number of thousands of digits.
     """
     try:
         value = json.loads(content.decode())
@@ -69,21 +68,10 @@ def parsed(content: bytes) -> dict[str, Any]:
     except ValueError:
         raise ValueError("it holds a number of too many digits") from None
     except RecursionError:
-        raise ValueError(_TOO_DEEP) from None
-    if not _is_shallow(value, DEEPEST):
-        raise ValueError(_TOO_DEEP)
+        raise ValueError(TOO_DEEP) from None
     if not isinstance(value, dict):
         raise ValueError(f"expected a JSON object, got {_shown(value)}")
     return value
-
-
-def _is_shallow(value: Any, depth: int) -> bool:
-    """Whether a value has at most `depth` lists and tables within each other."""
-    if isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, list):
-        return True
-    return depth > 0 and all(_is_shallow(item, depth - 1) for item in value if isinstance(item, dict | list))
 
 
 def fitted(kind: type[T], value: Any) -> T:
@@ -100,6 +88,8 @@ def fitted(kind: type[T], value: Any) -> T:
 @lru_cache(maxsize=512)
 def _reader(annotation: Any) -> Reader:
     """The function that reads values of an annotation."""
+    if (is_one := _scalar(annotation)) is not None:
+        return _checked(annotation, is_one)
     origin, inner = get_origin(annotation), get_args(annotation)
     kind = origin or annotation
     if annotation is Any:
@@ -108,24 +98,27 @@ def _reader(annotation: Any) -> Reader:
         return _within_range(annotation, _reader(inner[0]))
     if origin in (Union, types.UnionType):
         return _any_of(annotation, [_reader(option) for option in inner])
-    if origin is Literal:
-        return _checked(annotation, lambda value: any(value == each and type(value) is type(each) for each in inner))
-    if is_dataclass(kind):
-        return _fields_of(kind)
     if kind is tuple and inner[-1:] != (Ellipsis,):
         return _exactly(annotation, [_reader(each) for each in inner])
     if kind in (tuple, list):
-        return _items_of(kind, _reader(inner[0]))
+        return _items_of(kind, _scalar(inner[0]), _reader(inner[0]))
     if kind in (dict, Mapping):
         return _table_of(_reader(inner[1]))
-    checks: dict[Any, Callable[[Any], bool]] = {
-        int: lambda value: type(value) is int and -(2**63) <= value < 2**63,
-        float: lambda value: type(value) in (float, int) and -LARGEST_NUMBER <= value <= LARGEST_NUMBER,
-        bool: lambda value: type(value) is bool,
-        str: lambda value: type(value) is str and is_text(value),
-        type(None): lambda value: value is None,
-    }
-    return _checked(annotation, checks[kind])
+    return _fields_of(kind)
+
+
+@lru_cache(maxsize=512)
+def _scalar(annotation: Any) -> Callable[[Any], bool] | None:
+    """Whether a value has the type of an annotation, for one of numbers, texts, Booleans and None, and unions and
+    Literals of these; None for any other annotation.
+    """
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return lambda value: any(value == each and type(value) is type(each) for each in inner)
+    if origin in (Union, types.UnionType):
+        first, second = _scalar(inner[0]), _scalar(inner[1] if len(inner) == 2 else Union[inner[1:]])  # noqa: UP007
+        return None if first is None or second is None else lambda value: first(value) or second(value)
+    return _SCALARS.get(annotation) if isinstance(annotation, type) else None
 
 
 def is_text(value: str) -> bool:
@@ -134,6 +127,15 @@ def is_text(value: str) -> bool:
         return value.isascii() or bool(value.encode())
     except UnicodeEncodeError:
         return False
+
+
+_SCALARS: dict[type, Callable[[Any], bool]] = {
+    int: lambda value: type(value) is int and -(2**63) <= value < 2**63,
+    float: lambda value: type(value) in (float, int) and -LARGEST_NUMBER <= value <= LARGEST_NUMBER,
+    bool: lambda value: type(value) is bool,
+    str: lambda value: type(value) is str and is_text(value),
+    type(None): lambda value: value is None,
+}
 
 
 def _shown(value: Any) -> str:
@@ -153,12 +155,14 @@ def _checked(annotation: Any, is_one: Callable[[Any], bool]) -> Reader:
     return read
 
 
-def _text_checked(value: Any) -> Any:
-    """Any value, whose texts can be written and printed."""
-    if isinstance(value, dict):
-        return {_text_checked(name): _text_checked(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_text_checked(item) for item in value]
+def _text_checked(value: Any, depth: int = DEEPEST) -> Any:
+    """Any value that is not too deep, and whose texts can be written and printed."""
+    if isinstance(value, dict | list):
+        if depth == 0:
+            raise Misfit(f"has more than {DEEPEST} lists and tables within each other")
+        if isinstance(value, list):
+            return [_text_checked(item, depth - 1) for item in value]
+        return {_text_checked(name): _text_checked(item, depth - 1) for name, item in value.items()}
     if isinstance(value, str) and not is_text(value):
         raise Misfit(f"must be Unicode text, got {_shown(value)}")
     return value
@@ -200,11 +204,13 @@ def _exactly(annotation: Any, readers: list[Reader]) -> Reader:
     return read
 
 
-def _items_of(kind: type, read_item: Reader) -> Reader:
+def _items_of(kind: type, is_item: Callable[[Any], bool] | None, read_item: Reader) -> Reader:
     def read(value: Any) -> Any:
         """The list or tuple of a list."""
         if not isinstance(value, list):
             raise Misfit(f"must be a list, got {_shown(value)}")
+        if is_item is not None and all(map(is_item, value)):  # faster
+            return kind(value)
         return kind([read_item(item) for item in value])
 
     return read
