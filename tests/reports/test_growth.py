@@ -111,9 +111,9 @@ def test_reading_grows_with_the_records(copies, monkeypatch):
     read = []
     record = Store.record
 
-    def counted(store, kind, stem):
+    def counted(store, kind, stem, cell=None):
         read.append((store.folder, kind, stem))
-        return record(store, kind, stem)
+        return record(store, kind, stem, cell)
 
     monkeypatch.setattr(Store, "record", counted)
 

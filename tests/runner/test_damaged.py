@@ -7,20 +7,23 @@ import random
 import shutil
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from small_tasks import resealed, unsealed
+from small_tasks import a_cell, resealed, unsealed
 
 import vaezoo
 from vaezoo.api import plan_of
 from vaezoo.cli.display import status_lines
 from vaezoo.core.errors import VaezooError, VaezooWarning
-from vaezoo.runner.files import DamagedFile, read_file
+from vaezoo.runner.files import LARGEST_LOG, DamagedFile, read_file, sha256_of
+from vaezoo.runner.records import CellProgress, Record
 from vaezoo.runner.results import read_results
 from vaezoo.runner.run import pending
 from vaezoo.runner.store import Store, read_record
+from vaezoo.runner.work.cell import _logged
 
 SECRET = b"what stands outside"
 VALUES: list[Any] = [
@@ -134,7 +137,7 @@ DAMAGES: tuple[Callable[[Path, random.Random], Any], ...] = (
 )
 
 
-def measured(record: vaezoo.runner.records.Record) -> dict[str, Any]:
+def measured(record: Record) -> dict[str, Any]:
     """What a record says that a reader takes for a result."""
     return {"status": record.status, **record.results, "warnings": record.warnings}
 
@@ -143,7 +146,7 @@ def files_of(folder: Path) -> list[Path]:
     """A file of each kind of the run: a record, a timing, weights, per-image values, the plan, a progress."""
     stem = sorted(path.stem for path in (folder / "cells").glob("*.json"))[0]
     progress = folder / "running" / f"{stem}.json"
-    progress.write_text(json.dumps(vars(vaezoo.runner.records.CellProgress(1, 5, -100.5, None, 2.5, 17))))
+    progress.write_text(json.dumps(vars(CellProgress(1, 5, -100.5, None, 2.5, 17))))
     return [
         folder / "cells" / f"{stem}.json",
         folder / "cells" / f"{stem}.json",
@@ -222,7 +225,7 @@ def is_taken_for_another(path: Path, before: bytes) -> bool:
     value = json.loads(before)
     if record is None or not record.is_verified or json.loads(path.read_bytes())["digest"] != value["digest"]:
         return False
-    whole = vaezoo.runner.records.Record.from_json(value)
+    whole = Record.from_json(value)
     return measured(record) != measured(whole)
 
 
@@ -334,3 +337,38 @@ def test_per_image_values_are_those_of_the_record(folder):
         store.images(stem, record)
     path.unlink()
     assert store.images(stem, record) == {}
+
+
+def test_the_log_of_a_cell_is_a_new_file_of_bounded_length(tmp_path):
+    """Whatever stands at its place: a link is not followed. A record's log is cut when the record is written."""
+    (tmp_path / "outside").write_bytes(SECRET)
+    store, cell = Store(tmp_path / "results"), a_cell()
+    log = store.path("logs", cell.stem)
+    log.parent.mkdir(parents=True)
+    log.symlink_to(tmp_path / "outside")
+    with _logged(log):
+        os.write(1, b"first\n" + b"x" * 3 * LARGEST_LOG)
+        print("last")
+    assert (tmp_path / "outside").read_bytes() == SECRET
+    assert log.stat().st_size > 3 * LARGEST_LOG
+    record = store.write(cell, replace(Record.of(cell, "failed", "why"), log=f"logs/{log.name}"))
+    assert log.stat().st_size < LARGEST_LOG + 200
+    assert log.read_text().startswith("first\n")
+    assert log.read_text().endswith("last\n")
+    assert record.files == {f"logs/{log.name}": sha256_of(log)}
+    assert store.record("cells", cell.stem, cell) == record
+
+
+def test_a_newer_record_is_moved_and_not_lost(tmp_path):
+    store, cell = Store(tmp_path), a_cell()
+    store.prepare()
+    store.write(cell, Record.of(cell, "failed", "why"))
+    path = store.path("cells", cell.stem)
+    edited(path, format=99)
+    said = r": a newer vaezoo wrote it \(format 99; this one reads up to 2\): update vaezoo"
+    with pytest.warns(VaezooWarning, match=rf"{said}; it is left out"):
+        assert store.record("cells", cell.stem, cell) is None
+    with pytest.warns(VaezooWarning, match=rf"{said}; it is now .*damaged/{path.name}, and the cell runs again"):
+        assert len(store.set_aside_damaged([cell])) == 1
+    assert json.loads((tmp_path / "damaged" / path.name).read_text())["format"] == 99
+    assert store.set_aside_damaged([cell]) == []
