@@ -72,6 +72,14 @@ def flipped(path: Path, chance: random.Random) -> None:
     path.write_bytes(content)
 
 
+def renumbered(path: Path, chance: random.Random) -> None:
+    """Another digit in a number, as by hand."""
+    content = bytearray(path.read_bytes())
+    place = chance.choice([place for place, each in enumerate(content) if each in b"0123456789"])
+    content[place] = chance.choice([each for each in b"123456789" if each != content[place]])
+    path.write_bytes(content)
+
+
 def overwritten(path: Path, chance: random.Random) -> None:
     path.write_bytes(chance.choice((b"", b"\0" * 4096, b"null", b"[]", b"{}", chance.randbytes(2000), b"\xff\xfe")))
 
@@ -127,6 +135,8 @@ def retyped(path: Path, chance: random.Random) -> None:
 DAMAGES: tuple[Callable[[Path, random.Random], Any], ...] = (
     truncated,
     flipped,
+    renumbered,
+    renumbered,
     overwritten,
     nested,
     longer,
