@@ -105,21 +105,29 @@ class Store:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder, so that no other run writes to it; VaezooError where another run holds it."""
+        """Hold the folder, so that no other run writes to it; VaezooError where another run holds it, or it cannot be
+        written to.
+        """
+        held = FileLock(self.folder / ".lock", timeout=0)
         try:
-            with FileLock(self.folder / ".lock", timeout=0):
-                yield
+            held.acquire()
         except Timeout:
             raise VaezooError(
                 f"another run is writing to {self.folder}; wait for it, or give another folder with --out"
             ) from None
+        except OSError as error:
+            raise VaezooError(f"{self.folder / '.lock'} cannot be locked: {error.strerror or error}") from error
+        try:
+            yield
+        finally:
+            held.release()
 
     def is_held(self) -> bool:
         """Whether a run holds the folder. True also for a folder that cannot be written to."""
         try:
             with self.lock():
                 return False
-        except (VaezooError, OSError):
+        except VaezooError:
             return True
 
     def path(self, kind: str, stem: str) -> Path:
