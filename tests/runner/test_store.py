@@ -88,7 +88,15 @@ def test_a_plan_is_kept_as_it_is_with_a_cell_a_line(tmp_path):
     facts = Comparability("binary", "none", "abc", "test", "iwll", False, False, 10, 5, "float32")
     skips = (None, "é\n")
     cells = tuple(StoredCell(f"x{n}", "k", None, "a", "vae", "d", n, skips[n], facts, {"b": 1.5}) for n in range(2))
-    plan = StoredPlan(PROTOCOL, "a", ("b",), ({"label": "a paper"},), (Column("fid"),), {"name": "a"}, cells)
+    plan = StoredPlan(
+        PROTOCOL,
+        "a",
+        ("b",),
+        ({"label": "a paper", "dataset": "d", "iwll": -1.0},),
+        (Column("fid"),),
+        {"name": "a"},
+        cells,
+    )
     Store(tmp_path).write_plan(plan)
     assert Store(tmp_path).plan() == plan
     lines = (tmp_path / "plan.json").read_text().splitlines()
@@ -196,6 +204,15 @@ def test_a_plan_names_only_files_inside_the_folder(finished, tmp_path, stem, nam
     with pytest.raises(VaezooError, match=r"it names the record .*, which is no file name inside") as raised:
         read_results(tmp_path)
     assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize("change", [{"iwll": "-80"}, {"elbo": [1]}, {"dataset": None}, {"importance_samples": 0.5}])
+def test_a_reference_is_checked(finished, tmp_path, change):
+    plan = json.loads((finished.folder / "plan.json").read_text())
+    plan["references"] = [{"label": "a paper", "dataset": "digits-binary", **change}]
+    (tmp_path / "plan.json").write_text(json.dumps(resealed(plan)))
+    with pytest.raises(VaezooError, match=rf"plan\.json is damaged: {next(iter(change))} must be"):
+        read_results(tmp_path)
 
 
 def test_a_setting_cannot_take_the_place_of_a_column(finished, tmp_path):

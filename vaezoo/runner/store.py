@@ -137,6 +137,13 @@ class Store:
         suffix = {"checkpoints": ".safetensors", "logs": ".log"}.get(kind, ".json")
         return self.folder / kind / f"{stem}{suffix}"
 
+    def _inside(self, kind: str, stem: str) -> Path:
+        """The file of a cell, to be read. DamagedFile where its folder is a link."""
+        path = self.path(kind, stem)
+        if path.parent.is_symlink():
+            raise DamagedFile(f"{path} is damaged: its folder is a link, expected a folder")
+        return path
+
     def record(self, kind: Kind, stem: str, cell: Cell | StoredCell | None = None) -> Record | None:
         """A cell's record, or None where it has none.
 
@@ -150,7 +157,7 @@ class Store:
             return None
 
     def _read(self, kind: Kind, stem: str, cell: Cell | StoredCell | None) -> Record | None:
-        path = self.path(kind, stem)
+        path = self._inside(kind, stem)
         record = read_record(path)
         if record is None:
             return None
@@ -239,7 +246,7 @@ class Store:
         Raises DamagedFile where it is no regular file or has more than `most` bytes, and after the last block where its
         content is not that of the record's digest.
         """
-        path = self.path(kind, stem)
+        path = self._inside(kind, stem)
         found = read_blocks(path, most)
         what = {"checkpoints": "weights", "images": "per-image values"}.get(kind, "lines")
         digest = record.files.get(path.relative_to(self.folder).as_posix())
@@ -251,7 +258,7 @@ class Store:
     def progress(self, stem: str) -> CellProgress | None:
         """What a running cell last reported, or None."""
         try:
-            value = read_json(self.path("running", stem))
+            value = read_json(self._inside("running", stem))
             return None if value is None else CellProgress.from_json(value)
         except ValueError:  # damaged; the next report replaces it
             return None

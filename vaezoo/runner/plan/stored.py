@@ -45,6 +45,16 @@ class StoredCell:
 
 
 @dataclass(frozen=True)
+class _Reference:
+    """What a reference has besides its numbers."""
+
+    label: str
+    dataset: str
+    source: str | None = None
+    importance_samples: int | None = None
+
+
+@dataclass(frozen=True)
 class StoredPlan:
     """What plan.json holds. settings: names of those that differ between rows; columns: those that the matrix's metrics
     declare (version 0.1.0 stored none); matrix: the matrix as it was written.
@@ -80,6 +90,9 @@ class StoredPlan:
         for stem in {stem for cell in plan.cells for stem in (cell.stem, cell.timing) if stem is not None}:
             if not is_plain_name(stem):
                 raise ValueError(f"it names the record {stem[:60]!a}, which is no file name inside the folder")
+        for reference in plan.references:
+            known = vars(fitted(_Reference, reference))
+            fitted(dict[str, float | None], {name: each for name, each in reference.items() if name not in known})
         for name in {*plan.settings, *(name for cell in plan.cells for name in cell.settings)}:
             if name in DESCRIBING:
                 raise ValueError(f"its setting {name!r} has the name of another column")

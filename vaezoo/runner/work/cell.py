@@ -41,6 +41,8 @@ from vaezoo.runner.work.evaluate import evaluated
 from vaezoo.training.loop import Diverged, EpochResult, TrainingResult, train, train_pack
 from vaezoo.training.options import TrainingOptions
 
+MOST_WARNINGS = 100
+"""Warnings that the record of a cell keeps."""
 Trained = tuple[LatentModel, Dataset, TrainingResult | Diverged, Sequence[str]]
 """A model after training, its data, the result of training, and the warnings of training."""
 
@@ -226,7 +228,7 @@ def _warnings_kept() -> Iterator[list[str]]:
 
         def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
             """Keep the message, and show it."""
-            if issubclass(category, VaezooWarning) and str(message) not in kept:
+            if issubclass(category, VaezooWarning) and str(message) not in kept and len(kept) < MOST_WARNINGS:
                 kept.append(str(message))
             shown(message, category, *where, **more)
 
