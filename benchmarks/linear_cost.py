@@ -29,7 +29,8 @@ from vaezoo.reports.tables import write_tables
 from vaezoo.runner.machine.device import cores, describe
 from vaezoo.runner.plan.cell import Cell
 from vaezoo.runner.records import Record
-from vaezoo.runner.store import Store, read_results, write_json
+from vaezoo.runner.results import read_results
+from vaezoo.runner.store import Store, write_json
 from vaezoo.training.loop import train
 from vaezoo.training.options import TrainingOptions
 

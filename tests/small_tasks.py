@@ -1,7 +1,9 @@
-"""A specification, a cell and a task with every field filled in, for tests that run none."""
+"""A specification, a cell and a task with every field filled in, for tests that run none, and edited files."""
 
 from pathlib import Path
+from typing import Any
 
+from vaezoo.runner.formats import sealed
 from vaezoo.runner.plan.cell import Cell, Comparability, Task
 from vaezoo.runner.plan.specification import DatasetChoice, EvaluationOptions, Specification
 from vaezoo.training.options import TrainingOptions
@@ -32,3 +34,13 @@ def a_cell(seed: int = 0) -> Cell:
 
 def a_task(folder: Path, seed: int = 0) -> Task:
     return Task(a_cell(seed), folder, (Path("/plugins/mine.py"),), "/data")
+
+
+def resealed(value: dict[str, Any]) -> dict[str, Any]:
+    """A record or a plan that was edited, with the digest of what it holds now."""
+    return sealed({name: each for name, each in value.items() if name != "digest"})
+
+
+def unsealed(value: dict[str, Any]) -> dict[str, Any]:
+    """A record or a plan as a version without formats and digests wrote it."""
+    return {name: each for name, each in value.items() if name not in ("format", "digest", "files")}

@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # what type checkers see of the names that `__getattr__` look
     from vaezoo.evaluation.evaluation import Evaluation
     from vaezoo.reports.compare import compare
     from vaezoo.runner.events import Event
-    from vaezoo.runner.store import read_results
+    from vaezoo.runner.results import read_results
     from vaezoo.training.notebook import train
 
 __version__ = "0.1.0"
@@ -63,7 +63,7 @@ _MODULES = {
     "evaluation.evaluation": ("Evaluation",),
     "reports.compare": ("compare",),
     "runner.events": ("Event",),
-    "runner.store": ("read_results",),
+    "runner.results": ("read_results",),
     "training.notebook": ("train",),
     "api": ("run", "load_model"),
 }

@@ -15,8 +15,8 @@ from vaezoo.runner.plan.cell import Kind, Task
 from vaezoo.runner.plan.isolation import plan_in_children
 from vaezoo.runner.plan.planner import Machine, Plan
 from vaezoo.runner.records import Status
+from vaezoo.runner.results import read_results
 from vaezoo.runner.run import Report, RunOptions, Watcher, carry_out, signals_as_interrupt
-from vaezoo.runner.store import read_results
 from vaezoo.runner.work.checkpoint import load_model
 
 if TYPE_CHECKING:

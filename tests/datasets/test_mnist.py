@@ -1,5 +1,6 @@
 """MNIST and Fashion-MNIST: facts of the real files, how they are binarised, and the errors for missing ones."""
 
+import hashlib
 import os
 import socket
 from pathlib import Path
@@ -7,13 +8,14 @@ from urllib.error import URLError
 
 import pytest
 import torch
+import torchvision.datasets
 from loading import nothing_kept, one_line  # noqa: F401
 
 import vaezoo
 import vaezoo.datasets
 from vaezoo import VaezooError, noise
 from vaezoo.datasets import _mnist_files, load_dataset
-from vaezoo.datasets._mnist_files import binarised
+from vaezoo.datasets._mnist_files import Published, binarised, gray_splits
 
 READERS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
 
@@ -25,7 +27,7 @@ def real_data() -> Path:
     if not place:
         pytest.skip("VAEZOO_DATA is not set: no MNIST and no Fashion-MNIST")
     for reader in READERS.values():
-        for file in _mnist_files.SIZES:
+        for file in _mnist_files.FILES["MNIST"]:
             if not (Path(place) / reader / "raw" / file).is_file():
                 pytest.skip(f"{Path(place) / reader / 'raw' / file} is missing")
     return Path(place)
@@ -165,7 +167,7 @@ def test_files_that_cannot_be_downloaded_are_named_with_their_folder(monkeypatch
     message = one_line(raised)
     assert message.startswith(f"dataset {name!r}: ")
     assert "no network" in message
-    assert all(file in message for file in _mnist_files.SIZES)
+    assert all(file in message for file in _mnist_files.FILES["MNIST"])
     assert str(tmp_path / READERS[name.removesuffix("-dynamic").removesuffix("-fixed")] / "raw") in message
     assert "VAEZOO_DATA" in message
     assert "--data-root" in message
@@ -178,21 +180,91 @@ def test_only_the_missing_files_are_named(monkeypatch, tmp_path):
     failing_download(monkeypatch, URLError("no network"))
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for file in list(_mnist_files.SIZES)[:3]:
+    for file in list(_mnist_files.FILES["MNIST"])[:3]:
         (raw / file).write_bytes(b"")
     with pytest.raises(VaezooError) as raised:
         load_dataset("mnist", tmp_path)
     assert "put t10k-labels-idx1-ubyte (or" in one_line(raised)
 
 
-def test_a_damaged_file_is_named(monkeypatch, tmp_path):
+def test_a_file_of_another_size_is_named(monkeypatch, tmp_path):
     failing_download(monkeypatch, AssertionError("nothing is missing"))
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for file in _mnist_files.SIZES:
+    for file in _mnist_files.FILES["MNIST"]:
         (raw / file).write_bytes(b"12345")
     with pytest.raises(VaezooError, match=r"train-images-idx3-ubyte is damaged: 5 bytes, expected 47040016; delete it"):
         load_dataset("mnist", tmp_path)
+
+
+@pytest.fixture
+def small_files(monkeypatch, tmp_path) -> Path:
+    """A root with small files, which stand in the table of the published ones."""
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    published = {}
+    for count, split in ((60, "train"), (10, "t10k")):
+        images = bytes([0, 0, 8, 3, 0, 0, 0, count, 0, 0, 0, 28, 0, 0, 0, 28]) + os.urandom(count * 784)
+        labels = bytes([0, 0, 8, 1, 0, 0, 0, count]) + bytes(number % 10 for number in range(count))
+        for name, content in ((f"{split}-images-idx3-ubyte", images), (f"{split}-labels-idx1-ubyte", labels)):
+            (raw / name).write_bytes(content)
+            published[name] = Published(len(content), hashlib.sha256(content).hexdigest())
+    monkeypatch.setitem(_mnist_files.FILES, "MNIST", published)
+    return tmp_path
+
+
+def a_flipped_bit(content: bytes) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+def random_bytes(content: bytes) -> bytes:
+    return content[:16] + os.urandom(len(content) - 16)
+
+
+def labels_of_255(content: bytes) -> bytes:
+    return content[:8] + b"\xff" * (len(content) - 8)
+
+
+@pytest.mark.parametrize("change", [a_flipped_bit, random_bytes, labels_of_255])
+@pytest.mark.parametrize("file", list(_mnist_files.FILES["MNIST"]))
+def test_a_file_that_is_not_the_published_one_is_refused(small_files, file, change):
+    train, _, test = gray_splits(small_files, "MNIST")
+    assert (len(train[0]), len(test[0])) == (60, 10)
+    path = small_files / "MNIST" / "raw" / file
+    path.write_bytes(change(path.read_bytes()))
+    os.utime(path, ns=(1, 1))  # the clock of a file system may be too coarse to tell the two apart
+    said = rf"{file} is damaged: it is not the published file \(its sha256 differs\); delete it, so that it is downl"
+    with pytest.raises(VaezooError, match=said) as raised:
+        load_dataset("mnist", small_files)
+    assert "\n" not in str(raised.value)
+
+
+def test_each_file_is_hashed_once(small_files, monkeypatch):
+    hashed = []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, kind: (hashed.append(file.name), digest(file, kind))[1])
+    for _ in range(3):
+        gray_splits(small_files, "MNIST")
+    assert len(hashed) == 4
+
+
+def test_a_damaged_archive_that_cannot_be_downloaded_again_is_named(monkeypatch, tmp_path):
+    failing_download(monkeypatch, URLError("no network"))
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    (raw / "t10k-labels-idx1-ubyte.gz").write_bytes(b"not it")
+    with pytest.raises(VaezooError, match=r"ubyte\.gz is damaged: it is not the published file \(its md5 differs\)"):
+        load_dataset("mnist", tmp_path)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["MNIST", "FashionMNIST"])
+def test_the_published_files_are_torchvisions(real_data, name):
+    """torchvision knows the md5 of the packed files alone, so the sizes and sha256 are those of files it unpacked."""
+    for file, published in _mnist_files.FILES[name].items():
+        content = (real_data / name / "raw" / file).read_bytes()
+        assert published == (len(content), hashlib.sha256(content).hexdigest())
+        assert f"{file}.gz" in [packed for packed, _ in getattr(torchvision.datasets, name).resources]
 
 
 def test_a_root_that_cannot_be_written_is_said_so(tmp_path):

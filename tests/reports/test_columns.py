@@ -19,7 +19,8 @@ from vaezoo.reports.ranking import rank
 from vaezoo.reports.rows import dataset_rows
 from vaezoo.reports.tables import tables
 from vaezoo.runner.records import Record
-from vaezoo.runner.store import Store, read_results
+from vaezoo.runner.results import read_results
+from vaezoo.runner.store import Store
 
 PLUGIN = """
 import vaezoo

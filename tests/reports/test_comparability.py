@@ -10,7 +10,8 @@ from rich.console import Console
 from vaezoo.core.columns import MUST_AGREE
 from vaezoo.core.errors import VaezooError
 from vaezoo.reports.tables import tables
-from vaezoo.runner.store import Store, read_results
+from vaezoo.runner.results import read_results
+from vaezoo.runner.store import Store
 
 PSEUDO = "pseudo-likelihood (a density of other values than these images): not ranked"
 QUALITY = {"iwll", "elbo", "bits_per_dim"}

@@ -14,7 +14,8 @@ from frames import MEASURED, SPEEDS_AND_COSTS
 
 import vaezoo
 from vaezoo.reports.tables import tables, write_tables
-from vaezoo.runner.store import Store, read_results, write_json
+from vaezoo.runner.results import read_results
+from vaezoo.runner.store import Store, write_json
 
 HOUSE = str(Path(vaezoo.__file__).parent)
 STORED = Path(__file__).parents[2] / "results" / "mnist"
@@ -110,9 +111,9 @@ def test_reading_grows_with_the_records(copies, monkeypatch):
     read = []
     record = Store.record
 
-    def counted(store, kind, stem):
+    def counted(store, kind, stem, cell=None):
         read.append((store.folder, kind, stem))
-        return record(store, kind, stem)
+        return record(store, kind, stem, cell)
 
     monkeypatch.setattr(Store, "record", counted)
 

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from vaezoo.core.columns import table_columns
-from vaezoo.runner.store import read_results
+from vaezoo.runner.results import read_results
 
 STORED = Path(__file__).parents[2] / "results" / "mnist"
 

@@ -1,29 +1,32 @@
 """What goes to JSON comes back equal; records of version 0.1.0 are read; other JSON is not."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from small_tasks import a_cell, a_specification, a_task
+from small_tasks import a_cell, a_specification, a_task, resealed, unsealed
 
-from vaezoo.builder import resolve
+from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.core.data import DataSpec
 from vaezoo.core.errors import Skip, VaezooError
+from vaezoo.runner.files import DamagedFile, write_atomically
+from vaezoo.runner.formats import sha256_of_json
 from vaezoo.runner.plan.cell import Cell, Task
 from vaezoo.runner.plan.specification import Specification
+from vaezoo.runner.provenance import Provenance
 from vaezoo.runner.records import (
     FINAL,
     STATUSES,
     CellProgress,
     DataFacts,
-    Provenance,
     Record,
     reason_of,
 )
 from vaezoo.runner.store import Store, read_record
-from vaezoo.runner.work.checkpoint import load_model
+from vaezoo.runner.work.checkpoint import load_model, save_weights
 from vaezoo.training.loop import NotPacked
 from vaezoo.training.options import TrainingOptions
 from vaezoo.training.seed_run import Diverged
@@ -82,20 +85,57 @@ def test_what_a_later_version_adds_is_left_out(kind, value):
 
 
 def test_a_model_of_a_folder_is_one_line(tmp_path):
-    with pytest.raises(VaezooError, match=r"cannot be read: Is a directory; give a \.json file from the cells/ folder"):
+    with pytest.raises(VaezooError, match=r"expected a regular file, got a folder; give a \.json file"):
         load_model(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"no weights", b"\xff" * 100])
-def test_weights_that_cannot_be_read_are_one_line(tmp_path, content):
+def a_small_model(**changes: object) -> tuple[Cell, Record]:
+    """The cell of a small model, and its record."""
     spec = replace(a_specification(), slots=resolve("vae", DataSpec((1, 2, 2), "binary")), train=TrainingOptions())
+    cell = replace(a_cell(), specification=replace(spec, **changes), key=replace(spec, **changes).key)
     facts = DataFacts((1, 2, 2), "binary", None, "none", None, 10)
-    Store(tmp_path).write(a_cell(), replace(a_record(), specification=spec, data=facts))
-    path = Store(tmp_path).path("cells", a_cell().stem)
-    weights = Store(tmp_path).path("checkpoints", a_cell().stem)
-    weights.parent.mkdir()
-    weights.write_bytes(content)
-    with pytest.raises(VaezooError, match=r"the weights .* cannot be read: SafetensorError: .*; run the matrix again"):
+    return cell, replace(Record.of(cell, "ok"), results={"iwll": -1.0}, data=facts)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "cannot be read: they have 0 bytes, and the record's model takes"),
+        (b"no weights" * 1000, "cannot be read: SafetensorError: "),
+        (b"\xff" * 10_000, "cannot be read: SafetensorError: "),
+    ],
+    ids=["none", "text", "bytes"],
+)
+def test_weights_that_cannot_be_read_are_one_line(tmp_path, content, said):
+    store, (cell, record) = Store(tmp_path), a_small_model()
+    write_atomically(store.path("checkpoints", cell.stem), content)
+    store.write(cell, record)
+    with pytest.raises(VaezooError, match=rf"the weights .* {said}.*; run the matrix again") as raised:
+        load_model(store.path("cells", cell.stem))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_model_larger_than_its_weights_is_not_built(tmp_path):
+    store, (cell, record) = Store(tmp_path), a_small_model(latent=10**12)
+    write_atomically(store.path("checkpoints", cell.stem), b"few")
+    store.write(cell, record)
+    with pytest.raises(VaezooError, match=r"they have 3 bytes, and the record's model takes \d\d,"):
+        load_model(store.path("cells", cell.stem))
+
+
+@pytest.mark.parametrize("is_verified", [True, False])
+def test_weights_of_another_model_are_refused(tmp_path, is_verified):
+    store, (cell, record) = Store(tmp_path), a_small_model()
+    path, weights = store.path("cells", cell.stem), store.path("checkpoints", cell.stem)
+    model = construct(cell.specification.slots, Ingredients.blank(DataSpec((1, 2, 2), "binary"), 8, (4, 5), 10))[0]
+    save_weights(model, weights)
+    store.write(cell, record)
+    assert not load_model(path).training
+    if not is_verified:
+        path.write_text(json.dumps(unsealed(json.loads(path.read_text()))))
+    save_weights(model.to(torch.float64), weights)
+    said = "are not those of the record: they have been changed" if is_verified else "is torch.float64, the model's is"
+    with pytest.raises(VaezooError, match=rf"the weights .* {said}.*; run the matrix again"):
         load_model(path)
 
 
@@ -145,7 +185,7 @@ def test_a_written_record_is_no_longer_running(tmp_path):
     assert store.progress(cell.stem) == progress
     store.write(cell, Record.of(cell, "failed", "why"))
     assert store.progress(cell.stem) is None
-    assert store.record("cells", cell.stem) == Record.of(cell, "failed", "why")
+    assert store.record("cells", cell.stem, cell) == Record.of(cell, "failed", "why")
 
 
 @pytest.mark.parametrize("kind", ["cells", "timings"])
@@ -168,41 +208,127 @@ def test_the_plan_of_version_0_1_0_is_read():
 
 
 def test_a_model_is_loaded_from_a_record_that_version_0_1_0_wrote(finished, tmp_path):
-    """Its training table lacks every option that was unset, and `compile` where it was false."""
+    """Its training table lacks every option that was unset, and `compile` where it was false; it has no digests."""
     path = next(finished.folder.glob("cells/*.json"))
-    value = json.loads(path.read_text())
-    unset = ("compile", "gradient_clip", "patience", "validation_images")
-    for name in unset:
+    value = unsealed(json.loads(path.read_text()))
+    for name in ("compile", "gradient_clip", "patience", "validation_images"):
         assert not value["specification"]["train"].pop(name)
+    value["key"] = sha256_of_json(value["specification"])
     for folder, name in (("cells", path.name), ("checkpoints", f"{path.stem}.safetensors")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / name).write_bytes((finished.folder / folder / name).read_bytes())
     (tmp_path / "cells" / path.name).write_text(json.dumps(value))
+    assert not read_record(tmp_path / "cells" / path.name).is_verified
     old, new = load_model(tmp_path / "cells" / path.name).state_dict(), load_model(path).state_dict()
     assert list(old) == list(new)
     assert all(torch.equal(old[name], new[name]) for name in new)
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "said"),
     [
-        {"status": "fine"},
-        {"status": None},
-        {"specification": None},
-        {"specification": {"latent": 3}},
-        {"comparability": []},
-        {"provenance": {"torch": "2"}},
-        {"data": 3},
-        {"pack": 3},
-        {"results": 3},
+        ({"status": "fine"}, "status must be 'ok' or 'failed' or"),
+        ({"status": None}, "status must be"),
+        ({"specification": None}, "specification must be a table, got null"),
+        ({"specification": {"latent": 3}}, "specification.protocol is missing"),
+        ({"comparability": []}, "comparability must be a table, got a list"),
+        ({"provenance": {"torch": "2"}}, "provenance.vaezoo is missing"),
+        ({"data": 3}, "data must be "),
+        ({"pack": 3}, "pack must be "),
+        ({"pack": [True]}, "pack must be "),
+        ({"results": None}, "results must be a table, got null"),
+        ({"results": {"iwll": "high"}}, "results.iwll must be a number or left out, got 'high'"),
+        ({"results": {"iwll": True}}, "results.iwll must be a number"),
+        ({"results": {"iwll": 1e300}}, "results.iwll must be a number"),
+        ({"results": {"iwll": float("nan")}}, "results.iwll must be a number"),
+        ({"results": {"iwll": 10**400}}, "results.iwll must be a number"),
+        ({"results": {"iwll": None}}, "its status is ok, and it has no iwll"),
+        ({"results": {}}, "its status is ok, and it has no iwll"),
+        ({"vectors": {"x": [float("inf")]}}, "vectors and notes must hold finite numbers"),
+        (
+            {"notes": {"x": json.loads("[" * 33 + "]" * 33)}},
+            "notes.x has more than 32 lists and tables within each",
+        ),
+        ({"later": json.loads("[" * 900 + "]" * 900)}, None),
+        ({"history": {"objective": [1.0, "2"]}}, "history.objective must be a number or left out"),
+        ({"warnings": "one"}, "warnings must be a list, got 'one'"),
+        ({"seed": "0"}, "seed must be a whole number or left out, got '0'"),
+        ({"seed": 1}, "its seed or its variant is not its specification's"),
+        ({"variant": "iwae"}, "its seed or its variant is not its specification's"),
+        ({"label": "\ud800"}, r"label must be a string, got '\\ud800'"),
+        ({"key": "k"}, "its key is not the sha256 of its specification"),
+        ({"log": "../../outside"}, "it names the file '../../outside'"),
+        ({"log": "logs/../x"}, "it names the file 'logs/../x'"),
+        ({"files": {"/abs": "a"}}, "it names the file '/abs'"),
+        ({"format": 3}, r"a newer vaezoo wrote it \(format 3; this one reads up to 2\): update vaezoo"),
+        ({"format": "2"}, "its format must be a whole number"),
     ],
+    ids=lambda value: repr(value)[:40],
 )
-def test_what_is_no_record_is_none(tmp_path, change):
+def test_what_is_no_record_says_why(tmp_path, change, said):
     path = tmp_path / "a.json"
-    path.write_text(json.dumps(a_record().to_json()))
+    value = a_record().file_content()
+    path.write_text(json.dumps(value))
     assert read_record(path) == a_record()
-    path.write_text(json.dumps({**a_record().to_json(), **change}))
-    assert read_record(path) is None
+    assert read_record(path).is_verified
+    if said is None:  # a field of another version is not looked at
+        path.write_text(json.dumps(resealed({**value, **change})))
+        assert read_record(path) == a_record()
+        return
+    newer = "format" in change
+    path.write_text(json.dumps(value | change if newer else resealed({**value, **change})))
+    with pytest.raises(DamagedFile, match=rf"a\.json.*: {said}"):
+        read_record(path)
+    if not newer:
+        path.write_text(json.dumps(value | change))
+        with pytest.raises(DamagedFile, match="it has been changed: its digest is not that of its content"):
+            read_record(path)
+        path.write_text(json.dumps(unsealed({**value, **change})))
+        if change.get("files") is None:
+            with pytest.raises(DamagedFile, match=said):
+                read_record(path)
+
+
+def test_a_specification_keeps_an_infinite_option(tmp_path):
+    """A part's default may be infinite. JSON has no such number, but the key is the hash of it."""
+    cell = a_cell()
+    slots = {**cell.specification.slots, "prior": ("mixture", {"components": math.inf})}
+    spec = replace(cell.specification, slots=slots)
+    cell = replace(cell, specification=spec, key=spec.key)
+    Store(tmp_path).write(cell, replace(Record.of(cell, "ok"), results={"iwll": -1.0}, vectors={"x": [math.nan]}))
+    found = Store(tmp_path).record("cells", cell.stem, cell)
+    assert found.specification == spec
+    assert found.vectors == {"x": [None]}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"notes": {"fid": object()}}, "Object of type object is not JSON serializable"),
+        ({"notes": {"fid": [[]]}}, None),
+        ({"vectors": {"x": 1e300}}, "vectors and notes must hold finite numbers"),
+        ({"results": {"iwll": 1e300}}, "results.iwll must be a number"),
+        ({"results": {}}, "its status is ok, and it has no iwll"),
+        ({"warnings": ("\ud800",)}, None),
+    ],
+    ids=repr,
+)
+def test_a_record_that_could_not_be_read_is_written_as_failed(tmp_path, change, said):
+    record = replace(Record.of(a_cell(), "ok"), **{"results": {"iwll": -1.0}, **change})
+    written, found = Store(tmp_path).write(a_cell(), record), Store(tmp_path).record("cells", a_cell().stem, a_cell())
+    if said is None:
+        assert (written.status, found.status) == ("ok", "ok")
+    else:
+        assert written == found
+        assert found.status == "failed"
+        assert found.reason.startswith("its record could not be stored: ")
+        assert said in found.reason
+
+
+def test_a_record_too_large_to_be_read_is_written_as_failed(tmp_path, monkeypatch):
+    monkeypatch.setattr("vaezoo.runner.store.LARGEST_RECORD", 10_000)
+    record = replace(Record.of(a_cell(), "ok"), results={"iwll": -1.0}, vectors={"x": list(range(5000))})
+    assert "expected 10,000 at most" in Store(tmp_path).write(a_cell(), record).reason
 
 
 # Statuses and reasons
@@ -228,3 +354,10 @@ def test_ok_and_diverged_are_final():
 )
 def test_a_reason_is_one_line_with_the_type_of_a_foreign_error(error, reason):
     assert reason_of(error) == reason
+
+
+def test_a_reason_is_cut_and_can_be_printed():
+    reason = reason_of(RuntimeError("\x1b]0;title\x07\x1b[31mred\x1b[0m \x00 \ud800 \u202e" + "x" * 10_000_000))
+    assert reason.startswith("RuntimeError: red x")
+    assert len(reason) == 500
+    assert reason.isprintable()

@@ -11,14 +11,17 @@ from dataclasses import replace
 import numpy
 import pandas
 import pytest
+from small_tasks import resealed
 
 import vaezoo
 from vaezoo.core.columns import Column
 from vaezoo.core.errors import VaezooError
+from vaezoo.runner.files import DamagedFile, write_atomically
 from vaezoo.runner.plan.cell import Comparability
 from vaezoo.runner.plan.specification import PROTOCOL
 from vaezoo.runner.plan.stored import StoredCell, StoredPlan
-from vaezoo.runner.store import Store, read_json, read_results, write_atomically, write_json
+from vaezoo.runner.results import read_results
+from vaezoo.runner.store import Store, read_json, write_json
 
 TEXTS = ("label", "variant", "dataset", "status", "measure", "checksum", "device", "precision")
 NUMBERS = (
@@ -63,8 +66,10 @@ def test_a_write_that_fails_midway_leaves_the_old_file(tmp_path, monkeypatch, br
         raise error
 
     monkeypatch.setattr(os, broken, fail)
-    with pytest.raises(type(error)):
+    with pytest.raises(type(error)) as raised:
         write_json(path, {"value": "new"})
+    if isinstance(error, OSError):
+        assert raised.value.filename == str(path)
     assert read_json(path) == {"value": "old"}
     assert [each.name for each in tmp_path.iterdir()] == ["a.json"]
 
@@ -83,7 +88,15 @@ def test_a_plan_is_kept_as_it_is_with_a_cell_a_line(tmp_path):
     facts = Comparability("binary", "none", "abc", "test", "iwll", False, False, 10, 5, "float32")
     skips = (None, "é\n")
     cells = tuple(StoredCell(f"x{n}", "k", None, "a", "vae", "d", n, skips[n], facts, {"b": 1.5}) for n in range(2))
-    plan = StoredPlan(PROTOCOL, "a", ("b",), ({"label": "a paper"},), (Column("fid"),), {"name": "a"}, cells)
+    plan = StoredPlan(
+        PROTOCOL,
+        "a",
+        ("b",),
+        ({"label": "a paper", "dataset": "d", "iwll": -1.0},),
+        (Column("fid"),),
+        {"name": "a"},
+        cells,
+    )
     Store(tmp_path).write_plan(plan)
     assert Store(tmp_path).plan() == plan
     lines = (tmp_path / "plan.json").read_text().splitlines()
@@ -98,10 +111,28 @@ def test_what_json_cannot_say_is_null(tmp_path):
     assert json.loads(text, parse_constant=pytest.fail) == {"a": None, "b": [1.5, None], "c": {"1": [2, None]}}
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", b"null"])
-def test_a_broken_record_is_none(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "it is no JSON: Expecting value"),
+        (b"{", "it is no JSON: Expecting property name"),
+        (b"[1]", "expected a JSON object, got a list"),
+        (b"null", "expected a JSON object, got null"),
+        (b"\xff\xfe", "it is no text"),
+        (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "expected at most 32 lists and tables within each other"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "it holds a number of too many digits"),
+    ],
+    ids=lambda value: repr(value[:12]),
+)
+def test_a_file_that_holds_no_json_object_is_damaged(tmp_path, content, said):
     (tmp_path / "a.json").write_bytes(content)
-    assert read_json(tmp_path / "a.json") is None
+    with pytest.raises(DamagedFile, match=rf"a\.json is damaged: {said}"):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_file_that_is_not_there_is_none(tmp_path):
+    (tmp_path / "a.json").write_text("{}")
+    assert read_json(tmp_path / "a.json") == {}
     assert read_json(tmp_path / "b.json") is None
     assert read_json(tmp_path / "a.json" / "below.json") is None
 
@@ -132,7 +163,7 @@ def test_a_folder_without_results_is_an_error(tmp_path):
 @pytest.mark.parametrize("content", ["{", "", "[]", "{}", '{"name": 1}', '{"settings": 3}', "\xff"])
 def test_a_damaged_plan_is_an_error_that_says_so(tmp_path, content):
     (tmp_path / "plan.json").write_text(content, encoding="latin-1")
-    with pytest.raises(VaezooError, match=r"plan\.json is damaged: it holds no plan; run the matrix again") as raised:
+    with pytest.raises(VaezooError, match=r"plan\.json is damaged: .*; run the matrix again into this fol") as raised:
         read_results(tmp_path)
     assert "\n" not in str(raised.value)
 
@@ -142,9 +173,64 @@ def test_a_damaged_plan_is_an_error_that_says_so(tmp_path, content):
 def test_a_plan_with_a_broken_entry_is_damaged(finished, tmp_path, broken, value):
     plan = json.loads((finished.folder / "plan.json").read_text())
     plan[broken] = value
-    (tmp_path / "plan.json").write_text(json.dumps(plan))
-    with pytest.raises(VaezooError, match="is damaged"):
+    (tmp_path / "plan.json").write_text(json.dumps(resealed(plan)))
+    with pytest.raises(VaezooError, match=rf"is damaged: {broken}"):
         Store(tmp_path).plan()
+
+
+@pytest.mark.parametrize(
+    "stem",
+    [
+        "../../outside",
+        "/abs/path",
+        "..",
+        ".",
+        "",
+        "a/b",
+        "a\\b",
+        "a\0b",
+        "x" * 300,
+        "\x1b[31m",
+        ".hidden",
+        "c:x",
+        "é" * 150,
+    ],
+)
+@pytest.mark.parametrize("name", ["stem", "timing"])
+def test_a_plan_names_only_files_inside_the_folder(finished, tmp_path, stem, name):
+    plan = json.loads((finished.folder / "plan.json").read_text())
+    plan["cells"][0][name] = stem
+    (tmp_path / "plan.json").write_text(json.dumps(resealed(plan)))
+    with pytest.raises(VaezooError, match=r"it names the record .*, which is no file name inside") as raised:
+        read_results(tmp_path)
+    assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize("change", [{"iwll": "-80"}, {"elbo": [1]}, {"dataset": None}, {"importance_samples": 0.5}])
+def test_a_reference_is_checked(finished, tmp_path, change):
+    plan = json.loads((finished.folder / "plan.json").read_text())
+    plan["references"] = [{"label": "a paper", "dataset": "digits-binary", **change}]
+    (tmp_path / "plan.json").write_text(json.dumps(resealed(plan)))
+    with pytest.raises(VaezooError, match=rf"plan\.json is damaged: {next(iter(change))} must be"):
+        read_results(tmp_path)
+
+
+def test_a_setting_cannot_take_the_place_of_a_column(finished, tmp_path):
+    plan = json.loads((finished.folder / "plan.json").read_text())
+    plan["cells"][0]["settings"]["status"] = "ok"
+    (tmp_path / "plan.json").write_text(json.dumps(resealed(plan)))
+    with pytest.raises(VaezooError, match="its setting 'status' has the name of another column"):
+        read_results(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["cells", "checkpoints", "tables", "damaged"])
+def test_a_folder_that_leads_elsewhere_is_refused(finished, tmp_path, folder):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "plan.json").write_bytes((finished.folder / "plan.json").read_bytes())
+    (tmp_path / folder).symlink_to(tmp_path / "elsewhere")
+    for use in (lambda: read_results(tmp_path), Store(tmp_path).prepare):
+        with pytest.raises(VaezooError, match=rf"{folder} is a link, expected a folder"):
+            use()
 
 
 # The frame
@@ -201,19 +287,16 @@ def test_what_has_not_been_run_is_missing_and_its_columns_are_numbers(finished, 
         assert pandas.api.types.is_numeric_dtype(frame[name]), name
 
 
-def test_a_record_with_columns_that_are_no_numbers_is_read_without_them(finished, tmp_path):
+def test_a_record_with_the_name_of_another_column_is_read_without_it(finished, tmp_path):
     (tmp_path / "plan.json").write_bytes((finished.folder / "plan.json").read_bytes())
     shutil.copytree(finished.folder / "cells", tmp_path / "cells")
     path = sorted(tmp_path.glob("cells/vae--*s0*.json"))[0]
     record = json.loads(path.read_text())
-    record["results"] |= {"iwll": "high", "fid": [1], "label": 3.0, "own": 0.5}
-    path.write_text(json.dumps(record))
+    record["results"] |= {"label": 3.0, "own": 0.5}
+    path.write_text(json.dumps(resealed(record)))
     frame = read_results(tmp_path)
     assert list(frame.label) == ["vae", "vae", "beta-vae", "beta-vae"]
-    assert frame.iwll.isna().tolist() == [True, False, False, False]
     assert frame.own[0] == 0.5
-    assert "the column 'iwll' of the record holds no number, so it is missing: 'high'" in frame.warnings[0]
-    assert "the column 'fid' of the record holds no number, so it is missing: [1]" in frame.warnings[0]
     assert "the column 'label' of the record has the name of another column" in frame.warnings[0]
 
 
@@ -259,7 +342,8 @@ def without_circumstances(record: dict) -> dict:
     """A record without what two runs of one cell may differ in: times, memory, and where and when it was run."""
     results = {name: value for name, value in record["results"].items() if not re.search("second|memory", name)}
     history = {name: values for name, values in record["history"].items() if name != "seconds"}
-    kept = {name: value for name, value in record.items() if name not in ("provenance", "seconds", "device")}
+    own = ("provenance", "seconds", "device", "digest")
+    kept = {name: value for name, value in record.items() if name not in own}
     return kept | {"results": results, "history": history}
 
 

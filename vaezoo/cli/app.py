@@ -169,6 +169,20 @@ class _Unread(io.FileIO):
             return super().write(data)
 
 
+def _one_line_warnings() -> None:
+    """Print a VaezooWarning as one line, each once, without the place in the code."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        """Print the warning."""
+        if issubclass(category, VaezooWarning):
+            typer.echo(f"warning: {message}", err=True)
+        else:
+            shown(message, category, *where, **more)
+
+    warnings.showwarning = show
+
+
 def main() -> None:
     """The `vaezoo` command. Invalid user input prints one line on stderr, no traceback, and exits with code 2.
 
@@ -178,6 +192,7 @@ def main() -> None:
     if not sys.stdout.isatty():
         raw = _Unread(sys.stdout.fileno(), "w", closefd=False)
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), sys.stdout.encoding, sys.stdout.errors)
+    _one_line_warnings()
     try:
         app()
     except VaezooError as error:

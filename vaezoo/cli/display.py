@@ -10,6 +10,7 @@ from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vaezoo.core.errors import one_line
 from vaezoo.core.visible_text import visible
 from vaezoo.registry import PARTS, Plugin, Variant, registry
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from vaezoo.runner.throughput import Speed
 
 INDENT = " " * 14
+LONGEST_LINE = 2000
 
 
 def plain(text: str, style: str = "") -> Text:
@@ -120,7 +122,8 @@ def speeds_table(speeds: Sequence[Speed]) -> Table:
 def status_lines(folder: Path) -> list[str]:
     """The number of cells of each status, the cells that are running now, and each failure with its log."""
     from vaezoo.cli.progress import running_now
-    from vaezoo.runner.store import Store, read_results
+    from vaezoo.runner.results import read_results
+    from vaezoo.runner.store import Store
 
     frame = read_results(folder)
     store, counts = Store(folder), frame["status"].value_counts()
@@ -130,10 +133,10 @@ def status_lines(folder: Path) -> list[str]:
         lines.append(f"running: {stem}: epoch {progress.epoch}/{progress.epochs}{value}")
     for cell, row in zip(store.plan().cells, frame.itertuples(), strict=True):
         if row.status not in ("ok", "missing"):
-            record = store.record("cells", cell.stem)
+            record = store.record("cells", cell.stem, cell)
             log = "" if record is None or record.log is None else f"; log: {folder / record.log}"
             lines.append(f"{row.status}: {row.label} on {row.dataset}, seed {row.seed}: {row.reason}{log}")
-    return lines
+    return [one_line(line, LONGEST_LINE) for line in lines]
 
 
 def best_lines(frame: pd.DataFrame) -> list[str]:

@@ -181,8 +181,8 @@ def _carry_out(
     from vaezoo.cli.progress import Live
     from vaezoo.runner.children.client import Children
     from vaezoo.runner.events import Events
+    from vaezoo.runner.results import read_results
     from vaezoo.runner.run import RunOptions, Terminated
-    from vaezoo.runner.store import read_results
 
     console, again = terminal(), f"vaezoo {command} {_words()}"
     watcher = Live(console)
@@ -237,13 +237,37 @@ def status(folder: Folder) -> None:
 def tables_command(folder: Folder) -> None:
     """Write the tables of a results folder again (Markdown, CSV, LaTeX) and print them."""
     from vaezoo.reports.tables import write_tables
-    from vaezoo.runner.store import read_results
+    from vaezoo.runner.results import read_results
 
     frame = read_results(folder)
     paths = write_tables(frame, folder / "tables")
     _print_tables(terminal(), frame)
     for path in paths:
         say(str(path))
+
+
+@app.command("merge")
+def merge_command(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results folders of shards of one matrix.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to join them in; it may be one of them.")],
+) -> None:
+    """Join results folders of shards of one matrix, and write its tables. Conflicting records are never overwritten."""
+    from vaezoo.reports.tables import write_tables
+    from vaezoo.runner.merge import merge
+    from vaezoo.runner.results import read_results
+
+    merged = merge(folders, out)
+    frame = read_results(out)
+    write_tables(frame, out / "tables")
+    for line in merged.left_out:
+        say(f"warning: {line}", err=True)
+    counts = frame["status"].value_counts()
+    joined = ", ".join(f"{n} {state}" for state, n in counts.items())
+    say(f"{merged.records} records joined into {out}: {joined}", f"tables: {out / 'tables'}")
+    for line in merged.conflicts:
+        say(f"conflict: {line}", err=True)
+    if merged.conflicts:
+        raise typer.Exit(1)
 
 
 @app.command("throughput")

@@ -13,7 +13,7 @@ def plan_lines(plan: Plan, store: Store, selection: Selection, device: str) -> I
     counts: dict[tuple[str, str], list[str]] = {}
     notes: dict[str, None] = {}
     for cell in plan.cells:
-        record = store.record(cell.kind, cell.stem)
+        record = store.record(cell.kind, cell.stem, cell)
         state = selection.state(cell, record)
         counts.setdefault((cell.label, cell.dataset), []).append(state)
         if cell.skip:

@@ -12,6 +12,7 @@ from rich.progress import TaskID as RichTaskID
 from vaezoo.core.visible_text import visible
 from vaezoo.runner.claims import claimed
 from vaezoo.runner.plan.cell import Kind, Task
+from vaezoo.runner.plan.stored import is_plain_name
 from vaezoo.runner.records import CellProgress, Status
 from vaezoo.runner.store import Store
 
@@ -117,5 +118,6 @@ class Live:
 def running_now(folder: Path) -> dict[str, CellProgress]:
     """By stem, what the cells of a run that is under way last reported. Reports of a killed run are ignored."""
     store, running = Store(folder), claimed(folder)
-    reports = {path.stem: store.progress(path.stem) for path in sorted((folder / "running").glob("*.json"))}
-    return {stem: progress for stem, progress in reports.items() if progress is not None and stem in running}
+    stems = [path.stem for path in sorted((folder / "running").glob("*.json")) if is_plain_name(path.stem)]
+    reports = {stem: store.progress(stem) for stem in stems if stem in running}
+    return {stem: progress for stem, progress in reports.items() if progress is not None}

@@ -1,11 +1,17 @@
 """Errors whose message is one line for the user. Needs no torch."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date, time
 from difflib import get_close_matches
 
 LONGEST = 60
 """Characters of a value that a message shows."""
+LONGEST_REASON = 500
+"""Characters of a reason or a warning that a record keeps."""
+
+_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\^_])")
+"""What a terminal takes for a command: colours, titles, the place of the cursor."""
 
 
 class VaezooError(ValueError):
@@ -41,6 +47,20 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     "prior 'vampprio' is unknown; did you mean 'vampprior'?"
     """
     return f"{kind} {name!r} is unknown; {nearest(name, known)}"
+
+
+def one_line(text: str, longest: int = LONGEST_REASON) -> str:
+    """A text as one line that can be printed and stored: without terminal escapes and control characters, and cut.
+
+    >>> one_line("\\x1b[31mred\\x1b[0m\\nor not")
+    'red or not'
+    """
+    if len(text) <= longest and text.isprintable() and "  " not in text:
+        return text
+    text = _ESCAPES.sub("", text[: 4 * longest])
+    text = " ".join("".join(each if each.isprintable() else " " for each in text).split(" "))
+    text = re.sub(" {2,}", " ", text).strip()
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
 def as_written(value: object) -> str:

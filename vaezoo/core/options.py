@@ -64,7 +64,7 @@ def checked_type(title: str, value: Any, annotation: Any) -> Any:
     if origin is Literal and isinstance(value, str):
         names = (choice if isinstance(choice, str) else as_written(choice) for choice in choices if choice is not None)
         raise VaezooError(unknown(f"{title}: value", value, names))
-    raise VaezooError(f"{title} must be {_in_words(annotation)}, got {as_written(value)}")
+    raise VaezooError(f"{title} must be {in_words(annotation)}, got {as_written(value)}")
 
 
 def _fitted(value: Any, annotation: Any) -> Any:
@@ -112,19 +112,19 @@ def _item_annotations(origin: Any, inner: tuple[Any, ...], count: int) -> Sequen
     return inner
 
 
-def _in_words(annotation: Any) -> str:
+def in_words(annotation: Any) -> str:
     """An annotation in words."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _in_words(inner[0])
+        return in_words(inner[0])
     if origin in (Union, types.UnionType):
-        return " or ".join(map(_in_words, inner))
+        return " or ".join(map(in_words, inner))
     if origin is Literal:
         return " or ".join(_WORDS[type(None)] if choice is None else as_written(choice) for choice in inner)
     if origin is tuple and inner[-1:] != (Ellipsis,):
-        return f"a list of {len(inner)} ({', '.join(map(_in_words, inner))})"
+        return f"a list of {len(inner)} ({', '.join(map(in_words, inner))})"
     if origin in _LISTS:
-        return f"a list, each item {_in_words(inner[0])}"
+        return f"a list, each item {in_words(inner[0])}"
     if annotation in _LISTS:
         return "a list"
     return _WORDS.get(type(None) if annotation is None else annotation) or (

@@ -10,8 +10,10 @@ import numpy as np
 
 from vaezoo.core.columns import MUST_AGREE, TIMED, Column, table_columns
 from vaezoo.reports.rows import is_missing, refuse_twice, setting_text
+from vaezoo.runner.files import DamagedFile
 from vaezoo.runner.records import Record
-from vaezoo.runner.store import Store, read_results
+from vaezoo.runner.results import read_results
+from vaezoo.runner.store import Store
 
 Key = tuple[str, str, str, int | None]
 """What two cells must share to be compared: label, variant, data set, seed (None: the timing)."""
@@ -174,7 +176,7 @@ def image_differences(pairs: Sequence[Pair], column: str, before: Store, after: 
     """
     total: np.ndarray | None = None
     for pair in pairs:
-        old, new = (store.images(side.stem).get(column) for store, side in ((before, pair.before), (after, pair.after)))
+        old, new = (_of_images(*each, column) for each in ((before, pair.before), (after, pair.after)))
         if old is None or new is None or old.ndim != 1 or old.shape != new.shape or len(old) < 2:
             return None
         difference = new.astype(np.float64) - old.astype(np.float64)
@@ -182,6 +184,14 @@ def image_differences(pairs: Sequence[Pair], column: str, before: Store, after: 
             return None
         total = difference if total is None else total + difference
     return None if total is None or not np.isfinite(total).all() else total / len(pairs)
+
+
+def _of_images(store: Store, cell: Measured, column: str) -> np.ndarray | None:
+    """A column's value for each test image; None where there is no readable file."""
+    try:
+        return None if cell.record is None else store.images(cell.stem, cell.record).get(column)
+    except DamagedFile:
+        return None
 
 
 def _settings(record: Record) -> dict[str, Any]:

@@ -4,7 +4,6 @@ Only `ok` cells give numbers, all cells are counted, and no row is dropped.
 """
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +20,7 @@ from vaezoo.reports.ranking import Ranking, rank
 from vaezoo.reports.remarks import merged, setting_remarks, subset_remarks
 from vaezoo.reports.rows import FACTS, TableRow, dataset_rows, reference_row
 from vaezoo.reports.statistics import NOTHING
+from vaezoo.runner.files import write_atomically
 
 _LETTERS = "abcdefghijklmnopqrstuvwyz"  # Markdown reads "- [x]" as a ticked box
 _LEGEND = (
@@ -143,19 +143,13 @@ def tables(frame: pandas.DataFrame) -> list[Table]:
 
 def write_tables(frame: pandas.DataFrame, folder: Path) -> list[Path]:
     """Writes each data set's `.md`, `.csv` and `.tex` into the folder, each file atomically; returns the paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     taken: set[str] = set()
     paths = []
     for table in tables(frame):
         name = formats.file_name(table.dataset, taken)
         for ending, text in (("md", table.markdown()), ("csv", table.csv()), ("tex", table.latex())):
             path = folder / f"{name}.{ending}"
-            part = folder / f".{path.name}.{os.getpid()}.tmp"
-            try:
-                part.write_text(text, encoding="utf-8", newline="\n")
-                os.replace(part, path)
-            finally:
-                part.unlink(missing_ok=True)
+            write_atomically(path, text.encode(), lasting=False)
             paths.append(path)
     return paths
 

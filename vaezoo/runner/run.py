@@ -16,6 +16,7 @@ from vaezoo.core.errors import VaezooError
 from vaezoo.runner.children.client import Children, outcomes
 from vaezoo.runner.claims import Claims, claimed
 from vaezoo.runner.engines.local import LocalEngine
+from vaezoo.runner.files import ABANDONED_SECONDS
 from vaezoo.runner.limits import Limits
 from vaezoo.runner.machine.device import cores
 from vaezoo.runner.plan.cell import Cell, Kind, Task
@@ -164,7 +165,10 @@ def carry_out(
     work: list[tuple[Kind, list[Cell]]] = [("cells", plan.cells), ("timings", timings)]
     mine: list[Cell] = []
     with Claims(store.folder) as claims, data_folder() as data:
-        store.write_plan(plan.stored(), shared=bool(claimed(store.folder)))
+        shared = bool(claimed(store.folder))
+        store.remove_abandoned(ABANDONED_SECONDS if shared else 0)
+        store.set_aside_damaged([*plan.cells, *timings])
+        store.write_plan(plan.stored(), shared=shared)
         decoded = _Decoded(plan, children, data)
         try:
             for kind, cells in work:
@@ -235,7 +239,7 @@ class _Decoded:
 
 def _count(report: Report, cell: Cell, store: Store) -> None:
     """Count a cell in the report."""
-    record = store.record(cell.kind, cell.stem)
+    record = store.record(cell.kind, cell.stem, cell)
     if record is None:
         failure = Failure(cell.title, "missing", "not run yet", None, True)
     else:

@@ -65,7 +65,9 @@ class Selection:
     def pending(self, cells: Sequence[Cell], store: Store) -> list[Cell]:
         """The cells to run, each key once. The shard is not regarded here, because it is one of packs."""
         asked = {cell.stem: cell for cell in cells if cell.skip is None and self.chooses(cell)}
-        return [cell for stem, cell in asked.items() if self.state(cell, store.record(cell.kind, stem)) == "to run"]
+        return [
+            cell for stem, cell in asked.items() if self.state(cell, store.record(cell.kind, stem, cell)) == "to run"
+        ]
 
     def own(self, packs: Sequence[list[Cell]]) -> list[list[Cell]]:
         """The packs of this shard, of all packs of the chosen cells in the order of the matrix."""

@@ -1,94 +1,90 @@
-"""The results folder: one atomic JSON record a cell, weights and per-image values beside it, the plan, and the frame of
-all results.
-"""
+"""The results folder: one atomic JSON record a cell, weights and per-image values beside it, and the plan."""
 
 import glob
 import io
 import json
 import os
 import tempfile
-from collections.abc import Container, Mapping
+import warnings
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 
-from vaezoo.core.columns import (
-    COSTS,
-    DESCRIBING,
-    IDENTITY,
-    PROVENANCE,
-    QUALITY,
-    SAME_DATA,
-    SAME_ESTIMATE,
-    TIMED,
-    table_columns,
+from vaezoo.core.errors import VaezooError, VaezooWarning
+from vaezoo.runner.files import (
+    ABANDONED_SECONDS,
+    DamagedFile,
+    checked_blocks,
+    cut_log,
+    read_blocks,
+    read_file,
+    remove_abandoned,
+    sha256_of,
+    write_atomically,
 )
-from vaezoo.core.errors import VaezooError
-from vaezoo.runner.json_values import json_value
+from vaezoo.runner.formats import NewerFormat
+from vaezoo.runner.json_values import json_value, parsed
 from vaezoo.runner.plan.cell import Cell, Kind
-from vaezoo.runner.plan.stored import StoredPlan
+from vaezoo.runner.plan.stored import StoredCell, StoredPlan
 from vaezoo.runner.records import RESUMED, CellProgress, Record
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-def write_atomically(path: Path, content: bytes, *, lasting: bool = True) -> None:
-    """Write to a temporary name in the same folder, flush to the disk, rename: a reader sees the old file or the new
-    one. lasting: whether the file must survive a power cut; only then it is flushed.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            if lasting:
-                file.flush()
-                os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+FOLDERS = ("cells", "timings", "checkpoints", "logs", "running", "resume", "claims", "tables")
+LARGEST_RECORD = 2**26
+LARGEST_PLAN = 2**29
+LARGEST_IMAGES = 2**31
+"""Bytes of the largest record, plan and file of per-image values that are read."""
 
 
 def write_json(path: Path, value: Mapping[str, Any], *, lasting: bool = True) -> None:
     """Write one JSON file atomically. NaN and infinities become null."""
-    write_atomically(path, (json.dumps(json_value(value), indent=1) + "\n").encode(), lasting=lasting)
+    write_atomically(path, _text(json_value(value)), lasting=lasting)
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The JSON object in a file, or None where there is no file, or it holds something else."""
+def _text(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1) + "\n").encode()
+
+
+def read_json(path: Path, most: int = LARGEST_RECORD) -> dict[str, Any] | None:
+    """The JSON object in a file, or None where there is no file. DamagedFile where it is anything else."""
+    content = read_file(path, most)
     try:
-        value = json.loads(path.read_bytes().decode())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
-        return None
-    return value if isinstance(value, dict) else None
+        return None if content is None else parsed(content)
+    except ValueError as error:
+        raise DamagedFile(f"{path} is damaged: {error}") from None
 
 
 def read_record(path: Path) -> Record | None:
-    """The record in a file, or None where there is no file, or it holds something else."""
+    """The record in a file, or None where there is no file.
+
+    Raises DamagedFile where it is no regular file, no record, of a newer format, or has been changed.
+    """
     value = read_json(path)
-    if value is None:
-        return None
     try:
-        return Record.from_json(value)
-    except (KeyError, TypeError, ValueError, AttributeError):  # what from_json raises for another JSON object
-        return None
+        return None if value is None else Record.from_json(value)
+    except ValueError as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: ValueError) -> DamagedFile:
+    return DamagedFile(f"{path}: {error}" if isinstance(error, NewerFormat) else f"{path} is damaged: {error}")
 
 
 class Store:
-    """A matrix's results folder: plan.json, cells/, timings/, checkpoints/, logs/, running/, resume/, tables/."""
+    """The results folder of one matrix: plan.json and FOLDERS, and damaged/ for what was set aside."""
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
 
     def prepare(self) -> None:
         """Create the folder and those inside it; VaezooError where it cannot be written to."""
+        self.refuse_links()
         try:
-            for name in ("cells", "timings", "checkpoints", "logs", "running", "tables"):
+            for name in FOLDERS:
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder):
                 pass
@@ -97,6 +93,15 @@ class Store:
             raise VaezooError(
                 f"results cannot be written to {self.folder}: {reason}; give another folder with --out"
             ) from error
+
+    def refuse_links(self) -> None:
+        """Raise VaezooError where a folder inside the results folder is a link: what it leads to is not read or
+        written.
+        """
+        for name in (*FOLDERS, "damaged"):
+            path = self.folder / name
+            if path.is_symlink():
+                raise VaezooError(f"{path} is a link, expected a folder; put the folder itself there")
 
     def stamp(self, kind: Kind, stem: str) -> object:
         """A value that changes whenever the record of a cell is written; None where there is none."""
@@ -121,22 +126,108 @@ class Store:
                 (self.folder / name).rmdir()
 
     def path(self, kind: str, stem: str) -> Path:
-        """The file of a cell: kind is cells, timings, checkpoints, logs, running or resume."""
+        """The file of a cell: kind is cells, timings, checkpoints, logs, running, resume or images."""
+        if kind == "images":
+            return self.folder / "cells" / f"{stem}.npz"
         suffix = {"checkpoints": ".safetensors", "logs": ".log", "resume": ".state"}.get(kind, ".json")
         return self.folder / kind / f"{stem}{suffix}"
 
-    def record(self, kind: Kind, stem: str) -> Record | None:
-        """A cell's record, or None where it has no readable one."""
-        return read_record(self.path(kind, stem))
+    def _inside(self, kind: str, stem: str) -> Path:
+        """The file of a cell, to be read. DamagedFile where its folder is a link."""
+        path = self.path(kind, stem)
+        if path.parent.is_symlink():
+            raise DamagedFile(f"{path} is damaged: its folder is a link, expected a folder")
+        return path
 
-    def write(self, cell: Cell, record: Record) -> None:
-        """Write a cell's record atomically; the cell is no longer one that runs. Its checkpoint is removed, except
-        where the cell is to go on from it.
+    def record(self, kind: Kind, stem: str, cell: Cell | StoredCell | None = None) -> Record | None:
+        """A cell's record, or None where it has none.
+
+        A record that is damaged, or is not that of `cell`, is left out: a VaezooWarning names it and says why.
         """
-        write_json(self.path(cell.kind, cell.stem), record.to_json())
+        try:
+            return self._read(kind, stem, cell)
+        except DamagedFile as error:
+            left_out = f"{error}; it is left out, and `vaezoo run` sets it aside and runs the cell again"
+            warnings.warn(left_out, VaezooWarning, stacklevel=2)
+            return None
+
+    def _read(self, kind: Kind, stem: str, cell: Cell | StoredCell | None) -> Record | None:
+        path = self._inside(kind, stem)
+        record = read_record(path)
+        if record is None:
+            return None
+        if (record.seed is None) != (kind == "timings") or (cell is None and not stem.endswith(record.key[:12])):
+            raise DamagedFile(f"{path} is damaged: it is another cell's: its key is not that of its name")
+        try:
+            if cell is not None:
+                record.refuse_other(cell)
+        except ValueError as error:
+            raise _damaged(path, error) from None
+        return record
+
+    def set_aside_damaged(self, cells: Iterable[Cell]) -> list[str]:
+        """Move every record of these cells that is damaged, or is not theirs, to damaged/, and plan.json where it is
+        damaged, and warn of each; the lines of the warnings. The cells then have no record, so they run again.
+
+        The folder must be prepared and held. Files in damaged/ are never overwritten.
+        """
+        lines = []
+        damaged: list[tuple[Path, DamagedFile, str]] = []
+        try:
+            self._stored_plan()
+        except DamagedFile as error:
+            damaged.append((self.folder / "plan.json", error, ""))
+        for cell in {cell.stem: cell for cell in cells}.values():
+            try:
+                self._read(cell.kind, cell.stem, cell)
+            except DamagedFile as error:
+                damaged.append((self.path(cell.kind, cell.stem), error, ", and the cell runs again"))
+        for path, why, then in damaged:
+            lines.append(f"{why}; it is now {self.set_aside(path)}{then}")
+            warnings.warn(lines[-1], VaezooWarning, stacklevel=2)
+        return lines
+
+    def set_aside(self, path: Path) -> Path:
+        """Move a file, whatever it is, to a name in damaged/ that is free; the new path."""
+        aside = self.folder / "damaged"
+        aside.mkdir(exist_ok=True)
+        target, number = aside / path.name, 1
+        while os.path.lexists(target):
+            number += 1
+            target = aside / f"{path.stem}.{number}{path.suffix}"
+        os.rename(path, target)
+        return target
+
+    def remove_abandoned(self, older_than: float = ABANDONED_SECONDS) -> int:
+        """Remove the temporary files of processes that were killed; how many there were. older_than: seconds since the
+        last write; 0 only where no other process writes to the folder.
+        """
+        folders = [path for path in self.folder.iterdir() if path.is_dir() and not path.is_symlink()]
+        return sum(remove_abandoned(each, older_than=older_than) for each in [self.folder, *folders])
+
+    def write(self, cell: Cell, record: Record) -> Record:
+        """Write a cell's record atomically, with the digests of its files; the cell is no longer one that runs. Its
+        checkpoint is removed, except where the cell is to go on from it.
+
+        Returns the record as it was written: one that could not be read again (a metric's notes hold no JSON, its
+        vectors are too long) is written as failed. A long log is cut.
+        """
+        cut_log(self.path("logs", cell.stem) if record.log is None else self.folder / record.log)
+        record = replace(record, files=self._digests(cell, record))
+        try:
+            content = _text(record.file_content())
+            if len(content) > LARGEST_RECORD:
+                raise ValueError(f"it has {len(content):,} bytes, expected {LARGEST_RECORD:,} at most")
+            Record.from_json(parsed(content)).refuse_other(cell)
+        except (ValueError, TypeError, RecursionError, OverflowError) as error:
+            reason = f"its record could not be stored: {error or type(error).__name__}"
+            record = replace(Record.of(cell, "failed", reason), log=record.log, seconds=record.seconds)
+            content = _text(record.file_content())
+        write_atomically(self.path(cell.kind, cell.stem), content)
         self.path("running", cell.stem).unlink(missing_ok=True)
         if record.status not in RESUMED and not record.may_pass:
             self.remove_checkpoint(cell.stem)
+        return record
 
     def remove_checkpoint(self, stem: str) -> None:
         """Remove the checkpoint of a cell's training, and what a killed process left of writing it."""
@@ -145,10 +236,36 @@ class Store:
             with suppress(OSError):  # it is a folder, or the disk is read-only: no cell is to fail of that
                 each.unlink(missing_ok=True)
 
+    def _digests(self, cell: Cell, record: Record) -> dict[str, str]:
+        """The sha256 of each file that belongs to a record, by its path relative to the folder."""
+        kinds = ["checkpoints", "images"] if record.status == "ok" and cell.kind == "cells" else []
+        found = {self.path(kind, cell.stem): sha256_of(self.path(kind, cell.stem)) for kind in kinds}
+        return {
+            path.relative_to(self.folder).as_posix(): digest for path, digest in found.items() if digest is not None
+        }
+
+    def blocks(self, kind: str, stem: str, record: Record, most: int) -> Iterator[bytes] | None:
+        """The content of a file that belongs to a record, in blocks, or None where it is not there.
+
+        Raises DamagedFile where it is no regular file or has more than `most` bytes, and after the last block where its
+        content is not that of the record's digest.
+        """
+        path = self._inside(kind, stem)
+        found = read_blocks(path, most)
+        what = {"checkpoints": "weights", "images": "per-image values"}.get(kind, "lines")
+        digest = record.files.get(path.relative_to(self.folder).as_posix())
+        if record.is_verified and found is not None and digest is None:
+            raise DamagedFile(f"the {what} {path} are not those of the record: it names no such file")
+        said = f"the {what} {path} are not those of the record: they have been changed, or are damaged"
+        return None if found is None else checked_blocks(found, digest, said)
+
     def progress(self, stem: str) -> CellProgress | None:
         """What a running cell last reported, or None."""
-        value = read_json(self.path("running", stem))
-        return None if value is None else CellProgress.from_json(value)
+        try:
+            value = read_json(self._inside("running", stem))
+            return None if value is None else CellProgress.from_json(value)
+        except ValueError:  # damaged; the next report replaces it
+            return None
 
     def write_progress(self, stem: str, progress: CellProgress) -> None:
         """Write what a running cell reports."""
@@ -156,20 +273,33 @@ class Store:
 
     def write_images(self, stem: str, values: Mapping[str, np.ndarray], *, exact: bool = False) -> None:
         """Per-image values beside the record, as .npz of float32, without pickles. exact: as they are."""
-        path = self.folder / "cells" / f"{stem}.npz"
         file = io.BytesIO()
         dtype = None if exact else np.float32
         np.savez_compressed(file, allow_pickle=False, **{k: np.asarray(v, dtype) for k, v in values.items()})
-        write_atomically(path, file.getvalue())
+        write_atomically(self.path("images", stem), file.getvalue())
 
-    def images(self, stem: str) -> dict[str, np.ndarray]:
-        """The per-image values beside a cell's record, [images] each; none where there is no readable file."""
-        path = self.folder / "cells" / f"{stem}.npz"
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
-        except Exception:  # numpy and zipfile raise many kinds for a file that is none of ours
+    def images(self, stem: str, record: Record) -> dict[str, np.ndarray]:
+        """The per-image values of a record, name -> [N]; empty where there are none.
+
+        Raises DamagedFile where the file holds anything else, or is not that of the record.
+        """
+        blocks = self.blocks("images", stem, record, LARGEST_IMAGES)
+        if blocks is None:
             return {}
+        content = b"".join(blocks)
+        try:
+            with warnings.catch_warnings(), ZipFile(io.BytesIO(content)) as parts:
+                warnings.simplefilter("ignore")
+                if sum(part.file_size for part in parts.infolist()) > LARGEST_IMAGES:
+                    raise ValueError(f"expected at most {LARGEST_IMAGES:,} bytes")
+                with np.load(io.BytesIO(content), allow_pickle=False) as found:
+                    values = {str(name): np.asarray(found[name]) for name in found.files}
+            if not all(value.ndim == 1 and value.dtype in (np.float32, np.float64) for value in values.values()):
+                raise ValueError("expected floats [N] of each name")
+        except Exception as error:  # numpy and zipfile raise many kinds for a damaged file
+            said = (str(error) or type(error).__name__).splitlines()[0][:200]
+            raise DamagedFile(f"{self.path('images', stem)} is damaged: {said}") from None
+        return values
 
     def write_plan(self, plan: StoredPlan, *, shared: bool = False) -> None:
         """Write the plan atomically, a cell a line, because there may be many. shared: whether another run is at work
@@ -180,87 +310,30 @@ class Store:
                 f"another run is writing another matrix to {self.folder}; "
                 "wait for it, or give another folder with --out"
             )
-        value = json_value(plan.to_json())
+        value = plan.file_content()
         cells = ",\n".join(json.dumps(cell) for cell in value.pop("cells"))
         rest = json.dumps(value, indent=1)
         write_atomically(self.folder / "plan.json", f'{rest[:-2]},\n "cells": [\n{cells}\n]}}\n'.encode())
 
     def plan(self) -> StoredPlan:
         """The stored plan; VaezooError where the folder holds no results, or its plan.json is damaged."""
-        path = self.folder / "plan.json"
-        if not path.is_file():
+        self.refuse_links()
+        found = self._stored_plan()
+        if found is None:
             raise VaezooError(
                 f"{self.folder} holds no results of a matrix (no plan.json); give the folder that `vaezoo run` wrote to"
             )
-        damaged = f"{path} is damaged: it holds no plan; run the matrix again into this folder: finished cells stay"
-        value = read_json(path)
-        if value is None:
-            raise VaezooError(damaged)
+        return found
+
+    def _stored_plan(self) -> StoredPlan | None:
+        path = self.folder / "plan.json"
         try:
-            return StoredPlan.from_json(value)
-        except (KeyError, TypeError, ValueError, AttributeError):  # what from_json raises for another JSON object
-            raise VaezooError(damaged) from None
+            value = read_json(path, LARGEST_PLAN)
+            return None if value is None else StoredPlan.from_json(value)
+        except DamagedFile as error:
+            raise DamagedFile(f"{error}; {_AGAIN}") from None
+        except ValueError as error:
+            raise DamagedFile(f"{_damaged(path, error)}; {_AGAIN}") from None
 
 
-def read_results(path: str | Path) -> "pd.DataFrame":
-    """The results of a folder that `vaezoo run` wrote: one row a cell in the order of the matrix, failures included.
-
-    Log-likelihoods are in nats an image, higher is better. The column warnings holds vaezoo's warnings, a line each.
-    frame.attrs holds the matrix's name, the settings that differ between rows, the references, and `columns`: the
-    measured columns in the order of a table, each as `vaezoo.Column.to_json` gives it. Raises VaezooError where the
-    folder holds no results.
-    """
-    import pandas as pd
-
-    store = Store(path)
-    plan = store.plan()
-    timed = dict.fromkeys(cell.timing for cell in plan.cells if cell.timing)
-    timings = {stem: record for stem in timed if (record := store.record("timings", stem)) is not None}
-    standard = [column.name for column in (*QUALITY, *TIMED, *COSTS)]
-    further = dict.fromkeys(column.name for column in plan.columns if column.name not in standard and column.is_one)
-    rows = []
-    for cell in plan.cells:
-        record = store.record("cells", cell.stem)  # one at a time: they may be large
-        timing = timings.get(cell.timing or "")
-        results, warned = _numbers(record)
-        speeds, disturbed = _numbers(timing)
-        facts = cell.comparability if record is None else record.comparability
-        further |= dict.fromkeys(name for name in results if name not in standard)
-        row: dict[str, Any] = {name: getattr(cell, name) for name in IDENTITY}
-        row["status"] = "skipped" if cell.skip else "missing" if record is None else record.status
-        row["reason"] = cell.skip or (None if record is None else record.reason)
-        measured = results | {column.name: speeds[column.name] for column in TIMED if column.name in speeds}
-        row |= {name: measured.get(name) for name in standard}
-        row |= {name: getattr(facts, name) for name in (*SAME_DATA, *SAME_ESTIMATE)}
-        row |= {name: getattr(record or cell.comparability, name, None) for name in PROVENANCE}
-        row["warnings"] = "\n".join([*warned, *disturbed]) or None
-        rows.append(row | {name: results.get(name) for name in further} | cell.settings)
-    frame = pd.DataFrame(rows)
-    for name in (*standard, *further):
-        if name in frame:
-            frame[name] = pd.to_numeric(frame[name])
-    frame.attrs |= {
-        "name": plan.name,
-        "settings": list(plan.settings),
-        "columns": [column.to_json() for column in table_columns(plan.columns, further)],
-        "references": list(plan.references),
-    }
-    return frame
-
-
-def _numbers(record: Record | None) -> tuple[dict[str, Any], list[str]]:
-    """The columns of a record that hold a number or null, and the record's warnings. A column that holds something
-    else, or has the name of one of the frame's DESCRIBING columns, is left out, and a warning says so.
-    """
-    if record is None:
-        return {}, []
-    numbers: dict[str, Any] = {}
-    warned = [str(warning) for warning in record.warnings]
-    for name, value in record.results.items():
-        if value is not None and not isinstance(value, int | float):
-            warned.append(f"the column {name!r} of the record holds no number, so it is missing: {repr(value)[:60]}")
-        elif name in DESCRIBING:
-            warned.append(f"the column {name!r} of the record has the name of another column, so it is missing")
-        else:
-            numbers[name] = value
-    return numbers, warned
+_AGAIN = "run the matrix again into this folder: finished cells stay"

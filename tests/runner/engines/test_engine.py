@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -266,9 +267,9 @@ def test_a_record_that_was_finished_before_its_worker_ended_stands(tmp_path):
     """A worker may be stopped after it wrote the record and before it reported the status."""
     store, task = Store(tmp_path), a_task(tmp_path)
     for status in ("ok", "diverged"):
-        store.write(task.cell, Record.of(task.cell, status))
-        assert _write_failure(store, task, "interrupted", "the run was stopped") == status
-        assert store.record("cells", task.cell.stem) == Record.of(task.cell, status)
+        record = store.write(task.cell, replace(Record.of(task.cell, status), results={"iwll": -1.0}))
+        assert _write_failure(store, task, "interrupted", "the run was stopped") == record.status == status
+        assert store.record("cells", task.cell.stem) == record
     store.write(task.cell, Record.of(task.cell, "failed", "of old"))
     assert _write_failure(store, task, "interrupted", "the run was stopped") == "interrupted"
     assert store.record("cells", task.cell.stem) == Record.of(task.cell, "interrupted", "the run was stopped")

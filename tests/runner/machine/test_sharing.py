@@ -12,7 +12,7 @@ import pytest
 from vaezoo.core.errors import VaezooWarning
 from vaezoo.reports.tables import tables
 from vaezoo.runner.machine import sharing
-from vaezoo.runner.store import read_results
+from vaezoo.runner.results import read_results
 from vaezoo.runner.work.cell import _logged
 
 

@@ -16,7 +16,7 @@ from vaezoo.reports.tables import tables
 from vaezoo.runner.machine import timing
 from vaezoo.runner.matrix.file import load, rows
 from vaezoo.runner.plan import planner as planning
-from vaezoo.runner.store import read_results
+from vaezoo.runner.results import read_results
 from vaezoo.training.options import TrainingOptions
 
 TINY = {"datasets": ["digits-binary"], "model": {"latent": 2, "hidden": [8]}, "variants": [{"name": "vae"}]}

@@ -14,7 +14,8 @@ from vaezoo.builder import Ingredients, Rehearsals, build, construct, rehearse, 
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.registry import registry
 from vaezoo.runner.plan.specification import DatasetChoice, Specification
-from vaezoo.runner.store import Store, read_results
+from vaezoo.runner.results import read_results
+from vaezoo.runner.store import Store
 from vaezoo.runner.work.cell import prepare, run_cell
 from vaezoo.runner.work.checkpoint import load_model
 

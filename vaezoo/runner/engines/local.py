@@ -142,7 +142,7 @@ class LocalEngine:
                 others.append(task)
             elif self._stamp(task) != before[stem]:
                 self.claims.release([stem])
-                record = self.store.record(task.cell.kind, stem)
+                record = self.store.record(task.cell.kind, stem, task.cell)
                 self.finished(task, "failed" if record is None else record.status)
             else:
                 mine.append(task)
@@ -194,7 +194,9 @@ class LocalEngine:
         self.free.append(job.device)
         left: list[Task] = []
         for task, stamp in zip(job.tasks, job.stamps, strict=True):
-            record = self.store.record(task.cell.kind, task.cell.stem) if self._stamp(task) != stamp else None
+            record = (
+                self.store.record(task.cell.kind, task.cell.stem, task.cell) if self._stamp(task) != stamp else None
+            )
             again = record is not None and record.status == "oom" and job.attempt < self.limits.retries
             if record is None or record.pending_metrics or again:
                 left.append(task)
@@ -233,8 +235,8 @@ class LocalEngine:
         record = replace(Record.of(cell, status, reason), may_pass=passing)
         if status == "oom" and peak is not None:
             record = replace(record, results={"peak_memory_bytes": peak})
-        self.store.write(cell, replace(record, log=f"logs/{log.name}" if log.exists() else None))
-        self._report(task, status)
+        written = self.store.write(cell, replace(record, log=f"logs/{log.name}" if log.exists() else None))
+        self._report(task, written.status)
 
     def _report(self, task: Task, status: Status, failed: bool = False) -> None:
         """failed: whether something else of the cell did than its status says."""
@@ -245,7 +247,7 @@ class LocalEngine:
     def _remove_log(self, job: _Job) -> None:
         """Remove the log of a job that no record names."""
         log = self.store.path("logs", job.tasks[0].cell.stem)
-        records = [self.store.record(task.cell.kind, task.cell.stem) for task in job.tasks]
+        records = [self.store.record(task.cell.kind, task.cell.stem, task.cell) for task in job.tasks]
         if all(record is not None and record.log is None for record in records):
             log.unlink(missing_ok=True)
 

@@ -7,8 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from vaezoo.runner.json_values import known_fields
+from vaezoo.runner.json_values import fitted
 from vaezoo.runner.plan.specification import Specification
+from vaezoo.runner.provenance import RunFacts
 
 Kind = Literal["cells", "timings"]
 """What a cell measures, which is also the folder of its record: the quality of a seed, or the speed of a device."""
@@ -42,7 +43,7 @@ class Comparability:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Comparability":
         """The facts of a record or a stored plan."""
-        return cls(**known_fields(cls, value))
+        return fitted(cls, value)
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,7 @@ class Cell:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Cell":
         """The cell that `to_json` wrote."""
-        typed = {
-            "specification": Specification.from_json(value["specification"]),
-            "comparability": Comparability.from_json(value["comparability"]),
-        }
-        return cls(**{**known_fields(cls, value), **typed})
+        return fitted(cls, value)
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,8 @@ class Task:
 
     folder: the results folder. plugins, packages: the plugin files and installed packages that the cell needs. data:
     the folder of its decoded data set, or None where it is to be loaded. alone: why a cell of a pack is run by itself,
-    or None. lost_metrics: (metric, reason) of those during which an earlier process of the cell ended.
+    or None. lost_metrics: (metric, reason) of those during which an earlier process of the cell ended. run: what the
+    cells of a run share, for their records.
     """
 
     cell: Cell
@@ -114,6 +112,7 @@ class Task:
     data: Path | None = None
     alone: str | None = None
     lost_metrics: tuple[tuple[str, str], ...] = ()
+    run: RunFacts = field(default_factory=RunFacts)
 
     def to_json(self) -> dict[str, Any]:
         """The whole task."""
@@ -126,6 +125,7 @@ class Task:
             "data": None if self.data is None else str(self.data),
             "alone": self.alone,
             "lost_metrics": [list(each) for each in self.lost_metrics],
+            "run": {"command": list(self.run.command), "git": self.run.git},
         }
 
     @classmethod
@@ -140,4 +140,5 @@ class Task:
             None if value["data"] is None else Path(value["data"]),
             value["alone"],
             tuple((metric, reason) for metric, reason in value["lost_metrics"]),
+            fitted(RunFacts, value.get("run", {})),
         )

@@ -22,6 +22,7 @@ from vaezoo.runner.plan.cell import Cell, Comparability, Task
 from vaezoo.runner.plan.fingerprint import fingerprint
 from vaezoo.runner.plan.specification import PROTOCOL, DatasetChoice, EvaluationOptions, Specification
 from vaezoo.runner.plan.stored import StoredCell, StoredPlan
+from vaezoo.runner.provenance import run_facts
 from vaezoo.runner.records import reason_of
 from vaezoo.training.options import TrainingOptions
 
@@ -148,8 +149,8 @@ class Plan:
 
     def task(self, cell: Cell, folder: Path) -> Task:
         """What a child process needs to run one of the plan's cells into a results folder."""
-        sources = self.sources.get(cell.stem, Sources())
-        return Task(cell, folder.absolute(), tuple(map(Path, sources.files)), sources.packages, self.data_root)
+        sources, root = self.sources.get(cell.stem, Sources()), self.data_root
+        return Task(cell, folder.absolute(), tuple(map(Path, sources.files)), sources.packages, root, run=run_facts())
 
 
 def make_plan(

@@ -1,13 +1,12 @@
 """Everything that a cell's result depends on, and its key: the sha256 of that as canonical JSON."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from vaezoo.registry import Slots
-from vaezoo.runner.json_values import known_fields
+from vaezoo.runner.json_values import canonical, fitted
 from vaezoo.training.options import TrainingOptions
 
 PROTOCOL = 3
@@ -68,7 +67,7 @@ class Specification:
     @property
     def key(self) -> str:
         """The sha256 of the canonical JSON: sorted names, no spaces."""
-        return hashlib.sha256(_canonical(self.to_json()).encode()).hexdigest()
+        return hashlib.sha256(canonical(self.to_json()).encode()).hexdigest()
 
     def with_seeds(self, seeds: Sequence[int]) -> "Iterator[tuple[str, Specification]]":
         """(key, specification) for each seed. The text that the seeds share is written and hashed once.
@@ -79,8 +78,8 @@ class Specification:
         before = {name: value for name, value in shared.items() if name < "seed"}
         after = {name: value for name, value in shared.items() if name > "seed"}
         start, rest = (
-            hashlib.sha256(f'{_canonical(before)[:-1]},"seed":'.encode()),
-            f",{_canonical(after)[1:]}".encode(),
+            hashlib.sha256(f'{canonical(before)[:-1]},"seed":'.encode()),
+            f",{canonical(after)[1:]}".encode(),
         )
         for seed in seeds:
             digest = start.copy()
@@ -116,18 +115,4 @@ class Specification:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Specification":
         """The specification of a record, also of one that version 0.1.0 wrote (its `train` lacks what was unset)."""
-        evaluate, metrics = value.get("evaluate"), value.get("metrics")
-        typed = {
-            "slots": {slot: (name, dict(options)) for slot, (name, options) in value["slots"].items()},
-            "latent": tuple(value["latent"]) if isinstance(value["latent"], list) else value["latent"],
-            "hidden": tuple(value["hidden"]),
-            "dataset": DatasetChoice(**known_fields(DatasetChoice, value["dataset"])),
-            "train": TrainingOptions(**known_fields(TrainingOptions, value["train"])),
-            "metrics": None if metrics is None else tuple((name, dict(options)) for name, options in metrics),
-            "evaluate": None if evaluate is None else EvaluationOptions(**known_fields(EvaluationOptions, evaluate)),
-        }
-        return cls(**{**known_fields(cls, value), **typed})
-
-
-def _canonical(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+        return fitted(cls, value)

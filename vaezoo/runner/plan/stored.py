@@ -4,9 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vaezoo.core.columns import Column
-from vaezoo.runner.json_values import known_fields
+from vaezoo.core.columns import DESCRIBING, Column
+from vaezoo.runner.formats import opened, sealed
+from vaezoo.runner.json_values import fitted, json_value
 from vaezoo.runner.plan.cell import Comparability
+
+LONGEST_NAME = 220
+"""Bytes of a record's file name. A file system takes 255, and a temporary file's name is longer."""
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a text names a file inside a folder: no path, nothing that cannot be printed, not too long."""
+    is_short = 0 < len(name.encode("utf-8", "replace")) <= LONGEST_NAME
+    return is_short and name.isprintable() and not name.startswith(".") and not set(name) & set('/\\:*?"<>|')
 
 
 @dataclass(frozen=True)
@@ -30,8 +40,18 @@ class StoredCell:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "StoredCell":
-        """The cell of a plan.json."""
-        return cls(**{**known_fields(cls, value), "comparability": Comparability.from_json(value["comparability"])})
+        """The cell of a plan.json. Raises ValueError for any other value."""
+        return fitted(cls, value)
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """What a reference has besides its numbers."""
+
+    label: str
+    dataset: str
+    source: str | None = None
+    importance_samples: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,20 +74,26 @@ class StoredPlan:
         value["columns"] = [column.to_json() for column in self.columns]
         return value | {"cells": [cell.to_json() for cell in self.cells]}
 
+    def file_content(self) -> dict[str, Any]:
+        """What plan.json holds: the plan with format and digest. NaN and infinities become null."""
+        return sealed(json_value(self.to_json()))
+
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "StoredPlan":
-        """The plan of a plan.json. Raises KeyError, TypeError, ValueError or AttributeError for any other value."""
-        typed: dict[str, Any] = {
-            "settings": tuple(value["settings"]),
-            "references": tuple(value["references"]),
-            "columns": tuple(Column.from_json(column) for column in value.get("columns", ())),
-            "cells": tuple(StoredCell.from_json(cell) for cell in value["cells"]),
-        }
-        plan = cls(**{**known_fields(cls, value), **typed})
-        texts = (plan.name, *plan.settings)
-        tables = (plan.matrix, *plan.references, *(cell.settings for cell in plan.cells))
-        if not all(isinstance(text, str) for text in texts) or not all(isinstance(table, dict) for table in tables):
-            raise TypeError(
-                "expected texts for the name and the settings, and a dict for the matrix and each reference"
-            )
+        """The plan of a plan.json, also of one that version 0.1.0 wrote.
+
+        Raises ValueError, in one line, where the value is no plan, a newer vaezoo wrote it, it has been changed, or it
+        names a file outside the results folder.
+        """
+        content, _ = opened(value)
+        plan = fitted(cls, {"columns": [], **content})
+        for stem in {stem for cell in plan.cells for stem in (cell.stem, cell.timing) if stem is not None}:
+            if not is_plain_name(stem):
+                raise ValueError(f"it names the record {stem[:60]!a}, which is no file name inside the folder")
+        for reference in plan.references:
+            known = vars(fitted(_Reference, reference))
+            fitted(dict[str, float | None], {name: each for name, each in reference.items() if name not in known})
+        for name in {*plan.settings, *(name for cell in plan.cells for name in cell.settings)}:
+            if name in DESCRIBING:
+                raise ValueError(f"its setting {name!r} has the name of another column")
         return plan

@@ -6,7 +6,6 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +26,8 @@ from vaezoo.runner.machine.timing import measure_speeds
 from vaezoo.runner.plan.cell import Task
 from vaezoo.runner.plan.fingerprint import fingerprint
 from vaezoo.runner.plan.planner import Sources
-from vaezoo.runner.records import CellProgress, Provenance, Record, Status, reason_of
+from vaezoo.runner.provenance import Provenance, now, nvidia_driver, versions
+from vaezoo.runner.records import CellProgress, Record, Status, reason_of
 from vaezoo.runner.store import Store
 from vaezoo.runner.work.kept_warnings import warnings_kept
 from vaezoo.runner.work.mapped import read_dataset
@@ -146,8 +146,9 @@ def run_cell(
     with clock.polled():
         if log is not None and (record.status not in ("ok", "skipped") or record.failed_metrics):
             record = replace(record, log=f"logs/{log.name}")
-        store.write(cell, replace(record, seconds=shared + time.perf_counter() - started))
-    return record.status
+        if record.provenance is not None:
+            record = replace(record, provenance=replace(record.provenance, finished=now()))
+        return store.write(cell, replace(record, seconds=shared + time.perf_counter() - started)).status
 
 
 def _status(error: BaseException) -> Status:
@@ -244,7 +245,7 @@ def _timed(record: Record, task: Task, device: str) -> Record:
 
 
 def provenance(device: str, task: Task) -> Provenance:
-    """Where and with what a cell is run in this process."""
+    """Where and with what a cell is run in this process, at its start."""
     return Provenance(
         vaezoo=vaezoo.__version__,
         torch=str(torch.__version__),
@@ -254,5 +255,11 @@ def provenance(device: str, task: Task) -> Provenance:
         threads=torch.get_num_threads(),
         memory_bytes=memory(device),
         plugins=tuple(path.name for path in task.plugins),
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        finished=now(),
+        started=now(),
+        host=platform.node(),
+        driver=nvidia_driver() if device.startswith("cuda") else None,
+        git=task.run.git,
+        command=task.run.command,
+        versions=versions(),
     )

@@ -7,6 +7,9 @@ from typing import Any
 
 from vaezoo.core.errors import VaezooWarning
 
+MOST = 100
+"""Warnings that the record of a cell keeps."""
+
 
 @contextmanager
 def warnings_kept() -> Iterator[list[str]]:
@@ -18,7 +21,7 @@ def warnings_kept() -> Iterator[list[str]]:
 
         def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
             """Keep the message, and show it."""
-            if issubclass(category, VaezooWarning) and str(message) not in kept:
+            if issubclass(category, VaezooWarning) and str(message) not in kept and len(kept) < MOST:
                 kept.append(str(message))
             shown(message, category, *where, **more)
 

@@ -118,7 +118,9 @@ def evaluated_before(record: Record, task: Task, model: LatentModel, dataset: Da
     loaded.
     """
     store, stem = Store(task.folder), task.cell.stem
-    load_weights(model, store.path("checkpoints", stem))
+    load_weights(model, store, stem, record)
     evaluation = CellEvaluation(task.cell, model.eval(), dataset)
-    evaluation.restore(record.results, {name: torch.from_numpy(each) for name, each in store.images(stem).items()})
+    evaluation.restore(
+        record.results, {name: torch.from_numpy(each) for name, each in store.images(stem, record).items()}
+    )
     return evaluation

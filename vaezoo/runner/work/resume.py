@@ -5,8 +5,9 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from vaezoo.runner.files import write_atomically
 from vaezoo.runner.plan.cell import Task
-from vaezoo.runner.store import Store, write_atomically
+from vaezoo.runner.store import Store
 from vaezoo.training.checkpoint import Checkpoint, CheckpointClock
 from vaezoo.training.state import Unusable
 

@@ -1,0 +1,80 @@
+"""The frame of all results of a folder."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vaezoo.core.columns import (
+    COSTS,
+    DESCRIBING,
+    IDENTITY,
+    PROVENANCE,
+    QUALITY,
+    SAME_DATA,
+    SAME_ESTIMATE,
+    TIMED,
+    table_columns,
+)
+from vaezoo.runner.records import Record
+from vaezoo.runner.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def read_results(path: str | Path) -> "pd.DataFrame":
+    """The results of a folder that `vaezoo run` wrote: one row a cell in the order of the matrix, failures included.
+
+    Log-likelihoods are in nats an image, higher is better. The column warnings holds vaezoo's warnings, a line each.
+    frame.attrs holds the matrix's name, the settings that differ between rows, the references, and `columns`: the
+    measured columns in the order of a table, each as `vaezoo.Column.to_json` gives it. A record that is damaged, or is
+    not its plan's, is left out with a VaezooWarning that names it: its cell is `missing`. Raises VaezooError where the
+    folder holds no results.
+    """
+    import pandas as pd
+
+    store = Store(path)
+    plan = store.plan()
+    timed = dict.fromkeys(cell.timing for cell in plan.cells if cell.timing)
+    timings = {stem: record for stem in timed if (record := store.record("timings", stem)) is not None}
+    standard = [column.name for column in (*QUALITY, *TIMED, *COSTS)]
+    further = dict.fromkeys(column.name for column in plan.columns if column.name not in standard and column.is_one)
+    rows = []
+    for cell in plan.cells:
+        record = store.record("cells", cell.stem, cell)  # one at a time: they may be large
+        timing = timings.get(cell.timing or "")
+        results, warned = _numbers(record)
+        speeds, disturbed = _numbers(timing)
+        facts = cell.comparability if record is None else record.comparability
+        further |= dict.fromkeys(name for name in results if name not in standard)
+        row: dict[str, Any] = {name: getattr(cell, name) for name in IDENTITY}
+        row["status"] = "skipped" if cell.skip else "missing" if record is None else record.status
+        row["reason"] = cell.skip or (None if record is None else record.reason)
+        measured = results | {column.name: speeds[column.name] for column in TIMED if column.name in speeds}
+        row |= {name: measured.get(name) for name in standard}
+        row |= {name: getattr(facts, name) for name in (*SAME_DATA, *SAME_ESTIMATE)}
+        row |= {name: getattr(record or cell.comparability, name, None) for name in PROVENANCE}
+        row["warnings"] = "\n".join([*warned, *disturbed]) or None
+        rows.append(row | {name: results.get(name) for name in further} | cell.settings)
+    frame = pd.DataFrame(rows)
+    for name in (*standard, *further):
+        if name in frame:
+            frame[name] = pd.to_numeric(frame[name])
+    frame.attrs |= {
+        "name": plan.name,
+        "settings": list(plan.settings),
+        "columns": [column.to_json() for column in table_columns(plan.columns, further)],
+        "references": list(plan.references),
+    }
+    return frame
+
+
+def _numbers(record: Record | None) -> tuple[dict[str, float | None], list[str]]:
+    """The columns of a record, and the record's warnings. A column that has the name of one of the frame's DESCRIBING
+    columns is left out, and a warning says so.
+    """
+    if record is None:
+        return {}, []
+    taken = [name for name in record.results if name in DESCRIBING]
+    lines = [f"the column {name!r} of the record has the name of another column, so it is missing" for name in taken]
+    numbers = {name: value for name, value in record.results.items() if name not in DESCRIBING}
+    return numbers, [*record.warnings, *lines]
