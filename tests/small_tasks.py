@@ -33,7 +33,7 @@ def a_cell(seed: int = 0) -> Cell:
 
 
 def a_task(folder: Path, seed: int = 0) -> Task:
-    return Task(a_cell(seed), folder, (Path("/plugins/mine.py"),), "/data")
+    return Task(a_cell(seed), folder, (Path("/plugins/mine.py"),), data_root="/data")
 
 
 def resealed(value: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from small_tasks import a_task
 
 from vaezoo.runner.matrix.file import load
 from vaezoo.runner.plan.planner import make_plan
-from vaezoo.runner.run import MOST_PACKED, packs, unfinished_packs
+from vaezoo.runner.run import MOST_PACKED, packs, unfinished
 from vaezoo.runner.work import cell
 
 PLUGIN = '''
@@ -217,10 +217,8 @@ def test_the_seeds_of_a_row_are_packed_as_the_matrix_says(matrix_file, tmp_path,
 def test_a_pack_is_the_same_whatever_is_done_of_the_others(matrix_file, tmp_path):
     plan = plan_of(matrix_file, tmp_path, pack=2)
     every = packs(plan.cells, plan, "cpu")
-    waiting = plan.cells[1:6]
-    left = unfinished_packs([*plan.cells, plan.cells[0]], waiting, plan, "cpu")
-    assert left == [every[0][1:], every[1], every[2], every[3][:1]]
-    assert unfinished_packs(plan.cells, [], plan, "cpu") == []
+    assert unfinished(every, plan.cells[1:6]) == [every[0][1:], every[1], every[2], every[3][:1]]
+    assert unfinished(every, []) == []
 
 
 def test_how_many_train_together_is_not_what_a_cell_is(matrix_file, tmp_path):

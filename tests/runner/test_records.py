@@ -345,7 +345,7 @@ def test_ok_and_diverged_are_final():
     [
         (ValueError("a\nb"), "ValueError: a"),
         (KeyError("why"), "KeyError: 'why'"),
-        (RuntimeError(), "RuntimeError: RuntimeError"),
+        (RuntimeError(), "RuntimeError"),
         (VaezooError("what came"), "what came"),
         (Skip("cannot be"), "cannot be"),
         (Diverged("at step 3"), "at step 3"),

@@ -143,17 +143,6 @@ def test_values_of_images_are_float32_without_pickles(tmp_path):
         assert {name: str(found[name].dtype) for name in found.files} == {"iwll": "float32"}
 
 
-def test_a_folder_is_held_by_one_run(tmp_path):
-    store = Store(tmp_path)
-    assert not store.is_held()
-    with store.lock():
-        assert store.is_held()
-        said = r"another run is writing to .*; wait for it, or give another folder"
-        with pytest.raises(VaezooError, match=said), Store(tmp_path).lock():
-            pass
-    assert not store.is_held()
-
-
 def test_a_folder_without_results_is_an_error(tmp_path):
     for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(VaezooError, match=r"holds no results of a matrix \(no plan\.json\); give the folder that"):

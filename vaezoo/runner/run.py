@@ -136,6 +136,17 @@ def packs(cells: Sequence[Cell], plan: Plan, device: str) -> list[list[Cell]]:
     return made
 
 
+def unfinished(packed: Sequence[Sequence[Cell]], waiting: Sequence[Cell]) -> list[list[Cell]]:
+    """Of each pack the cells that wait.
+
+    Which cells are a pack does not depend on those that are done: a pack that was interrupted is the same again, and
+    goes on from its checkpoint.
+    """
+    stems = {cell.stem for cell in waiting}
+    left = [[cell for cell in pack if cell.stem in stems] for pack in packed]
+    return [pack for pack in left if pack]
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """How to run a plan. jobs: cells at a time, None for as many as fit. fail_fast: whether the first failure ends the
@@ -175,10 +186,10 @@ def carry_out(
                 packed = options.selection.own(packs(chosen(cells, options.selection), plan, device))
                 own = {cell.stem for pack in packed for cell in pack}
                 mine += [cell for cell in cells if cell.skip or cell.stem in own]
-                missing = {cell.stem for cell in options.selection.pending(cells, store)} & own
-                unfinished = [[cell for cell in pack if cell.stem in missing] for pack in packed]
-                devices, threads = workers(device, options.jobs if kind == "cells" else 1, len(missing))
-                watcher.begin(kind, len(missing), len(own) - len(missing))
+                left = unfinished(packed, options.selection.pending(cells, store))
+                missing = sum(map(len, left))
+                devices, threads = workers(device, options.jobs if kind == "cells" else 1, missing)
+                watcher.begin(kind, missing, len(own) - missing)
                 engine = LocalEngine(
                     store,
                     children,
@@ -190,8 +201,8 @@ def carry_out(
                     finished=watcher.finished,
                     fail_fast=options.fail_fast,
                 )
-                engine.run([[decoded.task(cell, store.folder) for cell in pack] for pack in unfinished if pack])
-                report.ran += len(missing)
+                engine.run([[decoded.task(cell, store.folder) for cell in pack] for pack in left])
+                report.ran += missing
                 if engine.failed and options.fail_fast:
                     break
         finally:

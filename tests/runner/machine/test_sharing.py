@@ -1,7 +1,6 @@
 """Locks on devices: cells share a device, a timing waits for it, and its record says what disturbed it."""
 
 import json
-import multiprocessing
 import os
 import sys
 import time
@@ -13,7 +12,6 @@ from vaezoo.core.errors import VaezooWarning
 from vaezoo.reports.tables import tables
 from vaezoo.runner.machine import sharing
 from vaezoo.runner.results import read_results
-from vaezoo.runner.work.cell import _logged
 
 
 @pytest.mark.skipif(sharing.fcntl is None, reason="no fcntl")
@@ -61,15 +59,14 @@ def test_a_timing_waits_for_the_cells_of_other_runs(held, capsys):
 
 
 @needs_locks
-def test_a_worker_says_that_it_waits_although_its_output_goes_to_a_log(held, capfd, monkeypatch, tmp_path):
-    monkeypatch.setattr(sharing, "_console", None)
-    sharing.keep_console(multiprocessing.get_context("spawn").Event())
-    with _logged(tmp_path / "log"), sharing.device_use("cpu-test", alone=True):
-        print("timed", flush=True)
-    sharing._say("another worker of this run waits too")
-    os.close(sharing._console[0])
-    assert capfd.readouterr().err == "waiting for another run on cpu-test, at most 300 s\n"
-    assert (tmp_path / "log").read_text() == "timed\n"
+def test_a_cell_hands_on_that_it_waits(held, capfd, monkeypatch):
+    said = []
+    monkeypatch.setattr(sharing, "_tell", None)
+    sharing.say_through(said.append)
+    with sharing.device_use("cpu-test", alone=True):
+        pass
+    assert said == ["waiting for another run on cpu-test, at most 300 s"]
+    assert capfd.readouterr().err == ""
 
 
 @needs_locks

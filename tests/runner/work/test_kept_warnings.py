@@ -6,7 +6,7 @@ from linear_model import linear_model
 
 from vaezoo.core.errors import VaezooWarning
 from vaezoo.evaluation.estimate import log_likelihood
-from vaezoo.runner.work.cell import _warnings_kept
+from vaezoo.runner.work.kept_warnings import warnings_kept
 
 
 def test_each_warning_is_kept_once_and_shown(capsys):
@@ -15,7 +15,7 @@ def test_each_warning_is_kept_once_and_shown(capsys):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.showwarning = lambda message, category, *where, **more: print(f"shown: {message}")
-        with _warnings_kept() as said:
+        with warnings_kept() as said:
             for samples in (1000, 1000, 1200):
                 log_likelihood(known.model, known.x, samples)
             warnings.warn("someone else's", UserWarning, stacklevel=1)
@@ -28,6 +28,6 @@ def test_each_warning_is_kept_once_and_shown(capsys):
 
 def test_nothing_said_is_nothing_kept():
     known = linear_model(2)
-    with _warnings_kept() as said:
+    with warnings_kept() as said:
         log_likelihood(known.model, known.x, 1000)
     assert said == []

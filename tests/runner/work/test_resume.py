@@ -67,7 +67,7 @@ def outcome(folder, cell):
     assert record["status"] == "ok", record
     record["results"] = {name: value for name, value in record["results"].items() if name not in ELSEWHERE}
     record["history"].pop("seconds")
-    for name in ("seconds", "provenance"):
+    for name in ("seconds", "provenance", "digest"):
         record.pop(name)
     images = numpy.load(folder / "cells" / f"{cell.stem}.npz")
     weights = load_file(store.path("checkpoints", cell.stem))
@@ -180,16 +180,23 @@ def test_a_pack_killed_in_its_evaluation_trains_no_seed_again(plan, tmp_path, mo
     """Neither the seeds that are left together, nor one that is run by itself. Their records are those of the pack."""
     one, other = tasks(plan, tmp_path / "one"), tasks(plan, tmp_path / "other")
     assert run_pack(one, "cpu") == ["ok"] * 3
-    evaluated, calls = work.evaluated, []
+    measured, calls = work.measured, []
 
     def second_is_killed(*given):
         calls.append(given)
         if len(calls) == 2:
             raise Killed
-        return evaluated(*given)
+        return measured(*given)
 
+    def nothing_of_a_killed_process(store, cell, record):
+        if record.reason == "Killed":
+            raise Killed
+        return write(store, cell, record)
+
+    write = Store.write
     with monkeypatch.context() as patch:
-        patch.setattr(work, "evaluated", second_is_killed)
+        patch.setattr(work, "measured", second_is_killed)
+        patch.setattr(Store, "write", nothing_of_a_killed_process)
         with pytest.raises(Killed):
             run_pack(other, "cpu")
     left = [task.cell.stem for task in other[1:]]
@@ -211,9 +218,9 @@ def test_a_pack_killed_in_its_evaluation_trains_no_seed_again(plan, tmp_path, mo
 
 def test_the_seeds_that_are_left_of_a_pack_are_evaluated_together(plan, tmp_path, monkeypatch):
     """A stop between two evaluations of a pack."""
-    all_tasks, clock, evaluated = tasks(plan, tmp_path), CheckpointClock(), work.evaluated
+    all_tasks, clock, measured = tasks(plan, tmp_path), CheckpointClock(), work.measured
     with monkeypatch.context() as patch:
-        patch.setattr(work, "evaluated", lambda *given: (clock.request_stop(), evaluated(*given))[1])
+        patch.setattr(work, "measured", lambda *given: (clock.request_stop(), measured(*given))[1])
         assert run_pack(all_tasks, "cpu", clock) == ["ok", "interrupted", "interrupted"]
     record = Store(tmp_path).record("cells", all_tasks[1].cell.stem)
     assert record.reason == "stopped before its evaluation; the same command goes on from there"
@@ -227,7 +234,7 @@ def test_a_failed_cell_leaves_no_checkpoint(plan, tmp_path, monkeypatch):
     assert run_cell(task, "cpu", clock=StopsAfter(3)) == "interrupted"
     folder = tmp_path / "resume"
     (folder / f".{task.cell.stem}.state.abc").write_text("what a killed process left")
-    monkeypatch.setattr(work, "evaluated", lambda *given: 1 / 0)
+    monkeypatch.setattr(work, "measured", lambda *given: 1 / 0)
     assert run_cell(task, "cpu") == "failed"
     assert resume_files(tmp_path) == []
 
@@ -246,7 +253,7 @@ def test_a_checkpoint_that_is_damaged_is_said_in_the_record(plan, tmp_path):
 
 
 def test_the_number_of_resumptions_survives_in_a_record(plan):
-    value = Record.of(plan.cells[0], "ok").to_json()
+    value = Record.of(plan.cells[0], "failed", "why").to_json()
     assert "resumed" not in value
     assert Record.from_json({**value, "resumed": 2}).resumed == 2
 

@@ -8,6 +8,7 @@ import contextlib
 import faulthandler
 import importlib
 import json
+import multiprocessing.process
 import os
 import sys
 import threading
@@ -58,8 +59,9 @@ def run_job(call: str, arguments: Mapping[str, Any], pipe: int, log: str | None)
     global _serving
     _serving = True
     code, send = 1, Messages(pipe)
+    _have_a_parent()
     try:
-        _print_to(log)
+        print_to(log)
         module, _, name = call.partition(":")
         getattr(importlib.import_module(module), name)(send, **arguments)
         code = LOST if send.lost else 0
@@ -72,6 +74,14 @@ def run_job(call: str, arguments: Mapping[str, Any], pipe: int, log: str | None)
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)  # no handler of a plugin, and none of its threads, holds up the end
+
+
+def _have_a_parent() -> None:
+    """Make `multiprocessing.parent_process()` tell plugins that this is a child process, as in any worker."""
+    with contextlib.suppress(AttributeError, TypeError):
+        known = multiprocessing.process
+        reader, _ = os.pipe()
+        known._parent_process = known._ParentProcess("MainProcess", os.getppid(), reader)  # type: ignore[attr-defined]
 
 
 def refuse_in_child() -> None:
@@ -89,11 +99,11 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 
-def _print_to(log: str | None) -> None:
+def print_to(log: str | None) -> None:
     """Send standard output and error to the log; standard input is empty."""
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
-    file = nothing if log is None else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+    file = nothing if log is None else _new_file(log)
     for number in (1, 2):
         os.dup2(file, number)
     for each in {nothing, file}:
@@ -103,6 +113,13 @@ def _print_to(log: str | None) -> None:
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
     with contextlib.suppress(Exception):
         faulthandler.enable(2)
+
+
+def _new_file(path: str) -> int:
+    """A new file in place of whatever stands there, which may be a link to another file."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
 
 
 def main() -> None:

@@ -52,6 +52,7 @@ class Children:
         self._events: queue.Queue[Event] = queue.Queue()
         self._numbers = itertools.count()
         self._server: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
         self._served: dict[int, int | None] = {}
         self._fresh: dict[int, subprocess.Popen[bytes]] = {}
         self._lock = threading.Lock()
@@ -69,7 +70,8 @@ class Children:
         if FORKS and (self._server is None or self._server.poll() is not None):
             command = _command("vaezoo.runner.children.server")
             self._server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
-            threading.Thread(target=self._read_server, args=(self._server,), daemon=True).start()
+            self._reader = threading.Thread(target=self._read_server, args=(self._server,), daemon=True)
+            self._reader.start()
 
     def start(self, call: str, arguments: Mapping[str, Any], log: str | None = None) -> int:
         """Begin a job, `module:function` with these arguments (which JSON can hold), and return its number.
@@ -118,6 +120,8 @@ class Children:
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+        if self._reader is not None:
+            self._reader.join()
 
     def _write(self, command: Mapping[str, Any]) -> None:
         server = self._server
@@ -137,6 +141,9 @@ class Children:
                     self._served[event.job] = event.pid
             self._events.put(event)
         server.wait()
+        for pipe in (server.stdin, server.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()  # type: ignore[union-attr]
         with self._lock:
             lost, self._served = dict(self._served), {}
         for job in lost:
@@ -154,9 +161,10 @@ class Children:
             stdin: IO[bytes] = process.stdin  # type: ignore[assignment]
             stdin.write(arguments.encode())
             stdin.close()
-        for line in process.stdout or ():
-            with contextlib.suppress(ValueError):
-                self._events.put(Event(job, message=json.loads(line)))
+        with process:  # which closes its pipes
+            for line in process.stdout or ():
+                with contextlib.suppress(ValueError):
+                    self._events.put(Event(job, message=json.loads(line)))
         ended = process.wait()
         self._fresh.pop(job, None)
         self._events.put(Event(job, ended=ended))

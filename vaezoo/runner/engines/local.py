@@ -193,16 +193,20 @@ class LocalEngine:
         """Report the tasks of a job that has ended; what is unfinished is tried again, or recorded as failed."""
         self.free.append(job.device)
         left: list[Task] = []
+        again: list[Task] = []
         for task, stamp in zip(job.tasks, job.stamps, strict=True):
             record = (
                 self.store.record(task.cell.kind, task.cell.stem, task.cell) if self._stamp(task) != stamp else None
             )
-            again = record is not None and record.status == "oom" and job.attempt < self.limits.retries
-            if record is None or record.pending_metrics or again:
+            if record is None or record.pending_metrics:
                 left.append(task)
+            elif record.status == "oom" and job.attempt < self.limits.retries:
+                again.append(task)
             else:
                 self._report(task, record.status, failed=bool(record.failed_metrics))
         self._remove_log(job)
+        if again:
+            self.waiting.append((again, job.attempt + 1))
         if not left:
             return
         status, reason, passing = self._end_of(event.ended or 0, job)

@@ -1,0 +1,157 @@
+"""The fork server: jobs in processes of their own, whatever these do, and nothing that is left behind."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from vaezoo.runner.children import client
+from vaezoo.runner.children.child import LOST
+from vaezoo.runner.children.client import Children, outcomes
+
+JOBS = '''
+import ctypes, os, subprocess, sys, time
+
+def sends(send, x): send(got=x, folder=os.getcwd())
+def leaves(send, code): os._exit(code)
+def raises(send, name): raise {"KeyboardInterrupt": KeyboardInterrupt, "GeneratorExit": GeneratorExit,
+                               "SystemExit": SystemExit, "ValueError": ValueError}[name]("why")
+def segfaults(send): ctypes.string_at(0)
+def aborts(send): os.abort()
+def closes(send):
+    os.closerange(0, 256)
+    with open("own", "w") as file:  # which gets the number of the pipe
+        send(got=1)
+        file.write("own")
+def hangs(send): time.sleep(1000)
+def prints(send, count):
+    print("printed")
+    os.write(2, b"x" * count)
+def multiplies(send):
+    import torch
+    torch.set_num_threads(2)
+    a = torch.ones(600, 600, requires_grad=True)
+    (a @ a).sum().backward()
+    send(got=float(a.grad[0, 0]))
+def leaves_processes(send):
+    """A daemon by two forks, a sleeper in a session of its own, and a child of these."""
+    subprocess.Popen(["sh", "-c", "setsid sleep 4242 & exit 0"])
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            subprocess.Popen(["sleep", "4242"])
+            time.sleep(4242)
+        os._exit(0)
+    time.sleep(0.3)
+    send(pids=[int(each) for each in subprocess.run(["pgrep", "-f", "sleep 4242"], capture_output=True).stdout.split()])
+def is_child(send):
+    import multiprocessing
+    send(child=multiprocessing.parent_process() is not None)
+'''
+
+
+@pytest.fixture(scope="module", params=["forked", "fresh"])
+def children(request, tmp_path_factory):
+    """Children of the fork server, and of systems without one."""
+    folder = tmp_path_factory.mktemp("jobs")
+    (folder / "jobs_of_test.py").write_text(JOBS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "FORKS", request.param == "forked")
+        patch.syspath_prepend(str(folder))
+        patch.chdir(folder)
+        with Children() as made:
+            yield made
+
+
+def alive(pid):
+    """Whether a process is there and no zombie, after a moment."""
+    time.sleep(0.2)
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def outcome(children, call, seconds=30.0, log=None, **arguments):
+    job = children.start(f"jobs_of_test:{call}", arguments, log)
+    [(_, found)] = outcomes(children, [job], seconds)
+    return found
+
+
+def test_a_job_gets_its_arguments_and_sends_messages(children):
+    found = outcome(children, "sends", x={"a": [1, 2.5, None, "é"]})
+    assert found.messages == [{"got": {"a": [1, 2.5, None, "é"]}, "folder": os.getcwd()}]
+    assert found.ended == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "ended", "reason"),
+    [
+        ("leaves", {"code": 0}, 0, "ended its process then: exit code 0"),
+        ("leaves", {"code": 7}, 7, "ended its process then: exit code 7"),
+        ("segfaults", {}, -signal.SIGSEGV, "ended its process then: killed by SIGSEGV"),
+        ("aborts", {}, -signal.SIGABRT, "ended its process then: killed by SIGABRT"),
+        ("raises", {"name": "KeyboardInterrupt"}, 1, "raised KeyboardInterrupt: why then"),
+        ("raises", {"name": "GeneratorExit"}, 1, "raised GeneratorExit: why then"),
+        ("raises", {"name": "SystemExit"}, 1, "raised SystemExit: why then"),
+        ("raises", {"name": "ValueError"}, 1, "raised ValueError: why then"),
+        ("closes", {}, LOST, "ended its process then: it had closed the pipe to the run"),
+    ],
+)
+def test_every_end_of_a_job_is_told(children, call, arguments, ended, reason):
+    found = outcome(children, call, **arguments)
+    assert found.ended == ended
+    assert found.reason("then").startswith(reason)
+    assert outcome(children, "sends", x=1).messages[0]["got"] == 1  # the next one is unaffected
+
+
+def test_a_file_that_took_the_place_of_the_pipe_gets_no_message(children):
+    outcome(children, "closes")
+    assert Path("own").read_text() == "own"
+
+
+def test_a_job_that_hangs_is_killed(children):
+    found = outcome(children, "hangs", seconds=1.0)
+    assert found.ended is None
+    assert found.reason("then") == "hung then: nothing in 1 s"
+
+
+def test_what_a_job_prints_goes_to_its_log(children, capfd, tmp_path):
+    log = tmp_path / "log"
+    (tmp_path / "outside").write_text("secret")
+    log.symlink_to(tmp_path / "outside")
+    assert outcome(children, "prints", log=str(log), count=10**6).ended == 0
+    assert sorted(log.read_text()) == sorted("printed\n" + "x" * 10**6)
+    assert (tmp_path / "outside").read_text() == "secret"
+    assert outcome(children, "prints", count=3).ended == 0
+    assert capfd.readouterr() == ("", "")
+
+
+def test_jobs_may_use_several_threads(children):
+    assert outcome(children, "multiplies").messages == [{"got": 1200.0}]
+
+
+def test_a_job_is_a_child_process_for_plugins_that_ask(children):
+    assert outcome(children, "is_child").messages == [{"child": True}]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux to adopt orphans")
+def test_what_a_job_leaves_behind_is_killed(children):
+    if not client.FORKS:
+        pytest.skip("needs the fork server")
+    [message] = outcome(children, "leaves_processes").messages
+    assert len(message["pids"]) >= 2
+    assert not [pid for pid in message["pids"] if alive(pid)]
+
+
+def test_where_the_server_is_killed_its_jobs_end_and_the_next_gets_a_new_one(children):
+    if not client.FORKS:
+        pytest.skip("needs the fork server")
+    job = children.start("jobs_of_test:hangs", {})
+    [pid] = [event.pid for event in children.events(20) if event.job == job]
+    os.kill(children._server.pid, signal.SIGKILL)
+    [(_, found)] = outcomes(children, [job], 20)
+    assert found.ended == -signal.SIGKILL
+    assert not alive(pid)
+    assert outcome(children, "sends", x=1).ended == 0
