@@ -9,6 +9,7 @@ from vaezoo.registry import existing_file
 from vaezoo.runner.children.child import refuse_in_child
 from vaezoo.runner.children.client import Children
 from vaezoo.runner.events import Events, Receiver
+from vaezoo.runner.limits import PLANNING
 from vaezoo.runner.machine.device import cores, describe, resolve_device
 from vaezoo.runner.matrix.file import Matrix, load
 from vaezoo.runner.plan.cell import Kind, Task
@@ -45,9 +46,10 @@ def plan_of(
     device: str = "auto",
     data_root: str | None = None,
     plugins: Sequence[str | Path] = (),
+    seconds: float = PLANNING,
 ) -> tuple[Plan, str]:
-    """The plan of a matrix and the device it is for. Plugins from outside run in child processes. Raises VaezooError
-    for invalid user input.
+    """The plan of a matrix and the device it is for. Plugins from outside run in child processes. seconds: those that
+    the import of one, or the rehearsal of a row, may take. Raises VaezooError for invalid user input.
     """
     for plugin in plugins:
         existing_file(plugin)
@@ -56,7 +58,7 @@ def plan_of(
     where = resolve_device(device)
     machine = Machine(describe(where), where.partition(":")[0], cores())
     with Children() if children is None else nullcontext(children) as used:
-        return plan_in_children(matrix, used, machine, data_root), where
+        return plan_in_children(matrix, used, machine, data_root, seconds), where
 
 
 def execute(

@@ -304,7 +304,7 @@ def test_a_specification_keeps_an_infinite_option(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"notes": {"fid": object()}}, "Object of type object is not JSON serializable"),
+        ({"notes": {"fid": {1}}}, "Object of type set is not JSON serializable"),
         ({"notes": {"fid": [[]]}}, None),
         ({"vectors": {"x": 1e300}}, "vectors and notes must hold finite numbers"),
         ({"results": {"iwll": 1e300}}, "results.iwll must be a number"),

@@ -62,6 +62,7 @@ def plan(
     shard: Shard = None,
     retry_failed: RetryFailed = False,
     force: Force = False,
+    stall: Stall = None,
 ) -> None:
     """Show what a run would do: the rows, the data sets, what is done, what will be skipped or fail and why."""
     from vaezoo.api import plan_of
@@ -69,7 +70,8 @@ def plan(
     from vaezoo.runner.store import Store
 
     selection = _selection(only, variant, dataset, shard, retry_failed, force, True)
-    made, where = plan_of(matrix, device=device, data_root=data_root, plugins=plugin)
+    seconds = _limits(None, stall, None, 0).planning
+    made, where = plan_of(matrix, device=device, data_root=data_root, plugins=plugin, seconds=seconds)
     warn_unavailable()
     selection.check(made.cells)
     store = Store(out if out is not None else Path("results") / made.name)
@@ -189,7 +191,10 @@ def _carry_out(
     try:
         with Children() as children, Events(watcher, receivers) as seen:
             children.warm_up()
-            made, where = plan_of(matrix, children, device=device, data_root=data_root, plugins=plugins)
+            limits = options[-1]
+            made, where = plan_of(
+                matrix, children, device=device, data_root=data_root, plugins=plugins, seconds=limits.planning
+            )
             warn_unavailable()
             report = execute(made, where, out, seen, children, RunOptions(*options))
     except KeyboardInterrupt as stop:

@@ -8,6 +8,8 @@ from vaezoo.training.checkpoint import CHECKPOINT_SECONDS
 
 STALL = 600.0
 """Seconds without progress, beyond the slowest epoch so far, after which a cell counts as hanging."""
+PLANNING = 120.0
+"""The most seconds that the import of a plugin, or the rehearsal of a row, may take."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,11 @@ class Limits:
     memory: int | None = None
     retries: int = 1
     checkpoint: float = CHECKPOINT_SECONDS
+
+    @property
+    def planning(self) -> float:
+        """Seconds that the import of a plugin, or the rehearsal of a row, may take."""
+        return min(self.stall, PLANNING)
 
 
 def parse_memory(text: str) -> int:

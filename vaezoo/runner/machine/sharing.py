@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from vaezoo.core import heartbeat
 from vaezoo.core.errors import VaezooWarning
 from vaezoo.runner.machine.device import cores
 
@@ -118,6 +119,7 @@ def _locked(handle: int, alone: bool, waiting: str) -> bool:
             if not said:
                 _say(waiting)
                 said = True
+            heartbeat.beat()
             time.sleep(0.2)
         except OSError:  # a file system without locks
             return True

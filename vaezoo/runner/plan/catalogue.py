@@ -11,8 +11,6 @@ from vaezoo.registry import GROUP, PARTS, SLOTS, Variant, register, registry
 from vaezoo.runner.children.client import Children, outcomes
 from vaezoo.runner.plan.planner import Sources
 
-SECONDS = 60.0
-"""Seconds that the import of a plugin may take."""
 Name = tuple[str, str]
 """A slot and a registered name."""
 
@@ -87,7 +85,7 @@ def package_names() -> list[str]:
     return sorted({point.name for point in entry_points(group=GROUP)})
 
 
-def catalogue(children: Children, files: Sequence[str], packages: Sequence[str]) -> Catalogue:
+def catalogue(children: Children, files: Sequence[str], packages: Sequence[str], seconds: float) -> Catalogue:
     """Import each source in a child and list what it registers.
 
     VaezooError for a file that raises an error when it is imported, and for a name that two sources register. A source
@@ -96,7 +94,7 @@ def catalogue(children: Children, files: Sequence[str], packages: Sequence[str])
     found = Catalogue()
     sources = [*(Sources(files=(file,)) for file in files), *(Sources(packages=(name,)) for name in packages)]
     jobs = {children.start(f"{__name__}:list_source", {"source": vars(source)}): source for source in sources}
-    for job, outcome in outcomes(children, jobs, SECONDS):
+    for job, outcome in outcomes(children, jobs, seconds):
         source = jobs[job]
         title = f"plugin file {source.files[0]}" if source.files else f"plugin package {source.packages[0]}"
         listing = next((message for message in outcome.messages if "names" in message), None)

@@ -14,6 +14,7 @@ from typing import Any
 from vaezoo.core.errors import VaezooError, unknown
 from vaezoo.registry import register
 from vaezoo.runner.children.client import Children, outcomes
+from vaezoo.runner.limits import PLANNING
 from vaezoo.runner.matrix.file import Matrix, MatrixRow, load, rows
 from vaezoo.runner.plan.catalogue import Catalogue, Name, catalogue, package_names
 from vaezoo.runner.plan.cell import Cell, Comparability
@@ -31,12 +32,14 @@ from vaezoo.runner.plan.planner import (
 )
 from vaezoo.runner.plan.specification import PROTOCOL, DatasetChoice, EvaluationOptions, Specification
 
-SECONDS = 120.0
-"""Seconds that the rehearsal of one row may take."""
 
+def plan_in_children(
+    matrix: Matrix, children: Children, machine: Machine, data_root: str | None = None, seconds: float = PLANNING
+) -> Plan:
+    """The plan of a matrix. seconds: those that an import or a rehearsal may take.
 
-def plan_in_children(matrix: Matrix, children: Children, machine: Machine, data_root: str | None = None) -> Plan:
-    """The plan of a matrix. Raises VaezooError for invalid user input, and for a plugin file that is not importable."""
+    Raises VaezooError for invalid user input, and for a plugin file that is not importable.
+    """
     with register.without_packages():
         wanted, every = units(matrix), rows(matrix)
         names = {unit: _names(matrix, every[unit[0]], unit[1]) for unit in wanted}
@@ -48,7 +51,7 @@ def plan_in_children(matrix: Matrix, children: Children, machine: Machine, data_
             raise VaezooError(
                 f"plugin file {missing[0]} does not exist; a plugin's path is relative to the matrix file"
             )
-        known = catalogue(children, files, package_names() if unfamiliar else ())
+        known = catalogue(children, files, package_names() if unfamiliar else (), seconds)
         groups: dict[Sources, list[Unit]] = {}
         planned: list[PlannedRow] = []
         for unit in wanted:
@@ -60,7 +63,7 @@ def plan_in_children(matrix: Matrix, children: Children, machine: Machine, data_
         own = groups.pop(Sources(), [])
         planned += planned_rows(matrix, own, machine, data_root)
         for sources, members in groups.items():
-            planned += _planned_in_child(matrix, children, machine, data_root, sources, members)
+            planned += _planned_in_child(matrix, children, machine, data_root, sources, members, seconds)
         return assembled(matrix, planned, data_root)
 
 
@@ -92,7 +95,13 @@ def _lost(matrix: Matrix, row: MatrixRow, unit: Unit, name: Name, known: Catalog
 
 
 def _planned_in_child(
-    matrix: Matrix, children: Children, machine: Machine, data_root: str | None, sources: Sources, members: list[Unit]
+    matrix: Matrix,
+    children: Children,
+    machine: Machine,
+    data_root: str | None,
+    sources: Sources,
+    members: list[Unit],
+    seconds: float,
 ) -> list[PlannedRow]:
     """Plan the rows that share these sources. After a row that ends the child, the next ones get a new child."""
     every, found, left = rows(matrix), list[PlannedRow](), list(members)
@@ -108,7 +117,7 @@ def _planned_in_child(
             "rehearse": left[0] not in reasons,
         }
         job = children.start(f"{__name__}:plan_units", arguments)
-        [(_, outcome)] = outcomes(children, [job], SECONDS)
+        [(_, outcome)] = outcomes(children, [job], seconds)
         for message in outcome.messages:
             if "invalid" in message:
                 raise VaezooError(message["invalid"])
