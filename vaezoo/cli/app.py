@@ -62,6 +62,9 @@ RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Run cells aga
 Force = Annotated[bool, typer.Option("--force", help="Run cells again that are done.")]
 Timeout = Annotated[float | None, typer.Option(help="Seconds a cell may take; else the matrix's.", min=0.001)]
 Stall = Annotated[float | None, typer.Option(help="Seconds without progress that end a cell; else 600.", min=0.001)]
+CheckpointInterval = Annotated[
+    float | None, typer.Option("--checkpoint", help="Seconds between two checkpoints of a cell; else 300.", min=0.0)
+]
 MaxMemory = Annotated[str | None, typer.Option(help="Memory a cell may use: 8G, 500M.")]
 Retries = Annotated[
     int, typer.Option(help="New attempts for a cell that was killed, stalled or ran out of memory.", min=0)

@@ -4,12 +4,14 @@ import re
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vaezoo.cli.app import (
+    CheckpointInterval,
     DataRoot,
     Datasets,
     Device,
@@ -113,6 +115,7 @@ def run(
     stall: Stall = None,
     max_memory: MaxMemory = None,
     retries: Retries = 1,
+    checkpoint: CheckpointInterval = None,
     events: EventsFile = None,
     tensorboard: TensorBoardFolder = None,
 ) -> None:
@@ -121,6 +124,7 @@ def run(
 
     selection = _selection(only, variant, dataset, shard, retry_failed, force, timings)
     limits = _limits(timeout, stall, max_memory, retries)
+    limits = limits if checkpoint is None else replace(limits, checkpoint=checkpoint)
     asked = receivers(events, tensorboard)
     _carry_out(matrix, out, device, data_root, plugin, "run", (jobs, fail_fast, selection, limits), asked)
 

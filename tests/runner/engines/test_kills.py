@@ -1,0 +1,82 @@
+"""A run is killed at random moments, its parent, its children or all of them, and goes on each time: nothing finished
+is run again, and the end is that of an undisturbed run.
+"""
+
+import json
+import os
+import random
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROWS = [{"name": name} for name in ("vae", "iwae", "vae-vampprior", "vae-mixture")]
+WORDS = ("run", "m.toml", "--device", "cpu", "--jobs", 2, "--checkpoint", 0.2)
+
+
+def content(folder: Path) -> dict[str, object]:
+    """All of a folder's records and tables but times and memory."""
+    found = {}
+    for path in (folder / "cells").glob("*.json"):
+        record = json.loads(path.read_text())
+        numbers = {n: v for n, v in record["results"].items() if n not in ("train_seconds", "peak_memory_bytes")}
+        history = {n: v for n, v in record["history"].items() if n != "seconds"}
+        found[path.name] = record["status"], numbers, history, record["vectors"], record["best_epoch"]
+        weights = {name: digest for name, digest in record["files"].items() if "checkpoints" in name}
+        found[path.name] += (weights, record["warnings"])
+    return found
+
+
+def strike(running, number: int, whom: str) -> None:
+    """Send a signal to the parent, to one of its descendants, or to all."""
+    parent = psutil.Process(running.pid)
+    below = parent.children(recursive=True)
+    chosen = {"parent": [parent], "child": below[-1:], "all": [*below, parent]}[whom]
+    for process in chosen:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, number)
+
+
+def prove(shell, matrix_file, tmp_path, kills: int, seeds: int, epochs: int) -> None:
+    train = {"epochs": epochs, "batch_size": 64}
+    matrix_file(tmp_path / "m.toml", ROWS, seeds=seeds, train=train, evaluate={"throughput": False}, pack=1)
+    assert shell(*WORDS, "--out", "calm", cwd=tmp_path).code == 0
+    chance, finished, struck = random.Random(7), {}, 0
+    while struck < kills:
+        running = shell.start(*WORDS, "--out", "storm", cwd=tmp_path)
+        end = time.monotonic() + chance.uniform(4.0, 9.0)
+        while time.monotonic() < end and running.poll() is None:
+            time.sleep(0.02)
+        if running.poll() is None:
+            whom = chance.choice(["parent", "child", "all"])
+            strike(running, chance.choice([signal.SIGKILL, signal.SIGTERM]), whom)
+            struck += 1
+        if whom != "child":
+            running.wait()
+        for name, written in finished.items():  # nothing finished is run again
+            assert (tmp_path / "storm" / "cells" / name).stat().st_mtime_ns == written, name
+        records = {path: json.loads(path.read_text()) for path in (tmp_path / "storm" / "cells").glob("*.json")}
+        finished |= {p.name: p.stat().st_mtime_ns for p, record in records.items() if record["status"] == "ok"}
+        if running.poll() is None:
+            running.kill_group(signal.SIGTERM)
+            running.wait()
+    last = shell(*WORDS, "--out", "storm", "--retry-failed", cwd=tmp_path)
+    assert last.code == 0, last.out + last.err
+    assert content(tmp_path / "storm") == content(tmp_path / "calm")
+    tables = [(tmp_path / name / "tables" / "digits-binary.md").read_text() for name in ("storm", "calm")]
+    quality = [table.split("train images/s")[0] for table in tables]
+    assert quality[0] == quality[1]
+    for name in ("running", "resume", "claims"):
+        assert not list((tmp_path / "storm" / name).glob("*")), name
+
+
+def test_a_run_that_is_killed_three_times_ends_as_an_undisturbed_one(shell, matrix_file, tmp_path):
+    prove(shell, matrix_file, tmp_path, kills=3, seeds=1, epochs=30)
+
+
+@pytest.mark.nightly
+def test_a_run_that_is_killed_sixty_times_ends_as_an_undisturbed_one(shell, matrix_file, tmp_path):
+    prove(shell, matrix_file, tmp_path, kills=60, seeds=3, epochs=400)
