@@ -1,12 +1,14 @@
 """Results folders made by hand: a plan, its records, and values of each image."""
 
+import zlib
 from dataclasses import replace
 
 from small_tasks import a_cell
 
 from vaezoo.core.columns import Column
 from vaezoo.runner.plan.stored import StoredCell, StoredPlan
-from vaezoo.runner.records import Provenance, Record
+from vaezoo.runner.provenance import Provenance
+from vaezoo.runner.records import Record
 from vaezoo.runner.store import Store
 
 DEVICE = "a processor"
@@ -16,14 +18,20 @@ ODDNESS = (Column("oddness", better=-1),)
 def a_record(label, seed, results, *, status="ok", dataset="digits", device=DEVICE, epochs=7, reason=None, **facts):
     """The record of a cell, or with seed None of a timing. facts: what differs in its Comparability."""
     cell = a_cell(0 if seed is None else seed)
-    train = replace(cell.specification.train, epochs=epochs)
+    specification = replace(
+        cell.specification,
+        slots={**cell.specification.slots, "prior": ("mixture", {"components": zlib.crc32(repr(label).encode())})},
+        dataset=replace(cell.specification.dataset, name=dataset),
+        train=replace(cell.specification.train, epochs=epochs),
+        seed=seed,
+    )
     cell = replace(
         cell,
         label=label,
         dataset=dataset,
         seed=seed,
-        key=f"{hash((label, dataset, seed)) & 0xFFFFFFFFFFFF:012x}" + "0" * 52,
-        specification=replace(cell.specification, train=train, seed=seed),
+        key=specification.key,
+        specification=specification,
         comparability=replace(cell.comparability, **facts),
     )
     provenance = Provenance("0.1.0", "2.14", "3.11", "Linux", device, 1, 2**30, (), "2026-01-01T00:00:00+00:00")
@@ -48,12 +56,12 @@ def write(folder, records, images=None, columns=ODDNESS, missing=()):
     store, stored = Store(folder), []
     timed = {(cell.label, cell.dataset): cell.stem for cell, _ in records if cell.seed is None}
     for cell, record in records:
+        if images and (cell.label, cell.seed) in images:
+            store.write_images(cell.stem, {"iwll": images[cell.label, cell.seed]})
         if cell.label not in missing:
             store.write(cell, record)
         if cell.seed is None:
             continue
-        if images and (cell.label, cell.seed) in images:
-            store.write_images(cell.stem, {"iwll": images[cell.label, cell.seed]})
         stem, skip = timed.get((cell.label, cell.dataset)), None
         facts = (cell.label, cell.variant, cell.dataset, cell.seed, skip, cell.comparability, {})
         stored.append(StoredCell(cell.stem, cell.key, stem, *facts))

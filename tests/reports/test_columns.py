@@ -14,7 +14,7 @@ import vaezoo
 from vaezoo.api import plan_of
 from vaezoo.core.columns import COSTS, QUALITY, TIMED, Column, declared_columns, measured_columns, table_columns
 from vaezoo.core.errors import VaezooError
-from vaezoo.registry import registry
+from vaezoo.registry import register, registry
 from vaezoo.reports.ranking import rank
 from vaezoo.reports.rows import dataset_rows
 from vaezoo.reports.tables import tables
@@ -44,6 +44,7 @@ def measured(tmp_path, monkeypatch):
     """The results folder of one cell with the metrics of PLUGIN: its plan, and a record of its numbers."""
     monkeypatch.setattr(registry("metric"), "_plugins", dict(registry("metric")))
     (tmp_path / "mine.py").write_text(PLUGIN)
+    register.load_file(tmp_path / "mine.py")
     matrix = {"datasets": ["digits-binary"], "seeds": 1, "variants": [{"name": "vae"}]}
     matrix |= {"plugins": [str(tmp_path / "mine.py")], "evaluate": {"metrics": ["bare", "sharpness"]}}
     plan, _ = plan_of(matrix, device="cpu")

@@ -88,7 +88,8 @@ def _lost(matrix: Matrix, row: MatrixRow, unit: Unit, name: Name, known: Catalog
     if not known.broken:
         unavailable = "; ".join(f"{title} is unavailable: {reason}" for title, reason in known.unavailable.items())
         message = unknown(*name, known.names(name[0]))
-        raise VaezooError(f"row {row.label!r}: {message}{f' ({unavailable})' if unavailable else ''}")
+        where = "" if name[0] == "dataset" else f"row {row.label!r}: "
+        raise VaezooError(f"{where}{message}{f' ({unavailable})' if unavailable else ''}")
     sources, titles = known.suspects(name[1])
     reason = f"{name[0]} {name[1]!r} is not registered, and {'; '.join(known.broken[title] for title in titles)}"
     return _unresolved(matrix, row, unit, sources, reason)
