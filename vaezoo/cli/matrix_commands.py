@@ -17,6 +17,7 @@ from vaezoo.cli.app import (
     Folder,
     Force,
     Jobs,
+    KeepWeights,
     MatrixFile,
     MaxMemory,
     Only,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from vaezoo.runner.events import Receiver
+    from vaezoo.runner.kept_weights import KeepWeights as Kept
     from vaezoo.runner.limits import Limits
     from vaezoo.runner.selection import Selection
 
@@ -62,14 +64,17 @@ def plan(
     shard: Shard = None,
     retry_failed: RetryFailed = False,
     force: Force = False,
+    max_memory: MaxMemory = None,
 ) -> None:
     """Show what a run would do: the rows, the data sets, what is done, what will be skipped or fail and why."""
     from vaezoo.api import plan_of
     from vaezoo.cli.plan_display import plan_lines
+    from vaezoo.runner.limits import parse_memory
     from vaezoo.runner.store import Store
 
     selection = _selection(only, variant, dataset, shard, retry_failed, force, True)
-    made, where = plan_of(matrix, device=device, data_root=data_root, plugins=plugin)
+    memory = None if max_memory is None else parse_memory(max_memory)
+    made, where = plan_of(matrix, device=device, data_root=data_root, plugins=plugin, max_memory=memory)
     warn_unavailable()
     selection.check(made.cells)
     store = Store(out if out is not None else Path("results") / made.name)
@@ -111,16 +116,19 @@ def run(
     stall: Stall = None,
     max_memory: MaxMemory = None,
     retries: Retries = 1,
+    keep_weights: KeepWeights = "all",
     events: EventsFile = None,
     tensorboard: TensorBoardFolder = None,
 ) -> None:
     """Run a matrix and write its tables. The same command goes on after a stop: finished cells are not run again."""
     from vaezoo.runner.events import receivers
+    from vaezoo.runner.kept_weights import parse_kept
 
+    kept = parse_kept(keep_weights)
     selection = _selection(only, variant, dataset, shard, retry_failed, force, timings)
     limits = _limits(timeout, stall, max_memory, retries)
     asked = receivers(events, tensorboard)
-    _carry_out(matrix, out, device, data_root, plugin, "run", (jobs, fail_fast, selection, limits), asked)
+    _carry_out(matrix, out, device, data_root, plugin, "run", (jobs, fail_fast, selection, limits, kept), asked)
 
 
 def _limits(timeout: float | None, stall: float | None, max_memory: str | None, retries: int) -> "Limits":
@@ -157,7 +165,7 @@ def try_command(
     row = {"name": bare, **row_settings(settings)}
     matrix |= {key: row.pop(key) for key in ("seeds", "timeout", "datasets", "pack") if key in row}
     matrix["variants"] = [row]
-    _carry_out(matrix, out, device, data_root, plugin, "try", (jobs, False, Selection(), Limits()))
+    _carry_out(matrix, out, device, data_root, plugin, "try", (jobs, False, Selection(), Limits(), "all"))
 
 
 def _words() -> str:
@@ -173,7 +181,7 @@ def _carry_out(
     data_root: str | None,
     plugins: list[Path],
     command: str,
-    options: "tuple[int | None, bool, Selection, Limits]",
+    options: "tuple[int | None, bool, Selection, Limits, Kept]",
     receivers: "Sequence[Receiver]" = (),
 ) -> None:
     from vaezoo.api import execute, plan_of
@@ -189,7 +197,10 @@ def _carry_out(
     try:
         with Children() as children, Events(watcher, receivers) as seen:
             children.warm_up()
-            made, where = plan_of(matrix, children, device=device, data_root=data_root, plugins=plugins)
+            limit = options[3].memory
+            made, where = plan_of(
+                matrix, children, device=device, data_root=data_root, plugins=plugins, max_memory=limit
+            )
             warn_unavailable()
             report = execute(made, where, out, seen, children, RunOptions(*options))
     except KeyboardInterrupt as stop:

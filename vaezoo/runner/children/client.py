@@ -136,6 +136,8 @@ class Children:
                 elif event.pid is not None:
                     self._served[event.job] = event.pid
             self._events.put(event)
+        if server.stdout is not None:
+            server.stdout.close()
         server.wait()
         with self._lock:
             lost, self._served = dict(self._served), {}
