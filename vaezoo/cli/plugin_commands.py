@@ -68,7 +68,11 @@ def show(
     with Children() as children:
         outside = Outside.of(children, plugin)
         found = outside.named(name)
-        say(*(outside.lines(found) if found in outside.known.entries else plugin_lines(find("/".join(found)))))
+        if found in outside.known.entries:
+            say(*outside.lines(found))
+            return
+    with register.without_packages():
+        say(*plugin_lines(find("/".join(found))))
 
 
 @app.command()
