@@ -1,7 +1,7 @@
 """Runs a matrix from Python, from its file to the frame of its results. The command line calls these functions too."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from vaezoo.runner.children.child import refuse_in_child
 from vaezoo.runner.children.client import Children
 from vaezoo.runner.events import Events, Receiver
 from vaezoo.runner.limits import PLANNING
-from vaezoo.runner.machine.device import cores, describe, resolve_device
+from vaezoo.runner.machine.device import cores, describe, memory, resolve_device
 from vaezoo.runner.matrix.file import Matrix, load
 from vaezoo.runner.plan.cell import Kind, Task
 from vaezoo.runner.plan.isolation import plan_in_children
@@ -47,16 +47,18 @@ def plan_of(
     data_root: str | None = None,
     plugins: Sequence[str | Path] = (),
     seconds: float = PLANNING,
+    max_memory: int | None = None,
 ) -> tuple[Plan, str]:
     """The plan of a matrix and the device it is for. Plugins from outside run in child processes. seconds: those that
-    the import of one, or the rehearsal of a row, may take. Raises VaezooError for invalid user input.
+    the import of one, or the rehearsal of a row, may take. max_memory: bytes that a cell may use. Raises VaezooError
+    for invalid user input.
     """
     for plugin in plugins:
         existing_file(plugin)
     if not isinstance(matrix, Matrix):
         matrix = load(matrix, [Path(plugin) for plugin in plugins])
     where = resolve_device(device)
-    machine = Machine(describe(where), where.partition(":")[0], cores())
+    machine = Machine(describe(where), where.partition(":")[0], cores(), memory(where), max_memory)
     with Children() if children is None else nullcontext(children) as used:
         return plan_in_children(matrix, used, machine, data_root, seconds), where
 
@@ -95,16 +97,37 @@ def run(
     data_root: str | None = None,
     plugins: Sequence[str | Path] = (),
     on_event: Receiver | None = None,
+    progress: bool | None = None,
 ) -> "pd.DataFrame":
     """Run a matrix (the path of a TOML file, or a dict of the same form) and return its results frame, one row a cell.
 
     It writes to results/<matrix name>/ unless `out` names another folder; cells that have a record there are not run
     again. Cells run in child processes, which do not import the script that calls this, unless it registers plugins
-    itself. on_event is called with each `vaezoo.Event`: a start, an epoch, an end. Raises VaezooError for invalid user
-    input; a cell that fails is a row with its status and reason.
+    itself. on_event is called with each `vaezoo.Event`: a start, an epoch, an end. progress: whether the cells that are
+    done and those that run are shown; None: in a notebook. Raises VaezooError for invalid user input; a cell that fails
+    is a row with its status and reason.
     """
     refuse_in_child()
-    with Children() as children, Events(Silent(), [] if on_event is None else [on_event]) as events:
+    receivers = [] if on_event is None else [on_event]
+    with Children() as children, _shown(progress) as watcher, Events(watcher, receivers) as events:
         children.warm_up()
         plan, where = plan_of(matrix, children, device=device, data_root=data_root, plugins=plugins)
         return read_results(execute(plan, where, out, events, children, RunOptions(jobs=jobs)).folder)
+
+
+@contextmanager
+def _shown(progress: bool | None) -> Iterator[Watcher]:
+    """A watcher that shows a run, or one that prints nothing. progress: as in `run`."""
+    from rich.console import Console
+
+    from vaezoo.cli.progress import Live, in_notebook
+
+    notebook = in_notebook()
+    if not (notebook if progress is None else progress):
+        yield Silent()
+        return
+    live = Live(Console(force_jupyter=notebook))
+    try:
+        yield live
+    finally:
+        live.close()

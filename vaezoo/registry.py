@@ -13,7 +13,7 @@ import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -354,24 +354,42 @@ def registry(slot: str) -> Registry:
     return register.registries[slot]
 
 
+def package_names() -> list[str]:
+    """The entry points of installed packages of plugins. Nothing is imported."""
+    return sorted({point.name for point in entry_points(group=GROUP)})
+
+
 def find(name: str) -> Plugin:
-    """The plugin that a command line's NAME means: a variant, `SLOT/NAME`, or a bare name that only one slot has.
+    """The plugin that a command line's NAME means, of those registered here. Raises VaezooError as `meant`."""
+    slot, _, rest = name.partition("/")
+    if rest:
+        return registry(slot)[rest]
+    slot, rest = meant(name, {slot: names(slot) for slot in SLOTS})
+    return registry(slot)[rest]
+
+
+def meant(name: str, known: Mapping[str, Collection[str]]) -> tuple[str, str]:
+    """The slot and the name that a command line's NAME means: a variant, `SLOT/NAME`, or a bare name that only one slot
+    has. known: the names of each slot.
 
     Raises VaezooError for a bare name of several slots, with the candidates, and for an unknown one, with the nearest
     names of all slots.
     """
     slot, _, rest = name.partition("/")
     if rest:
-        return registry(slot)[rest]
-    if name in registry("variant"):
-        return registry("variant")[name]
-    found = [s for s in SLOTS if name in registry(s)]
+        if slot not in known:
+            raise VaezooError(unknown("slot", slot, known))
+        if rest not in known[slot]:
+            raise VaezooError(unknown(slot, rest, known[slot]))
+        return slot, rest
+    if name in known["variant"]:
+        return "variant", name
+    found = [s for s in known if name in known[s]]
     if len(found) == 1:
-        return registry(found[0])[name]
+        return found[0], name
     if found:
         raise VaezooError(f"{name!r} is a name in several slots; use {' or '.join(f'{s}/{name}' for s in found)}")
-    if slot in SLOTS or slot.removesuffix("s") in SLOTS:
-        slot = slot if slot in SLOTS else slot.removesuffix("s")
+    if slot in known or slot.removesuffix("s") in known:
+        slot = slot if slot in known else slot.removesuffix("s")
         raise VaezooError(f"{name!r} is a slot; `vaezoo list {slot}` lists its plugins, whose names are {slot}/NAME")
-    every = {n for s in SLOTS for n in registry(s)}
-    raise VaezooError(unknown("name", name, every))
+    raise VaezooError(unknown("name", name, {n for every in known.values() for n in every}))

@@ -70,6 +70,7 @@ def test_plan_says_what_is_done_and_writes_nothing(shell, finished, tmp_path):
         "vae on digits-binary: 2 to run",
         "beta-vae on digits-binary: 2 to run",
         "4 cells and 1 timing to run on cpu, into elsewhere",
+        "no estimate: no past record",
     ]
     assert list(tmp_path.iterdir()) == []
 

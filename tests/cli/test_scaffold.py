@@ -250,7 +250,8 @@ def test_a_package_whose_import_breaks_leaves_others_unaffected(installed, matri
     source.write_text("import no_such_module\n" + source.read_text())
     listed = vaezoo_process(installed, "list", "prior")
     assert listed.returncode == 0
-    assert "unavailable: heavy-tails (heavy_tails): ModuleNotFoundError" in listed.stdout
+    reason = "plugin package heavy-tails (heavy_tails) could not be imported: ModuleNotFoundError"
+    assert f"unavailable: {reason}" in listed.stdout
     assert "vampprior" in listed.stdout
     refused = vaezoo_process(installed, "check", "heavy-tails")
     assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)

@@ -149,7 +149,7 @@ def test_what_hangs_or_crashes_fails_that_proof_and_no_other(own_registry, monke
 
 
 TIMEOUT = 8.0
-"""Seconds a proof may take in these tests. torch is imported before they count; the machine may be loaded."""
+"""Seconds that an import or a proof may take in these tests. The machine may be loaded."""
 
 
 def test_a_plugin_that_raises_fails_with_what_it_raised(own_registry, tmp_path):
@@ -187,6 +187,89 @@ def test_a_check_that_proves_nothing_is_no_success(shell, tmp_path):
     done = shell("check", written(tmp_path, "skips", text), "--quick")
     assert (done.code, done.err) == (1, ""), done
     assert re.search(r"1 passed, 0 failed, \d+ not run\nnothing could be proved of prior/skips\n", done.out), done.out
+
+
+DEADLY = """
+import ctypes, time, vaezoo
+
+
+@vaezoo.register.prior("crashes")
+class Crashes(vaezoo.Prior):
+    def __init__(self, latent):
+        super().__init__()
+
+    def log_density(self, z):
+        ctypes.string_at(0)
+
+    def sample(self, n):
+        return vaezoo.noise.normal(n, 2)
+
+
+@vaezoo.register.prior("stops")
+class Stops(Crashes):
+    def __init__(self, latent):
+        raise KeyboardInterrupt
+
+
+@vaezoo.register.prior("builds-for-ever")
+class BuildsForEver(Crashes):
+    def __init__(self, latent):
+        time.sleep(600)
+"""
+
+
+def test_whatever_ends_a_process_is_a_failed_check_of_its_own(shell, tmp_path):
+    """At import, in a constructor, in a method; also what is no Exception. The right plugin beside them passes."""
+    (tmp_path / "ends.py").write_text("import os\nos._exit(7)\n")
+    (tmp_path / "stops.py").write_text("raise GeneratorExit\n")
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    (tmp_path / "sleeps.py").write_text("import time\ntime.sleep(600)\n")
+    right = written(tmp_path, "right", RIGHT)
+    words = ("ends.py", "sleeps.py", "deadly.py", "stops.py", right, "--quick", "--timeout", TIMEOUT)
+    done = shell("check", *words, cwd=tmp_path)
+    assert (done.code, done.err) == (1, ""), done
+    said = " ".join(done.out.split())
+    ended, slept, hung, crashed, raised, stopped, fine = re.split(
+        "sleeps.py proof|prior/builds-for-ever|prior/crashes|prior/stops|stops.py proof|prior/right", said
+    )
+    assert re.search(r"import FAIL plugin file .*ends.py ended its process when it was imported: exit code 7", ended)
+    assert re.search(rf"import FAIL plugin file .*sleeps.py hung when it was imported: nothing in {TIMEOUT:g} s", slept)
+    assert re.search(rf"construction FAIL time-out .* It took longer than {TIMEOUT:g} s", hung)
+    assert re.search(r"construction FAIL crash .* The process died: killed by SIGSEGV", crashed)
+    assert re.search(r"construction FAIL raised .* It raised KeyboardInterrupt", raised)
+    assert re.search(r"import FAIL plugin file .*stops.py raised GeneratorExit when it was imported", stopped)
+    assert "FAIL" not in fine
+    assert "density integrates to 1 pass" in fine
+
+
+def test_list_and_show_import_a_plugin_file_in_a_child(shell, tmp_path):
+    (tmp_path / "ends.py").write_text("import os\nos._exit(7)\n")
+    right = written(tmp_path, "right", RIGHT)
+    done = shell("list", "prior", "--plugin", "ends.py", "--plugin", right, cwd=tmp_path)
+    assert (done.code, done.err) == (0, ""), done
+    assert re.search(r"^right\b", done.out, re.MULTILINE)
+    assert re.search(r"^vampprior\b", done.out, re.MULTILINE)
+    lost = done.out.splitlines()[-1]
+    assert re.fullmatch(
+        r"unavailable: plugin file \S+ends.py ended its process when it was imported: exit code 7", lost
+    )
+    done = shell("show", "right", "--plugin", right, "--plugin", "ends.py", cwd=tmp_path)
+    assert (done.code, done.err) == (0, ""), done
+    assert done.out.startswith(f"prior/right    {right}:")
+    lost = shell.wrong("show", "wrong", "--plugin", "ends.py", cwd=tmp_path)
+    assert re.match(r"name 'wrong' is unknown.*ends.py ended its process when it was imported: exit code 7", lost)
+
+
+def test_list_starts_no_process_where_there_is_no_plugin_from_outside(shell):
+    code = """
+import sys
+from vaezoo.runner.children import client
+client.Children.warm_up = lambda self: 1 / 0
+sys.argv = ["vaezoo", "list", "prior"]
+from vaezoo.cli import main
+main()
+"""
+    assert "vampprior" in shell.python(code)
 
 
 def test_an_installed_vaezoo_brings_its_pytest_plugin():

@@ -69,6 +69,9 @@ MaxMemory = Annotated[str | None, typer.Option(help="Memory a cell may use: 8G, 
 Retries = Annotated[
     int, typer.Option(help="New attempts for a cell that was killed, stalled or ran out of memory.", min=0)
 ]
+KeepWeights = Annotated[
+    str, typer.Option("--keep-weights", help="all, best (of the seeds of each row on a data set) or none.")
+]
 EventsFile = Annotated[
     Path | None, typer.Option("--events", help="A file that gets one JSON line for each start, epoch and end.")
 ]

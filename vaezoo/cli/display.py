@@ -10,7 +10,6 @@ from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vaezoo.core.errors import one_line
 from vaezoo.core.visible_text import visible
 from vaezoo.registry import PARTS, Plugin, Variant, registry
 
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from vaezoo.conformance.verdict import Finding
+    from vaezoo.runner.plan.catalogue import Entry
     from vaezoo.runner.throughput import Speed
 
 INDENT = " " * 14
-LONGEST_LINE = 2000
 
 
 def plain(text: str, style: str = "") -> Text:
@@ -68,22 +67,22 @@ def _hyperparameter_lines(plugin: Plugin, values: Mapping[str, Any] | None = Non
     return lines
 
 
-def registry_table(slot: str) -> Table:
-    """The plugins of a slot for `vaezoo list`."""
+def registry_table(slot: str, plugins: Sequence[Plugin | Entry]) -> Table:
+    """The plugins of a slot for `vaezoo list`, by name."""
     from rich.table import Table
 
     table = Table(title=slot, title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False)
-    for found in registry(slot).values():
+    for found in sorted(plugins, key=lambda plugin: plugin.name):
         table.add_row(plain(found.name), plain(found.summary), plain(found.paper or "", style="dim"))
     return table
 
 
-def findings_table(plugin: Plugin, findings: Sequence[Finding]) -> Table:
+def findings_table(title: str, findings: Sequence[Finding]) -> Table:
     """The findings of `vaezoo check`: proof, verdict and figure; for a failure also the formula and the numbers."""
     from rich.table import Table
 
     colours = {"pass": "green", "FAIL": "bold red", "not run": "yellow"}
-    table = Table(title=plain(f"{plugin.slot}/{plugin.name}"), title_justify="left", title_style="bold", box=None)
+    table = Table(title=plain(title), title_justify="left", title_style="bold", box=None)
     for heading in ("proof", "verdict", "figure", "detail"):
         table.add_column(heading, justify="left", no_wrap=heading != "detail")
     for row in findings:
@@ -136,7 +135,7 @@ def status_lines(folder: Path) -> list[str]:
             record = store.record("cells", cell.stem, cell)
             log = "" if record is None or record.log is None else f"; log: {folder / record.log}"
             lines.append(f"{row.status}: {row.label} on {row.dataset}, seed {row.seed}: {row.reason}{log}")
-    return [one_line(line, LONGEST_LINE) for line in lines]
+    return lines
 
 
 def best_lines(frame: pd.DataFrame) -> list[str]:
@@ -161,7 +160,7 @@ def environment_lines(data_root: str | None) -> list[str]:
     from vaezoo.runner.machine.device import cores, describe, memory
 
     found: dict[str, str] = {"torch": str(torch.__version__)}
-    for package in ("vaezoo", "torchvision", "numpy", "pandas", "scipy", "pydantic", "pebble"):
+    for package in ("vaezoo", "torchvision", "numpy", "pandas", "scipy", "pydantic"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -19,6 +19,7 @@ from vaezoo.cli.app import (
     Folder,
     Force,
     Jobs,
+    KeepWeights,
     MatrixFile,
     MaxMemory,
     Only,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from vaezoo.runner.events import Receiver
+    from vaezoo.runner.kept_weights import KeepWeights as Kept
     from vaezoo.runner.limits import Limits
     from vaezoo.runner.selection import Selection
 
@@ -65,6 +67,7 @@ def plan(
     retry_failed: RetryFailed = False,
     force: Force = False,
     stall: Stall = None,
+    max_memory: MaxMemory = None,
 ) -> None:
     """Show what a run would do: the rows, the data sets, what is done, what will be skipped or fail and why."""
     from vaezoo.api import plan_of
@@ -72,8 +75,15 @@ def plan(
     from vaezoo.runner.store import Store
 
     selection = _selection(only, variant, dataset, shard, retry_failed, force, True)
-    seconds = _limits(None, stall, None, 0).planning
-    made, where = plan_of(matrix, device=device, data_root=data_root, plugins=plugin, seconds=seconds)
+    limits = _limits(None, stall, max_memory, 0)
+    made, where = plan_of(
+        matrix,
+        device=device,
+        data_root=data_root,
+        plugins=plugin,
+        seconds=limits.planning,
+        max_memory=limits.memory,
+    )
     warn_unavailable()
     selection.check(made.cells)
     store = Store(out if out is not None else Path("results") / made.name)
@@ -116,17 +126,20 @@ def run(
     max_memory: MaxMemory = None,
     retries: Retries = 1,
     checkpoint: CheckpointInterval = None,
+    keep_weights: KeepWeights = "all",
     events: EventsFile = None,
     tensorboard: TensorBoardFolder = None,
 ) -> None:
     """Run a matrix and write its tables. The same command goes on after a stop: finished cells are not run again."""
     from vaezoo.runner.events import receivers
+    from vaezoo.runner.kept_weights import parse_kept
 
+    kept = parse_kept(keep_weights)
     selection = _selection(only, variant, dataset, shard, retry_failed, force, timings)
     limits = _limits(timeout, stall, max_memory, retries)
     limits = limits if checkpoint is None else replace(limits, checkpoint=checkpoint)
     asked = receivers(events, tensorboard)
-    _carry_out(matrix, out, device, data_root, plugin, "run", (jobs, fail_fast, selection, limits), asked)
+    _carry_out(matrix, out, device, data_root, plugin, "run", (jobs, fail_fast, selection, limits, kept), asked)
 
 
 def _limits(timeout: float | None, stall: float | None, max_memory: str | None, retries: int) -> "Limits":
@@ -163,7 +176,7 @@ def try_command(
     row = {"name": bare, **row_settings(settings)}
     matrix |= {key: row.pop(key) for key in ("seeds", "timeout", "datasets", "pack") if key in row}
     matrix["variants"] = [row]
-    _carry_out(matrix, out, device, data_root, plugin, "try", (jobs, False, Selection(), Limits()))
+    _carry_out(matrix, out, device, data_root, plugin, "try", (jobs, False, Selection(), Limits(), "all"))
 
 
 def _words() -> str:
@@ -179,7 +192,7 @@ def _carry_out(
     data_root: str | None,
     plugins: list[Path],
     command: str,
-    options: "tuple[int | None, bool, Selection, Limits]",
+    options: "tuple[int | None, bool, Selection, Limits, Kept]",
     receivers: "Sequence[Receiver]" = (),
 ) -> None:
     from vaezoo.api import execute, plan_of
@@ -195,9 +208,15 @@ def _carry_out(
     try:
         with Children() as children, Events(watcher, receivers) as seen:
             children.warm_up()
-            limits = options[-1]
+            limits = options[3]
             made, where = plan_of(
-                matrix, children, device=device, data_root=data_root, plugins=plugins, seconds=limits.planning
+                matrix,
+                children,
+                device=device,
+                data_root=data_root,
+                plugins=plugins,
+                seconds=limits.planning,
+                max_memory=limits.memory,
             )
             warn_unavailable()
             report = execute(made, where, out, seen, children, RunOptions(*options))

@@ -1,13 +1,19 @@
 """The commands about single plugins: `list`, `show`, `check`, `new`."""
 
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vaezoo.cli.app import Plugins, app, load_plugins, say, terminal
-from vaezoo.registry import SLOTS, find, register
+from vaezoo.cli.app import Plugins, app, say, terminal
+from vaezoo.core.errors import VaezooError
+from vaezoo.registry import SLOTS, find, package_names, register, registry
+
+if TYPE_CHECKING:
+    from vaezoo.runner.plan.catalogue import Entry
 
 
 @app.command("list")
@@ -18,14 +24,31 @@ def list_command(
     """List what is registered, and what could not be imported."""
     from vaezoo.cli.display import registry_table
 
-    load_plugins(plugin)
     slots = SLOTS if slot is None else (slot.removesuffix("s") if slot not in SLOTS else slot,)
+    with register.without_packages():
+        own = {name: list(registry(name).values()) for name in slots}
+    entries, lost = _from_outside(plugin)
     console = terminal()
     for name in slots:
-        console.print(registry_table(name))
+        console.print(registry_table(name, [*own[name], *(entry for entry in entries if entry.slot == name)]))
         console.print()
-    for lost in register.unavailable:
-        say(f"unavailable: {lost.source}: {lost.reason}")
+    for each in register.unavailable:
+        say(f"unavailable: {each.source}: {each.reason}")
+    say(*(f"unavailable: {line}" for line in lost))
+
+
+def _from_outside(plugins: Sequence[Path]) -> "tuple[list[Entry], list[str]]":
+    """What files and installed packages register, and a line for each that could not be imported. Where there is
+    neither, no process is started.
+    """
+    if not plugins and not package_names():
+        return [], []
+    from vaezoo.cli.outside import Outside
+    from vaezoo.runner.children.client import Children
+
+    with Children() as children:
+        outside = Outside.of(children, plugins, package_names())
+    return list(outside.known.entries.values()), outside.lost()
 
 
 @app.command()
@@ -35,8 +58,21 @@ def show(
     """Show a plugin: its paper, its place, its docstring and its hyper-parameters."""
     from vaezoo.cli.display import plugin_lines
 
-    load_plugins(plugin)
-    say(*plugin_lines(find(name)))
+    if not plugin:
+        with register.without_packages(), suppress(VaezooError):
+            say(*plugin_lines(find(name)))
+            return
+    from vaezoo.cli.outside import Outside
+    from vaezoo.runner.children.client import Children
+
+    with Children() as children:
+        outside = Outside.of(children, plugin)
+        found = outside.named(name)
+        if found in outside.known.entries:
+            say(*outside.lines(found))
+            return
+    with register.without_packages():
+        say(*plugin_lines(find("/".join(found))))
 
 
 @app.command()
@@ -46,25 +82,38 @@ def check(
         typer.Argument(metavar="NAME", help="A variant, SLOT/NAME, a plugin FILE, or an installed PACKAGE."),
     ],
     quick: Annotated[bool, typer.Option("--quick", help="A quarter of the samples.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds that an import, or a proof, may take.", min=0.001)] = 120.0,
     plugin: Plugins = [],
 ) -> None:
     """Prove a plugin's mathematics: normalised densities, samples that follow them, gradients as claimed, and more."""
     from vaezoo.cli.display import findings_table, plain
-    from vaezoo.conformance.check import check as examine
-    from vaezoo.conformance.check import nothing_proved, plugins_named
-    from vaezoo.conformance.verdict import FAIL, NOT_RUN, PASS
+    from vaezoo.cli.outside import Outside, everything_named, points_of
+    from vaezoo.conformance.check import nothing_proved, proved_in_children
+    from vaezoo.conformance.verdict import FAIL, NOT_RUN, PASS, Finding
+    from vaezoo.runner.children.client import Children
 
-    load_plugins(plugin)
-    plugins = [found for name in names for found in plugins_named(name)]
     console, counts, unproved = terminal(), Counter[str](), []
-    for found in plugins:
-        with console.status(plain(f"proving {found.slot}/{found.name}")):
-            findings = list(examine(found, quick=quick))
+
+    def show_findings(title: str, findings: Sequence[Finding]) -> None:
+        """Print the findings of a plugin, and count them."""
         counts.update(row.verdict for row in findings)
-        if nothing_proved(findings):
-            unproved.append(f"{found.slot}/{found.name}")
-        console.print(findings_table(found, findings))
+        console.print(findings_table(title, findings))
         console.print()
+
+    files = [Path(name) for name in names if name.endswith(".py")]
+    points = [point for name in names if not name.endswith(".py") for point in points_of(name)]
+    with Children() as children:
+        outside = Outside.of(children, [*plugin, *files], points, timeout)
+        for named in everything_named(outside, names):
+            for slot, name in named.plugins:
+                title = f"{slot}/{name}"
+                with console.status(plain(f"proving {title}")):
+                    sources = outside.sources((slot, name))
+                    findings = list(proved_in_children(children, sources, slot, name, quick=quick, timeout=timeout))
+                unproved += [title] if nothing_proved(findings) else []
+                show_findings(title, findings)
+            if named.broken:
+                show_findings(named.title, [Finding("import", FAIL, "", named.broken)])
     say(f"{counts[PASS]} passed, {counts[FAIL]} failed, {counts[NOT_RUN]} not run")
     if unproved:
         say(f"nothing could be proved of {', '.join(unproved)}")

@@ -1,7 +1,9 @@
 """Shows a run: bars on a terminal, a line for each finished cell elsewhere."""
 
+import sys
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -40,11 +42,13 @@ class _TimeLeft(ProgressColumn):
 class Live:
     """A watcher that shows the cells done, each running cell's epoch, objective and validation iwll, and the time left.
 
-    On a terminal as live bars; elsewhere (a log, CI) one line for each finished cell.
+    On a terminal, and in a notebook that has ipywidgets, as live bars; elsewhere (a log, CI) one line for each finished
+    cell.
     """
 
     def __init__(self, console: Console):
         self.console = console
+        self.has_bars = console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
         self.bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
@@ -63,7 +67,7 @@ class Live:
         self.total, self.done, self.started = total, 0, time.monotonic()
         note = f", {kept} already done" if kept else ""
         self.console.print(f"{kind}: {total} to run{note}", highlight=False)
-        if not self.console.is_terminal or not total:
+        if not self.has_bars or not total:
             return
         if self.overall is not None:
             self.bars.remove_task(self.overall)
@@ -113,6 +117,13 @@ class Live:
         """Remove the bars."""
         if self.overall is not None:  # rich prints an empty line where nothing was begun
             self.bars.stop()
+
+
+def in_notebook() -> bool:
+    """Whether this process runs the cells of a Jupyter notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return type(shell).__name__ == "ZMQInteractiveShell"
 
 
 def running_now(folder: Path) -> dict[str, CellProgress]:

@@ -1,21 +1,24 @@
-"""All proofs of a plugin, each in a child process under a time-out."""
+"""All proofs of a plugin, each in a child process of its own under a time-out."""
 
 import importlib
-import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import torch
-from pebble import ProcessExpired, ProcessPool
 
 from vaezoo.builder import measures_of
 from vaezoo.conformance.proof import PROOFS, Proof
 from vaezoo.conformance.subject import MODULE_SLOTS, Subject
 from vaezoo.conformance.verdict import FAIL, NOT_RUN, PASS, Finding, NotRun, Wrong
 from vaezoo.core.errors import Skip, VaezooError
-from vaezoo.registry import GROUP, SLOTS, Plugin, find, register, registry
+from vaezoo.registry import GROUP, SLOTS, Plugin, Variant, find, register, registry
+from vaezoo.runner.children.client import Children, Outcome, in_words, outcomes
+from vaezoo.runner.plan.catalogue import declared_parts
+from vaezoo.runner.plan.sources import Sources, sources_of
 
 PROOF_MODULES = ("declarations", "modules", "derivatives", "states", "densities", "likelihoods", "objectives", "others")
 """The modules of this package that hold proofs."""
@@ -65,51 +68,71 @@ def prove(plugin: Plugin, proof: Proof, quick: bool = False) -> Finding:
     return Finding(proof.name, verdict, figure, detail, time.perf_counter() - started)
 
 
-def _ready() -> None:
-    """Does nothing. Running it makes the child import torch before the time-out of a proof begins."""
-
-
-def _child(files: Sequence[str], slot: str, name: str, proof: str, quick: bool) -> Finding:
+def prove_in_child(
+    send: Any, sources: Mapping[str, Sequence[str]], slot: str, name: str, proof: str, quick: bool
+) -> None:
+    """In a child: import the sources and send the finding of one proof, or that a likelihood has no measures."""
     torch.set_num_threads(1)
-    for path in files:
-        register.load_file(path)
-    chosen = next(p for p in (CONSTRUCTION, *proofs_of(slot)) if p.name == proof)
-    return prove(registry(slot)[name], chosen, quick)
+    Sources.from_json(sources).load()
+    plugin = registry(slot)[name]
+    if slot == "likelihood":
+        try:
+            measures_of(plugin)  # one error at once; without measures every proof would fail
+        except VaezooError as error:
+            send(invalid=str(error))
+            return
+    chosen = next(each for each in (CONSTRUCTION, *proofs_of(slot)) if each.name == proof)
+    send(finding=asdict(prove(plugin, chosen, quick)))
 
 
 def check(plugin: Plugin, *, quick: bool = False, timeout: float = TIMEOUT) -> Iterator[Finding]:
-    """Carry out every proof of a plugin in a child process; yields each finding at once.
-
-    A proof during which the child crashes, or takes longer than `timeout` seconds, fails; the others are unaffected. A
-    part or a variant that cannot be built fails once, as `construction`, and no other proof is run.
+    """Carry out every proof of a plugin of this process, as `proved_in_children` does. The children import the plugin
+    files that this process has imported, and the packages that the plugin needs.
     """
-    if plugin.slot == "likelihood":
-        measures_of(plugin)  # one error at once; without measures every proof would fail
-    files = [str(path) for path in register.files]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPool(max_workers=1, context=context) as pool:
+    parts = declared_parts(plugin.target) if isinstance(plugin.target, Variant) else []
+    own = sources_of([plugin, *(registry(slot)[name] for slot, name in parts)])
+    files = dict.fromkeys([*map(str, register.files), *own.files])
+    with Children() as children:
+        sources = Sources(tuple(files), own.packages)
+        yield from proved_in_children(children, sources, plugin.slot, plugin.name, quick=quick, timeout=timeout)
 
-        def carried_out(proof: Proof) -> Finding:
-            """The finding of a proof in the child."""
-            pool.schedule(_ready).result()
-            future = pool.schedule(_child, args=(files, plugin.slot, plugin.name, proof.name, quick), timeout=timeout)
-            try:
-                finding: Finding = future.result()
-            except TimeoutError:
-                what = f"{proof.formula} It took longer than {timeout:g} s"
-                return Finding(proof.name, FAIL, "time-out", what, timeout)
-            except ProcessExpired as error:
-                what = f"{proof.formula} The process died: exit code {error.exitcode}"
-                return Finding(proof.name, FAIL, "crash", what)
-            except Exception as error:
-                return Finding(proof.name, FAIL, "raised", f"{proof.formula} {type(error).__name__}: {error}")
-            return finding
 
-        if plugin.slot in MODULE_SLOTS and (built := carried_out(CONSTRUCTION)).verdict == FAIL:
-            yield built
-            yield from (Finding(each.name, NOT_RUN, "", "it cannot be built") for each in proofs_of(plugin.slot))
-        else:
-            yield from map(carried_out, proofs_of(plugin.slot))
+def proved_in_children(
+    children: Children, sources: Sources, slot: str, name: str, *, quick: bool = False, timeout: float = TIMEOUT
+) -> Iterator[Finding]:
+    """Carry out every proof of a plugin, each in a child process of its own; yields each finding at once.
+
+    sources: of the plugin, and of the parts that it names. A proof during which the child crashes, or takes longer than
+    `timeout` seconds, fails; the others are unaffected. A part or a variant that cannot be built fails once, as
+    `construction`, and no other proof is run. VaezooError for a likelihood without measures.
+    """
+
+    def carried_out(proof: Proof) -> Finding:
+        """The finding of a proof in its child."""
+        arguments = {"sources": vars(sources), "slot": slot, "name": name, "proof": proof.name, "quick": quick}
+        [(_, outcome)] = outcomes(children, [children.start(f"{__name__}:prove_in_child", arguments)], timeout)
+        return _finding(proof, outcome)
+
+    if slot in MODULE_SLOTS and (built := carried_out(CONSTRUCTION)).verdict == FAIL:
+        yield built
+        yield from (Finding(each.name, NOT_RUN, "", "it cannot be built") for each in proofs_of(slot))
+    else:
+        yield from map(carried_out, proofs_of(slot))
+
+
+def _finding(proof: Proof, outcome: Outcome) -> Finding:
+    """What the child of a proof found, or how it ended. VaezooError where the plugin is invalid."""
+    told = {kind: value for message in outcome.messages for kind, value in message.items()}
+    if "invalid" in told:
+        raise VaezooError(told["invalid"])
+    if "finding" in told:
+        return Finding(**told["finding"])
+    if "raised" in told:
+        return Finding(proof.name, FAIL, "raised", f"{proof.formula} It raised {told['raised']}")
+    if outcome.ended is None:
+        what = f"{proof.formula} It took longer than {outcome.seconds:g} s"
+        return Finding(proof.name, FAIL, "time-out", what, outcome.seconds)
+    return Finding(proof.name, FAIL, "crash", f"{proof.formula} The process died: {in_words(outcome.ended)}")
 
 
 def plugins_named(name: str) -> list[Plugin]:

@@ -69,12 +69,13 @@ def read_results(path: str | Path) -> "pd.DataFrame":
 
 
 def _numbers(record: Record | None) -> tuple[dict[str, float | None], list[str]]:
-    """The columns of a record, and the record's warnings. A column that has the name of one of the frame's DESCRIBING
-    columns is left out, and a warning says so.
+    """The columns of a record, the record's warnings, and a remark where its KL warm-up did not end. A column that has
+    the name of one of the frame's DESCRIBING columns is left out, and a warning says so.
     """
     if record is None:
         return {}, []
     taken = [name for name in record.results if name in DESCRIBING]
     lines = [f"the column {name!r} of the record has the name of another column, so it is missing" for name in taken]
     numbers = {name: value for name, value in record.results.items() if name not in DESCRIBING}
-    return numbers, [*record.warnings, *lines]
+    remark = record.specification.train.unfinished_warmup
+    return numbers, [*record.warnings, *lines, *([] if remark is None else [remark])]

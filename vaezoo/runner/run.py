@@ -17,6 +17,7 @@ from vaezoo.runner.children.client import Children, outcomes
 from vaezoo.runner.claims import Claims, claimed
 from vaezoo.runner.engines.local import LocalEngine
 from vaezoo.runner.files import ABANDONED_SECONDS
+from vaezoo.runner.kept_weights import KeepWeights, keep, remove_weights
 from vaezoo.runner.limits import Limits
 from vaezoo.runner.machine.device import cores
 from vaezoo.runner.plan.cell import Cell, Kind, Task
@@ -151,12 +152,14 @@ def unfinished(packed: Sequence[Sequence[Cell]], waiting: Sequence[Cell]) -> lis
 class RunOptions:
     """How to run a plan. jobs: cells at a time, None for as many as fit. fail_fast: whether the first failure ends the
     run. selection: which cells. limits: what a cell may take; the matrix's timeout holds where they have none.
+    keep_weights: of all cells, of the best seed of each row and data set, or of none.
     """
 
     jobs: int | None = None
     fail_fast: bool = False
     selection: Selection = field(default_factory=Selection)
     limits: Limits = field(default_factory=Limits)
+    keep_weights: KeepWeights = "all"
 
 
 def carry_out(
@@ -181,6 +184,13 @@ def carry_out(
         store.set_aside_damaged([*plan.cells, *timings])
         store.write_plan(plan.stored(), shared=shared)
         decoded = _Decoded(plan, children, data)
+
+        def finished(task: Task, status: Status) -> None:
+            """Tell the watcher, and remove the weights of a cell that this run does not keep."""
+            watcher.finished(task, status)
+            if options.keep_weights == "none" and not claimed(store.folder) - claims.held:
+                remove_weights(store, task.cell)
+
         try:
             for kind, cells in work:
                 packed = options.selection.own(packs(chosen(cells, options.selection), plan, device))
@@ -198,13 +208,15 @@ def carry_out(
                     devices=devices[:1] if kind == "timings" else devices,
                     threads=threads,
                     tick=watcher.tick,
-                    finished=watcher.finished,
+                    finished=finished,
                     fail_fast=options.fail_fast,
                 )
                 engine.run([[decoded.task(cell, store.folder) for cell in pack] for pack in left])
                 report.ran += missing
                 if engine.failed and options.fail_fast:
                     break
+            alone = not claimed(store.folder) - claims.held
+            keep(options.keep_weights, store, chosen(plan.cells, options.selection), alone)
         finally:
             store.tidy(claimed(store.folder) - claims.held)
             for cell in mine or plan.cells:

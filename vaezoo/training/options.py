@@ -40,6 +40,17 @@ class TrainingOptions:
         """Every option by name, as a specification stores it. `TrainingOptions(**options.to_json()) == options`."""
         return dict(vars(self))
 
+    @property
+    def unfinished_warmup(self) -> str | None:
+        """A remark where the weight of the KL does not reach 1 within training, or None."""
+        if self.kl_warmup < self.epochs:
+            return None
+        return f"the KL warm-up of {_epochs(self.kl_warmup)} does not end within {_epochs(self.epochs)}"
+
+
+def _epochs(count: float) -> str:
+    return f"{count:g} epoch{'' if count == 1 else 's'}"
+
 
 def out_of_range(value: Any, annotation: Any) -> str | None:
     """The limit of an option's annotation that a value breaks, in words, or None where it is within them.

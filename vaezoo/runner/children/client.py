@@ -140,6 +140,8 @@ class Children:
                 elif event.pid is not None:
                     self._served[event.job] = event.pid
             self._events.put(event)
+        if server.stdout is not None:
+            server.stdout.close()
         server.wait()
         for pipe in (server.stdin, server.stdout):
             with contextlib.suppress(OSError):

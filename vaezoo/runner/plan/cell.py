@@ -46,6 +46,11 @@ class Comparability:
         return fitted(cls, value)
 
 
+def readable(*words: str) -> str:
+    """Words as part of a file name."""
+    return re.sub(r"[^A-Za-z0-9.=-]+", "_", "--".join(words))
+
+
 @dataclass(frozen=True)
 class Cell:
     """variant x data set x seed, or (seed None) the timing of variant x data set on this device.
@@ -69,7 +74,7 @@ class Cell:
     def stem(self) -> str:
         """The record's file name: readable, and unique by the key's first 12 digits."""
         words = [self.variant, self.dataset, "timing" if self.seed is None else f"s{self.seed}"]
-        return re.sub(r"[^A-Za-z0-9.=-]+", "_", "--".join(words))[:100] + f"--{self.key[:12]}"
+        return readable(*words)[:100] + f"--{self.key[:12]}"
 
     @property
     def kind(self) -> Kind:

@@ -1,35 +1,37 @@
 """Plans a matrix with plugins from outside, which run only in child processes.
 
-Rows of vaezoo's own plugins are planned in this process. All others are planned in children, one for each set of
-sources that rows share, so that nothing a plugin does reaches the plan of another row. A row whose plugins end, hang or
-crash their process is planned all the same: its cells are expected to fail.
+Rows of vaezoo's own plugins are planned in this process, unless their model may be large. All others are planned in
+children, one for each set of sources that rows share, so that nothing a plugin does reaches the plan of another row. A
+row whose plugins end, hang or crash their process is planned all the same: its cells are expected to fail.
 """
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vaezoo.core.errors import VaezooError, unknown
-from vaezoo.registry import register
+from vaezoo.core.errors import VaezooError, VaezooWarning, unknown
+from vaezoo.registry import package_names, register
 from vaezoo.runner.children.client import Children, outcomes
 from vaezoo.runner.limits import PLANNING
 from vaezoo.runner.matrix.file import Matrix, MatrixRow, load, rows
-from vaezoo.runner.plan.catalogue import Catalogue, Name, catalogue, package_names
+from vaezoo.runner.plan.catalogue import Catalogue, Name, catalogue
 from vaezoo.runner.plan.cell import Cell, Comparability
 from vaezoo.runner.plan.planner import (
     STANDARD_METRICS,
     Machine,
     Plan,
     PlannedRow,
-    Sources,
     Unit,
     assembled,
     planned_rows,
     settings_of,
     units,
 )
+from vaezoo.runner.plan.sizes import may_be_large
+from vaezoo.runner.plan.sources import Sources
 from vaezoo.runner.plan.specification import PROTOCOL, DatasetChoice, EvaluationOptions, Specification
 
 
@@ -52,6 +54,8 @@ def plan_in_children(
                 f"plugin file {missing[0]} does not exist; a plugin's path is relative to the matrix file"
             )
         known = catalogue(children, files, package_names() if unfamiliar else (), seconds)
+        for reason in [*known.unavailable.values(), *known.broken_packages]:
+            warnings.warn(reason, VaezooWarning, stacklevel=2)
         groups: dict[Sources, list[Unit]] = {}
         planned: list[PlannedRow] = []
         for unit in wanted:
@@ -61,10 +65,16 @@ def plan_in_children(
             else:
                 groups.setdefault(known.sources(found), []).append(unit)
         own = groups.pop(Sources(), [])
-        planned += planned_rows(matrix, own, machine, data_root)
+        large = [unit for unit in own if _may_be_large(every[unit[0]])]
+        planned += planned_rows(matrix, [unit for unit in own if unit not in large], machine, data_root)
+        planned += _planned_in_child(matrix, children, machine, data_root, Sources(), large, seconds)
         for sources, members in groups.items():
             planned += _planned_in_child(matrix, children, machine, data_root, sources, members, seconds)
         return assembled(matrix, planned, data_root)
+
+
+def _may_be_large(row: MatrixRow) -> bool:
+    return may_be_large(row.latent, row.hidden, {slot: values for slot, (_, values) in row.slots.items()})
 
 
 def _names(matrix: Matrix, row: MatrixRow, dataset: int) -> list[Name]:

@@ -1,9 +1,9 @@
 """From a matrix to its cells: names resolved, combinations rehearsed, keys computed. Nothing is trained here."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -16,40 +16,22 @@ from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.options import checked_options
 from vaezoo.core.precision import unsupported_precision
 from vaezoo.datasets import load_dataset
-from vaezoo.registry import GROUP, Plugin, Slots, register, registry
+from vaezoo.registry import Slots, registry
 from vaezoo.runner.matrix.file import DatasetEntry, Matrix, MatrixRow, rows
 from vaezoo.runner.plan.cell import Cell, Comparability, Task
 from vaezoo.runner.plan.fingerprint import fingerprint
+from vaezoo.runner.plan.sizes import FLOAT, Room, Sizes, may_be_large, sizes_of
+from vaezoo.runner.plan.sources import Sources, sources_of
 from vaezoo.runner.plan.specification import PROTOCOL, DatasetChoice, EvaluationOptions, Specification
 from vaezoo.runner.plan.stored import StoredCell, StoredPlan
 from vaezoo.runner.provenance import run_facts
 from vaezoo.runner.records import reason_of
 from vaezoo.training.options import TrainingOptions
 
+REHEARSED = 2
+"""Images of a rehearsal."""
 STANDARD_METRICS = ("likelihood", "active-units")
 """The metrics of every cell; a matrix adds further ones."""
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Where the plugins of a row come from, beside those of vaezoo: files, and installed packages by the names of their
-    entry points.
-    """
-
-    files: tuple[str, ...] = ()
-    packages: tuple[str, ...] = ()
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Sequence[str]]) -> "Sources":
-        """The sources whose `vars` JSON held."""
-        return cls(**{kind: tuple(found) for kind, found in value.items()})
-
-    def load(self) -> None:
-        """Import them here. VaezooError where one does not import."""
-        for path in self.files:
-            register.load_file(path, "a plugin's path is relative to the matrix file")
-        for name in self.packages:
-            register.load_package(name)
 
 
 @dataclass(frozen=True)
@@ -57,7 +39,7 @@ class PlannedRow:
     """A row of the matrix on one of its data sets: a cell for each seed, and their timing.
 
     row, dataset: their numbers in the matrix. data_sources: of the data set alone, None where it is not known. columns:
-    of each metric of the cells, those that it declares.
+    of each metric of the cells, those that it declares. train_images: how many the data set has, where it is known.
     """
 
     row: int
@@ -67,6 +49,7 @@ class PlannedRow:
     sources: Sources
     data_sources: Sources | None
     columns: dict[str, tuple[Column, ...]]
+    train_images: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The planned row, for a message from the child that planned it."""
@@ -78,6 +61,7 @@ class PlannedRow:
             "sources": vars(self.sources),
             "data_sources": self.data_sources and vars(self.data_sources),
             "columns": {name: [column.to_json() for column in columns] for name, columns in self.columns.items()},
+            "train_images": self.train_images,
         }
 
     @classmethod
@@ -87,15 +71,16 @@ class PlannedRow:
         columns = {name: tuple(map(Column.from_json, found)) for name, found in value["columns"].items()}
         timing = value["timing"] and Cell.from_json(value["timing"])
         cells = tuple(map(Cell.from_json, value["cells"]))
-        data_sources = None if data is None else Sources.from_json(data)
-        return cls(value["row"], value["dataset"], cells, timing, sources, data_sources, columns)
+        data_sources, images = None if data is None else Sources.from_json(data), value["train_images"]
+        return cls(value["row"], value["dataset"], cells, timing, sources, data_sources, columns, images)
 
 
 @dataclass(frozen=True)
 class Plan:
     """A matrix's cells in its order, the timing cell of each, and the sources of its plugins, by the cell's stem.
 
-    data_sources: those of each data set, by its label. columns: those that the cells' metrics declare.
+    data_sources: those of each data set, by its label; train_images: how many it has. columns: those that the cells'
+    metrics declare.
     """
 
     name: str
@@ -107,6 +92,7 @@ class Plan:
     sources: dict[str, Sources] = field(default_factory=dict)
     data_sources: dict[str, Sources] = field(default_factory=dict)
     columns: tuple[Column, ...] = ()
+    train_images: dict[str, int] = field(default_factory=dict)
 
     @property
     def settings(self) -> list[str]:
@@ -172,11 +158,15 @@ Unit = tuple[int, int]
 
 @dataclass(frozen=True)
 class Machine:
-    """The machine of a plan's timing cells: its device, the device's kind (`cpu` or `cuda`), and the threads."""
+    """The machine of a plan: its device, the device's kind (`cpu` or `cuda`), the threads of a timing, the device's
+    memory and what a cell may use of it, in bytes; None where rows are not to be refused for it.
+    """
 
     device: str = "cpu"
     kind: str = "cpu"
     threads: int = 1
+    memory: int | None = None
+    max_memory: int | None = None
 
 
 def units(matrix: Matrix) -> list[Unit]:
@@ -200,8 +190,8 @@ def planned_rows(
         entry = matrix.datasets[number]
         if number not in planners:
             dataset = load_dataset(entry.name, data_root, options=entry.options)
-            planners[number] = _DatasetPlanner(entry, dataset, machine.kind, rehearse)
-        yield planners[number].planned(row, number, every[row], matrix.seeds, machine)
+            planners[number] = _DatasetPlanner(entry, dataset, machine, rehearse)
+        yield planners[number].planned(row, number, every[row], matrix.seeds)
 
 
 def assembled(matrix: Matrix, found: Iterable[PlannedRow], data_root: str | None = None) -> Plan:
@@ -219,7 +209,8 @@ def assembled(matrix: Matrix, found: Iterable[PlannedRow], data_root: str | None
     declared = tuple(declared_columns(columns))
     labels = [entry.label for entry in matrix.datasets]
     data = {labels[each.dataset]: each.data_sources for each in ordered if each.data_sources is not None}
-    return Plan(matrix.name, cells, timings, references, matrix, data_root, sources, data, declared)
+    images = {labels[each.dataset]: each.train_images for each in ordered if each.train_images is not None}
+    return Plan(matrix.name, cells, timings, references, matrix, data_root, sources, data, declared, images)
 
 
 @dataclass(frozen=True)
@@ -227,7 +218,7 @@ class _ResolvedModel:
     """What is the same in rows that differ only in how they train and evaluate.
 
     conditional: whether a part requests the images' context. code: the fingerprint of each plugin that takes part.
-    sources: where those from outside come from.
+    sources: where those from outside come from. sizes: of a model that may be large.
     """
 
     slots: Slots
@@ -237,17 +228,19 @@ class _ResolvedModel:
     metrics: tuple[tuple[str, dict[str, Any]], ...]
     code: dict[str, str]
     sources: Sources
+    sizes: Sizes | None
 
 
 class _DatasetPlanner:
     """Plans the cells of one data set. What rows share is found once."""
 
-    def __init__(self, entry: DatasetEntry, dataset: Dataset, kind: str, rehearsing: bool):
-        self.entry, self.dataset, self.kind, self.rehearsing = entry, dataset, kind, rehearsing
-        self.rehearse = Rehearsals(dataset.train.rows(torch.arange(2) % len(dataset.train)))
+    def __init__(self, entry: DatasetEntry, dataset: Dataset, machine: Machine, rehearsing: bool):
+        self.entry, self.dataset, self.machine, self.rehearsing = entry, dataset, machine, rehearsing
+        self.room = Room(machine.memory, machine.max_memory)
+        self.rehearse = Rehearsals(dataset.train.rows(torch.arange(REHEARSED) % len(dataset.train)))
         self.models: dict[str, _ResolvedModel] = {}
 
-    def planned(self, number: int, dataset: int, row: MatrixRow, seeds: list[int], machine: Machine) -> PlannedRow:
+    def planned(self, number: int, dataset: int, row: MatrixRow, seeds: list[int]) -> PlannedRow:
         """The row with this number: a cell for each seed, and their timing. dataset: the data set's number."""
         asked = repr(
             (row.variant, row.slots, row.latent, row.hidden, row.allow_pseudo_likelihood, row.evaluate.metrics)
@@ -257,7 +250,10 @@ class _DatasetPlanner:
         model, train = self.models[asked], row.train
         comparability = self._comparability(row, model, train)
         settings = settings_of(row, model.slots)
-        skip = model.skip or unsupported_precision(train.precision, self.kind)
+        images = min(train.batch_size, len(self.dataset.train))
+        least = model.sizes or Sizes(0, 0, FLOAT * math.prod(self.dataset.spec.shape))
+        unsupported = unsupported_precision(train.precision, self.machine.kind)
+        skip = model.skip or unsupported or least.reason(max(images, REHEARSED), self.room)
         cells = tuple(
             Cell(
                 label=row.label,
@@ -273,10 +269,11 @@ class _DatasetPlanner:
             )
             for key, specification in self._specification(row, model, train).with_seeds(seeds)
         )
-        timing = _timing(cells[0], machine) if row.evaluate.throughput and cells[0].skip is None else None
+        timing = _timing(cells[0], self.machine) if row.evaluate.throughput and cells[0].skip is None else None
         columns = {name: registry("metric")[name].columns for name, _ in model.metrics}
-        own = _sources([registry("dataset")[self.entry.name]])
-        return PlannedRow(number, dataset, cells, timing, model.sources, own, columns)
+        own = sources_of([registry("dataset")[self.entry.name]])
+        images = len(self.dataset.train)
+        return PlannedRow(number, dataset, cells, timing, model.sources, own, columns, images)
 
     def _specification(self, row: MatrixRow, model: _ResolvedModel, train: TrainingOptions) -> Specification:
         return Specification(
@@ -315,32 +312,38 @@ class _DatasetPlanner:
         return self.dataset.context_checksum if model.conditional else None
 
     def _resolved(self, row: MatrixRow) -> _ResolvedModel:
-        slots, skip, failure, conditional = self._rehearsed(row)
+        slots, skip, failure, conditional, sizes = self._rehearsed(row)
         metrics = _metrics(row)
         named = [(slot, name) for slot, (name, _) in slots.items()] + [("metric", name) for name, _ in metrics]
         code = {f"{slot}/{name}": _fingerprint(slot, name) for slot, name in named}
         every = [("variant", row.variant), *named, ("dataset", self.entry.name)]
-        sources = _sources([registry(slot)[name] for slot, name in every])
-        return _ResolvedModel(slots, skip, failure, conditional, metrics, code, sources)
+        sources = sources_of([registry(slot)[name] for slot, name in every])
+        return _ResolvedModel(slots, skip, failure, conditional, metrics, code, sources, sizes)
 
-    def _rehearsed(self, row: MatrixRow) -> tuple[Slots, str | None, str | None, bool]:
-        """The row's slots, why it is skipped, what its rehearsal raised, and whether its model is conditional."""
+    def _rehearsed(self, row: MatrixRow) -> tuple[Slots, str | None, str | None, bool, Sizes | None]:
+        """The row's slots, why it is skipped, what its rehearsal raised, whether its model is conditional, and the
+        sizes of a model that may be large. One that does not fit is not rehearsed.
+        """
         slots: Slots = {}
-        conditional = False
+        conditional, sizes = False, None
         try:
             slots = resolve(row.variant, self.dataset.spec, row.slots)
             ingredients = Ingredients.of(self.dataset, row.latent, row.hidden)
             if not self.rehearsing:
-                return slots, None, "its rehearsal ended the process", False
+                return slots, None, "its rehearsal ended the process", False, None
+            if may_be_large(row.latent, row.hidden, {slot: values for slot, (_, values) in slots.items()}):
+                sizes = sizes_of(slots, ingredients, allow_pseudo_likelihood=row.allow_pseudo_likelihood)
+            if sizes is not None and sizes.reason(REHEARSED, self.room):
+                return slots, None, None, False, sizes  # which is a skip of every row with this model
             outcome = self.rehearse(slots, ingredients, allow_pseudo_likelihood=row.allow_pseudo_likelihood)
             error, conditional = outcome.error, outcome.conditional
         except VaezooError as invalid:
             error = invalid
         if isinstance(error, Skip):
-            return slots, str(error), None, False
+            return slots, str(error), None, False, None
         if isinstance(error, VaezooError):
             raise VaezooError(f"row {row.label!r}: {error}") from error
-        return slots, None, None if error is None else reason_of(error), conditional
+        return slots, None, None if error is None else reason_of(error), conditional, sizes
 
 
 def _is_pseudo(slots: Slots, measure: str) -> bool:
@@ -351,23 +354,6 @@ def _metrics(row: MatrixRow) -> tuple[tuple[str, dict[str, Any]], ...]:
     asked: list[tuple[str, Mapping[str, Any]]] = [(name, {}) for name in STANDARD_METRICS]
     asked += [(entry.name, entry.options) for entry in row.evaluate.metrics]
     return tuple((name, checked_options(registry("metric")[name], values)) for name, values in asked)
-
-
-def _sources(plugins: Iterable[Plugin]) -> Sources:
-    """Where those of the plugins come from that are not vaezoo's."""
-    packages = {point.value.partition(":")[0].partition(".")[0]: point.name for point in entry_points(group=GROUP)}
-    files: dict[str, None] = {}
-    named: dict[str, None] = {}
-    for plugin in plugins:
-        top = plugin.module.partition(".")[0]
-        if top == "vaezoo":
-            continue
-        if top in packages:
-            named[packages[top]] = None
-        elif plugin.module in register.files.values() or Path(plugin.file).is_file():
-            named_files = [str(path) for path, module in register.files.items() if module == plugin.module]
-            files[named_files[0] if named_files else plugin.file] = None
-    return Sources(tuple(files), tuple(named))
 
 
 @lru_cache(maxsize=1024)

@@ -25,7 +25,7 @@ from vaezoo.runner.machine.sharing import device_use
 from vaezoo.runner.machine.timing import measure_speeds
 from vaezoo.runner.plan.cell import Task
 from vaezoo.runner.plan.fingerprint import fingerprint
-from vaezoo.runner.plan.planner import Sources
+from vaezoo.runner.plan.sources import Sources
 from vaezoo.runner.provenance import Provenance, now, nvidia_driver, versions
 from vaezoo.runner.records import CellProgress, Record, Status, reason_of
 from vaezoo.runner.store import Store

@@ -66,7 +66,10 @@ def load_model(record: str | Path, plugins: Sequence[str | Path] = ()) -> Latent
     store.refuse_links()
     weights = store.path("checkpoints", path.stem)
     if not os.path.lexists(weights):
-        raise VaezooError(f"the weights {weights} are not there; run the matrix again, or copy them beside the record")
+        raise VaezooError(
+            f"the weights {weights} are not there: they were not kept (--keep-weights), or have been moved; copy them "
+            "there, or run the cell again with --force"
+        )
     try:
         content = _content(store, path.stem, found)
         _refuse_larger(found, len(content))

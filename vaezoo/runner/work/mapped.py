@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vaezoo.core.data import Dataset, DataSpec, Split
 from vaezoo.datasets import load_dataset
-from vaezoo.runner.plan.planner import Sources
+from vaezoo.runner.plan.sources import Sources
 
 SPLITS = ("train", "valid", "test")
 TENSORS = ("x", "y", "context")
