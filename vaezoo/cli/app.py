@@ -66,6 +66,11 @@ MaxMemory = Annotated[str | None, typer.Option(help="Memory a cell may use: 8G, 
 Retries = Annotated[
     int, typer.Option(help="New attempts for a cell that was killed, stalled or ran out of memory.", min=0)
 ]
+Engine = Annotated[str, typer.Option(help="Where cells run: local (this machine), or ray (the nodes of a cluster).")]
+Address = Annotated[str | None, typer.Option(help="HOST:PORT of the Ray cluster; else RAY_ADDRESS or this machine's.")]
+GpusPerCell = Annotated[
+    float | None, typer.Option(help="GPUs of a cell on a cluster: 1, or 0.25 for four cells a GPU.", min=0)
+]
 EventsFile = Annotated[
     Path | None, typer.Option("--events", help="A file that gets one JSON line for each start, epoch and end.")
 ]

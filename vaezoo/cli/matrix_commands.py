@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaezoo.cli.app import (
+    Address,
     DataRoot,
     Datasets,
     Device,
+    Engine,
     EventsFile,
     Folder,
     Force,
+    GpusPerCell,
     Jobs,
     MatrixFile,
     MaxMemory,
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from vaezoo.runner.engines.choice import EngineChoice
     from vaezoo.runner.events import Receiver
     from vaezoo.runner.limits import Limits
     from vaezoo.runner.selection import Selection
@@ -111,16 +115,21 @@ def run(
     stall: Stall = None,
     max_memory: MaxMemory = None,
     retries: Retries = 1,
+    engine: Engine = "local",
+    address: Address = None,
+    gpus_per_cell: GpusPerCell = None,
     events: EventsFile = None,
     tensorboard: TensorBoardFolder = None,
 ) -> None:
     """Run a matrix and write its tables. The same command goes on after a stop: finished cells are not run again."""
+    from vaezoo.runner.engines.choice import EngineChoice
     from vaezoo.runner.events import receivers
 
+    choice = EngineChoice(engine, address, gpus_per_cell)
     selection = _selection(only, variant, dataset, shard, retry_failed, force, timings)
     limits = _limits(timeout, stall, max_memory, retries)
     asked = receivers(events, tensorboard)
-    _carry_out(matrix, out, device, data_root, plugin, "run", (jobs, fail_fast, selection, limits), asked)
+    _carry_out(matrix, out, device, data_root, plugin, "run", (jobs, fail_fast, selection, limits, choice), asked)
 
 
 def _limits(timeout: float | None, stall: float | None, max_memory: str | None, retries: int) -> "Limits":
@@ -144,6 +153,7 @@ def try_command(
     plugin: Plugins = [],
 ) -> None:
     """Run one variant on one data set: a matrix of one row."""
+    from vaezoo.runner.engines.choice import EngineChoice
     from vaezoo.runner.limits import Limits
     from vaezoo.runner.selection import Selection
 
@@ -157,7 +167,7 @@ def try_command(
     row = {"name": bare, **row_settings(settings)}
     matrix |= {key: row.pop(key) for key in ("seeds", "timeout", "datasets", "pack") if key in row}
     matrix["variants"] = [row]
-    _carry_out(matrix, out, device, data_root, plugin, "try", (jobs, False, Selection(), Limits()))
+    _carry_out(matrix, out, device, data_root, plugin, "try", (jobs, False, Selection(), Limits(), EngineChoice()))
 
 
 def _words() -> str:
@@ -173,7 +183,7 @@ def _carry_out(
     data_root: str | None,
     plugins: list[Path],
     command: str,
-    options: "tuple[int | None, bool, Selection, Limits]",
+    options: "tuple[int | None, bool, Selection, Limits, EngineChoice]",
     receivers: "Sequence[Receiver]" = (),
 ) -> None:
     from vaezoo.api import execute, plan_of

@@ -15,7 +15,11 @@ import torch
 from vaezoo.core.errors import VaezooError
 from vaezoo.runner.children.client import Children, outcomes
 from vaezoo.runner.claims import Claims, claimed
-from vaezoo.runner.engines.local import LocalEngine
+from vaezoo.runner.engines.choice import EngineChoice
+from vaezoo.runner.engines.engine import Engine
+from vaezoo.runner.engines.places import Places
+from vaezoo.runner.engines.ray_cluster import RayCluster
+from vaezoo.runner.engines.this_machine import ThisMachine
 from vaezoo.runner.files import ABANDONED_SECONDS
 from vaezoo.runner.limits import Limits
 from vaezoo.runner.machine.device import cores
@@ -24,7 +28,7 @@ from vaezoo.runner.plan.planner import Plan
 from vaezoo.runner.records import Status
 from vaezoo.runner.selection import Selection
 from vaezoo.runner.store import Store
-from vaezoo.runner.work.mapped import data_folder
+from vaezoo.runner.temporary import temporary_folder
 
 DECODE = "vaezoo.runner.work.mapped:decode"
 DOWNLOAD_SECONDS = 3600.0
@@ -139,13 +143,15 @@ def packs(cells: Sequence[Cell], plan: Plan, device: str) -> list[list[Cell]]:
 @dataclass(frozen=True)
 class RunOptions:
     """How to run a plan. jobs: cells at a time, None for as many as fit. fail_fast: whether the first failure ends the
-    run. selection: which cells. limits: what a cell may take; the matrix's timeout holds where they have none.
+    run. selection: which cells. limits: what a cell may take; the matrix's timeout holds where they have none. engine:
+    the machines that run the cells; timings are measured on this one.
     """
 
     jobs: int | None = None
     fail_fast: bool = False
     selection: Selection = field(default_factory=Selection)
     limits: Limits = field(default_factory=Limits)
+    engine: EngineChoice = field(default_factory=EngineChoice)
 
 
 def carry_out(
@@ -164,7 +170,7 @@ def carry_out(
     timings = list({cell.stem: cell for cell in plan.timings.values()}.values()) if options.selection.timings else []
     work: list[tuple[Kind, list[Cell]]] = [("cells", plan.cells), ("timings", timings)]
     mine: list[Cell] = []
-    with Claims(store.folder) as claims, data_folder() as data:
+    with Claims(store.folder) as claims, temporary_folder() as data:
         shared = bool(claimed(store.folder))
         store.remove_abandoned(ABANDONED_SECONDS if shared else 0)
         store.set_aside_damaged([*plan.cells, *timings])
@@ -172,25 +178,25 @@ def carry_out(
         decoded = _Decoded(plan, children, data)
         try:
             for kind, cells in work:
-                packed = options.selection.own(packs(chosen(cells, options.selection), plan, device))
+                where = options.engine.device(device) if kind == "cells" else device
+                packed = options.selection.own(packs(chosen(cells, options.selection), plan, where))
                 own = {cell.stem for pack in packed for cell in pack}
                 mine += [cell for cell in cells if cell.skip or cell.stem in own]
                 missing = {cell.stem for cell in options.selection.pending(cells, store)} & own
                 unfinished = [[cell for cell in pack if cell.stem in missing] for pack in packed]
-                devices, threads = workers(device, options.jobs if kind == "cells" else 1, len(missing))
                 watcher.begin(kind, len(missing), len(own) - len(missing))
-                engine = LocalEngine(
-                    store,
-                    children,
-                    claims,
-                    replace(options.limits, timeout=options.limits.timeout or plan.matrix.timeout),
-                    devices=devices[:1] if kind == "timings" else devices,
-                    threads=threads,
-                    tick=watcher.tick,
-                    finished=watcher.finished,
-                    fail_fast=options.fail_fast,
-                )
-                engine.run([[decoded.task(cell, store.folder) for cell in pack] for pack in unfinished if pack])
+                limits = replace(options.limits, timeout=options.limits.timeout or plan.matrix.timeout)
+                with _places(kind, children, device, options, len(missing)) as places:
+                    engine = Engine(
+                        store,
+                        places,
+                        claims,
+                        limits,
+                        tick=watcher.tick,
+                        finished=watcher.finished,
+                        fail_fast=options.fail_fast,
+                    )
+                    engine.run([[decoded.task(cell, store.folder) for cell in pack] for pack in unfinished if pack])
                 report.ran += len(missing)
                 if engine.failed and options.fail_fast:
                     break
@@ -199,6 +205,25 @@ def carry_out(
             for cell in mine or plan.cells:
                 _count(report, cell, store)
     return report
+
+
+@contextmanager
+def _places(kind: Kind, children: Children, device: str, options: RunOptions, count: int) -> Iterator[Places]:
+    """Where so many cells, or timings, run."""
+    choice, limits = options.engine, options.limits
+    if kind == "cells" and choice.engine == "ray" and count:
+        with RayCluster(
+            choice.address,
+            share=choice.share(device, limits),
+            most=min(count, options.jobs or count),
+            memory=limits.memory,
+            checkpoint=limits.checkpoint,
+        ) as cluster:
+            yield cluster
+        return
+    devices, threads = workers(device, options.jobs if kind == "cells" else 1, count)
+    devices = devices[:1] if kind == "timings" else devices
+    yield ThisMachine(children, devices=devices, threads=threads, memory=limits.memory, checkpoint=limits.checkpoint)
 
 
 def chosen(cells: Sequence[Cell], selection: Selection) -> list[Cell]:
