@@ -129,7 +129,7 @@ def run(
     selection = _selection(only, variant, dataset, shard, retry_failed, force, timings)
     limits = _limits(timeout, stall, max_memory, retries)
     asked = receivers(events, tensorboard)
-    _carry_out(matrix, out, device, data_root, plugin, "run", (jobs, fail_fast, selection, limits, choice), asked)
+    _carry_out(matrix, out, device, data_root, plugin, "run", (jobs, fail_fast, selection, limits), asked, choice)
 
 
 def _limits(timeout: float | None, stall: float | None, max_memory: str | None, retries: int) -> "Limits":
@@ -153,7 +153,6 @@ def try_command(
     plugin: Plugins = [],
 ) -> None:
     """Run one variant on one data set: a matrix of one row."""
-    from vaezoo.runner.engines.choice import EngineChoice
     from vaezoo.runner.limits import Limits
     from vaezoo.runner.selection import Selection
 
@@ -167,7 +166,7 @@ def try_command(
     row = {"name": bare, **row_settings(settings)}
     matrix |= {key: row.pop(key) for key in ("seeds", "timeout", "datasets", "pack") if key in row}
     matrix["variants"] = [row]
-    _carry_out(matrix, out, device, data_root, plugin, "try", (jobs, False, Selection(), Limits(), EngineChoice()))
+    _carry_out(matrix, out, device, data_root, plugin, "try", (jobs, False, Selection(), Limits()))
 
 
 def _words() -> str:
@@ -183,13 +182,15 @@ def _carry_out(
     data_root: str | None,
     plugins: list[Path],
     command: str,
-    options: "tuple[int | None, bool, Selection, Limits, EngineChoice]",
+    options: "tuple[int | None, bool, Selection, Limits]",
     receivers: "Sequence[Receiver]" = (),
+    choice: "EngineChoice | None" = None,
 ) -> None:
     from vaezoo.api import execute, plan_of
     from vaezoo.cli.display import best_lines
     from vaezoo.cli.progress import Live
     from vaezoo.runner.children.client import Children
+    from vaezoo.runner.engines.choice import EngineChoice
     from vaezoo.runner.events import Events
     from vaezoo.runner.results import read_results
     from vaezoo.runner.run import RunOptions, Terminated
@@ -201,7 +202,7 @@ def _carry_out(
             children.warm_up()
             made, where = plan_of(matrix, children, device=device, data_root=data_root, plugins=plugins)
             warn_unavailable()
-            report = execute(made, where, out, seen, children, RunOptions(*options))
+            report = execute(made, where, out, seen, children, RunOptions(*options, engine=choice or EngineChoice()))
     except KeyboardInterrupt as stop:
         watcher.close()
         say(f"stopped; what was finished is kept. Go on with: {again}", err=True)

@@ -56,15 +56,21 @@ def signals_as_interrupt() -> Iterator[None]:
     """
     main = threading.current_thread() is threading.main_thread()
     mine = [number for number in ENDING if main and signal.getsignal(number) is signal.SIG_DFL]
+    received: list[int] = []
 
     def terminate(number: int, frame: FrameType | None) -> None:
         """End the block."""
+        received.append(number)
         raise Terminated(number)
 
     for number in mine:
         signal.signal(number, terminate)
     try:
         yield
+    except KeyboardInterrupt as stop:
+        if received and not isinstance(stop, Terminated):  # Ray raises another one in its place
+            raise Terminated(received[0]) from None
+        raise
     finally:
         for number in mine:
             signal.signal(number, signal.SIG_DFL)

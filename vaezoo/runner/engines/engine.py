@@ -174,26 +174,31 @@ class Engine:
     def _settle(self, event: Event, job: _Job) -> None:
         """Report the tasks of a job that has ended; what is unfinished is tried again, or recorded as failed."""
         left: list[Task] = []
+        again: list[Task] = []
         for task, stamp in zip(job.tasks, job.stamps, strict=True):
             record = (
                 self.store.record(task.cell.kind, task.cell.stem, task.cell) if self._stamp(task) != stamp else None
             )
-            again = record is not None and record.status == "oom" and job.attempt < self.limits.retries
-            if record is None or record.pending_metrics or again:
+            if record is None or record.pending_metrics:
                 left.append(task)
-                self.before[task.cell.stem] = self._stamp(task)
+            elif record.status == "oom" and job.attempt < self.limits.retries:
+                again.append(task)
             else:
                 self._report(task, record.status, failed=bool(record.failed_metrics))
+        for task in (*left, *again):  # a record that this run has written is not one of another run
+            self.before[task.cell.stem] = self._stamp(task)
         self._remove_log(job)
+        if again:
+            self.waiting.append((again, job.attempt + 1))
         if not left:
             return
         status, reason, passing = _end_of(event, job)
-        again = passing and job.attempt < max(self.limits.retries, event.lost is not None)
-        if job.stage.startswith("metric ") and not again:
+        retried = passing and job.attempt < max(self.limits.retries, event.lost is not None)
+        if job.stage.startswith("metric ") and not retried:
             metric = job.stage.removeprefix("metric ")
             first = replace(left[0], lost_metrics=(*left[0].lost_metrics, (metric, reason)))
             self.waiting.append(([first, *left[1:]], job.attempt))
-        elif again:
+        elif retried:
             self.waiting.append((left, job.attempt + 1))
         elif len(job.tasks) > 1:
             alone = f"run alone after its pack of {len(job.tasks)} had failed"

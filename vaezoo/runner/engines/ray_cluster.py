@@ -52,10 +52,6 @@ class Share:
             fits.append(int(resources.get("memory", 0) // self.memory))
         return min(fits)
 
-    def __str__(self) -> str:
-        memory = f", {self.memory / 2**30:.1f} GiB of memory" if self.memory else ""
-        return f"{self.cpus} CPU, {self.gpus:g} GPU{memory}"
-
 
 @dataclass
 class _Slot:
@@ -125,8 +121,9 @@ class RayCluster:
 
     def _no_node(self) -> str:
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
-        found = "; ".join(f"{each.get('CPU', 0):g} CPU, {each.get('GPU', 0):g} GPU" for each in nodes) or "no node"
-        return f"no node of the Ray cluster can run a cell, which needs {self.share}; the cluster has {found}"
+        found = "; ".join(_amounts(*(each.get(name, 0) for name in ("CPU", "GPU", "memory"))) for each in nodes)
+        needed = _amounts(self.share.cpus, self.share.gpus, self.share.memory)
+        return f"no node of the Ray cluster can run a cell, which needs {needed}; its nodes have {found or 'nothing'}"
 
     def has_room(self) -> bool:
         """Whether a node waits for a job."""
@@ -256,6 +253,11 @@ class RayCluster:
     def _end(self, slot: _Slot) -> None:
         with suppress(self.ray.exceptions.RayError):
             self.ray.kill(slot.actor)
+
+
+def _amounts(cpus: float, gpus: float, memory: float) -> str:
+    """`1 CPU, 0.5 GPU, 4.0 GiB of memory`."""
+    return f"{cpus:g} CPU, {gpus:g} GPU" + (f", {memory / 2**30:.1f} GiB of memory" if memory else "")
 
 
 def _imported() -> Any:
