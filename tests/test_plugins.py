@@ -113,7 +113,7 @@ def test_the_example_runs_in_a_matrix_and_is_swept(outside):
 
 
 def test_every_cell_has_a_process_of_its_own(outside):
-    """The file is imported in each of the four cells' processes, and in those that list it, plan and decode the data."""
+    """The file is imported in those of the four cells, and in those that list it, plan and decode the data."""
     assert len(outside.processes) == len(set(outside.processes)) == 7
 
 

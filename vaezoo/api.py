@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vaezoo.registry import existing_file
 from vaezoo.runner.children.child import refuse_in_child
 from vaezoo.runner.children.client import Children
+from vaezoo.runner.engines.choice import EngineChoice
 from vaezoo.runner.events import Events, Receiver
 from vaezoo.runner.limits import PLANNING
 from vaezoo.runner.machine.device import cores, describe, memory, resolve_device
@@ -98,21 +99,26 @@ def run(
     plugins: Sequence[str | Path] = (),
     on_event: Receiver | None = None,
     progress: bool | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    gpus_per_cell: float | None = None,
 ) -> "pd.DataFrame":
     """Run a matrix (the path of a TOML file, or a dict of the same form) and return its results frame, one row a cell.
 
     It writes to results/<matrix name>/ unless `out` names another folder; cells that have a record there are not run
     again. Cells run in child processes, which do not import the script that calls this, unless it registers plugins
     itself. on_event is called with each `vaezoo.Event`: a start, an epoch, an end. progress: whether the cells that are
-    done and those that run are shown; None: in a notebook. Raises VaezooError for invalid user input; a cell that fails
-    is a row with its status and reason.
+    done and those that run are shown; None: in a notebook. engine="ray" runs the cells on the Ray cluster at `address`,
+    each with so many GPUs. Raises VaezooError for invalid user input; a cell that fails is a row with its status and
+    reason.
     """
     refuse_in_child()
     receivers = [] if on_event is None else [on_event]
+    options = RunOptions(jobs=jobs, engine=EngineChoice(engine, address, gpus_per_cell))
     with Children() as children, _shown(progress) as watcher, Events(watcher, receivers) as events:
         children.warm_up()
         plan, where = plan_of(matrix, children, device=device, data_root=data_root, plugins=plugins)
-        return read_results(execute(plan, where, out, events, children, RunOptions(jobs=jobs)).folder)
+        return read_results(execute(plan, where, out, events, children, options).folder)
 
 
 @contextmanager

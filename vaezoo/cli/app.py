@@ -72,6 +72,11 @@ Retries = Annotated[
 KeepWeights = Annotated[
     str, typer.Option("--keep-weights", help="all, best (of the seeds of each row on a data set) or none.")
 ]
+Engine = Annotated[str, typer.Option(help="Where cells run: local (this machine), or ray (the nodes of a cluster).")]
+Address = Annotated[str | None, typer.Option(help="HOST:PORT of the Ray cluster; else RAY_ADDRESS or this machine's.")]
+GpusPerCell = Annotated[
+    float | None, typer.Option(help="GPUs of a cell on a cluster: 1, or 0.25 for four cells a GPU.", min=0)
+]
 EventsFile = Annotated[
     Path | None, typer.Option("--events", help="A file that gets one JSON line for each start, epoch and end.")
 ]

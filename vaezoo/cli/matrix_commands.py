@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaezoo.cli.app import (
+    Address,
     CheckpointInterval,
     DataRoot,
     Datasets,
     Device,
+    Engine,
     EventsFile,
     Folder,
     Force,
+    GpusPerCell,
     Jobs,
     KeepWeights,
     MatrixFile,
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from vaezoo.runner.engines.choice import EngineChoice
     from vaezoo.runner.events import Receiver
     from vaezoo.runner.kept_weights import KeepWeights as Kept
     from vaezoo.runner.limits import Limits
@@ -127,19 +131,25 @@ def run(
     retries: Retries = 1,
     checkpoint: CheckpointInterval = None,
     keep_weights: KeepWeights = "all",
+    engine: Engine = "local",
+    address: Address = None,
+    gpus_per_cell: GpusPerCell = None,
     events: EventsFile = None,
     tensorboard: TensorBoardFolder = None,
 ) -> None:
     """Run a matrix and write its tables. The same command goes on after a stop: finished cells are not run again."""
+    from vaezoo.runner.engines.choice import EngineChoice
     from vaezoo.runner.events import receivers
     from vaezoo.runner.kept_weights import parse_kept
 
     kept = parse_kept(keep_weights)
+    choice = EngineChoice(engine, address, gpus_per_cell)
     selection = _selection(only, variant, dataset, shard, retry_failed, force, timings)
     limits = _limits(timeout, stall, max_memory, retries)
     limits = limits if checkpoint is None else replace(limits, checkpoint=checkpoint)
     asked = receivers(events, tensorboard)
-    _carry_out(matrix, out, device, data_root, plugin, "run", (jobs, fail_fast, selection, limits, kept), asked)
+    options = (jobs, fail_fast, selection, limits, kept)
+    _carry_out(matrix, out, device, data_root, plugin, "run", options, asked, choice)
 
 
 def _limits(timeout: float | None, stall: float | None, max_memory: str | None, retries: int) -> "Limits":
@@ -194,11 +204,13 @@ def _carry_out(
     command: str,
     options: "tuple[int | None, bool, Selection, Limits, Kept]",
     receivers: "Sequence[Receiver]" = (),
+    choice: "EngineChoice | None" = None,
 ) -> None:
     from vaezoo.api import execute, plan_of
     from vaezoo.cli.display import best_lines
     from vaezoo.cli.progress import Live
     from vaezoo.runner.children.client import Children
+    from vaezoo.runner.engines.choice import EngineChoice
     from vaezoo.runner.events import Events
     from vaezoo.runner.results import read_results
     from vaezoo.runner.run import RunOptions, Terminated
@@ -219,7 +231,7 @@ def _carry_out(
                 max_memory=limits.memory,
             )
             warn_unavailable()
-            report = execute(made, where, out, seen, children, RunOptions(*options))
+            report = execute(made, where, out, seen, children, RunOptions(*options, engine=choice or EngineChoice()))
     except KeyboardInterrupt as stop:
         watcher.close()
         say(f"stopped; what was finished is kept. Go on with: {again}", err=True)

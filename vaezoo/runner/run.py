@@ -15,7 +15,11 @@ import torch
 from vaezoo.core.errors import VaezooError
 from vaezoo.runner.children.client import Children, outcomes
 from vaezoo.runner.claims import Claims, claimed
-from vaezoo.runner.engines.local import LocalEngine
+from vaezoo.runner.engines.choice import EngineChoice
+from vaezoo.runner.engines.engine import Engine
+from vaezoo.runner.engines.places import Places
+from vaezoo.runner.engines.ray_cluster import RayCluster
+from vaezoo.runner.engines.this_machine import ThisMachine
 from vaezoo.runner.files import ABANDONED_SECONDS
 from vaezoo.runner.kept_weights import KeepWeights, keep, remove_weights
 from vaezoo.runner.limits import Limits
@@ -25,7 +29,7 @@ from vaezoo.runner.plan.planner import Plan
 from vaezoo.runner.records import Status
 from vaezoo.runner.selection import Selection
 from vaezoo.runner.store import Store
-from vaezoo.runner.work.mapped import data_folder
+from vaezoo.runner.temporary import temporary_folder
 
 DECODE = "vaezoo.runner.work.mapped:decode"
 DOWNLOAD_SECONDS = 3600.0
@@ -53,15 +57,21 @@ def signals_as_interrupt() -> Iterator[None]:
     """
     main = threading.current_thread() is threading.main_thread()
     mine = [number for number in ENDING if main and signal.getsignal(number) is signal.SIG_DFL]
+    received: list[int] = []
 
     def terminate(number: int, frame: FrameType | None) -> None:
         """End the block."""
+        received.append(number)
         raise Terminated(number)
 
     for number in mine:
         signal.signal(number, terminate)
     try:
         yield
+    except KeyboardInterrupt as stop:
+        if received and not isinstance(stop, Terminated):  # Ray raises another one in its place
+            raise Terminated(received[0]) from None
+        raise
     finally:
         for number in mine:
             signal.signal(number, signal.SIG_DFL)
@@ -152,7 +162,8 @@ def unfinished(packed: Sequence[Sequence[Cell]], waiting: Sequence[Cell]) -> lis
 class RunOptions:
     """How to run a plan. jobs: cells at a time, None for as many as fit. fail_fast: whether the first failure ends the
     run. selection: which cells. limits: what a cell may take; the matrix's timeout holds where they have none.
-    keep_weights: of all cells, of the best seed of each row and data set, or of none.
+    keep_weights: of all cells, of the best seed of each row and data set, or of none. engine: the machines that run the
+    cells; timings are measured on this one.
     """
 
     jobs: int | None = None
@@ -160,6 +171,7 @@ class RunOptions:
     selection: Selection = field(default_factory=Selection)
     limits: Limits = field(default_factory=Limits)
     keep_weights: KeepWeights = "all"
+    engine: EngineChoice = field(default_factory=EngineChoice)
 
 
 def carry_out(
@@ -178,7 +190,7 @@ def carry_out(
     timings = list({cell.stem: cell for cell in plan.timings.values()}.values()) if options.selection.timings else []
     work: list[tuple[Kind, list[Cell]]] = [("cells", plan.cells), ("timings", timings)]
     mine: list[Cell] = []
-    with Claims(store.folder) as claims, data_folder() as data:
+    with Claims(store.folder) as claims, temporary_folder() as data:
         shared = bool(claimed(store.folder))
         store.remove_abandoned(ABANDONED_SECONDS if shared else 0)
         store.set_aside_damaged([*plan.cells, *timings])
@@ -193,25 +205,25 @@ def carry_out(
 
         try:
             for kind, cells in work:
-                packed = options.selection.own(packs(chosen(cells, options.selection), plan, device))
+                where = options.engine.device(device) if kind == "cells" else device
+                packed = options.selection.own(packs(chosen(cells, options.selection), plan, where))
                 own = {cell.stem for pack in packed for cell in pack}
                 mine += [cell for cell in cells if cell.skip or cell.stem in own]
                 left = unfinished(packed, options.selection.pending(cells, store))
                 missing = sum(map(len, left))
-                devices, threads = workers(device, options.jobs if kind == "cells" else 1, missing)
                 watcher.begin(kind, missing, len(own) - missing)
-                engine = LocalEngine(
-                    store,
-                    children,
-                    claims,
-                    replace(options.limits, timeout=options.limits.timeout or plan.matrix.timeout),
-                    devices=devices[:1] if kind == "timings" else devices,
-                    threads=threads,
-                    tick=watcher.tick,
-                    finished=finished,
-                    fail_fast=options.fail_fast,
-                )
-                engine.run([[decoded.task(cell, store.folder) for cell in pack] for pack in left])
+                limits = replace(options.limits, timeout=options.limits.timeout or plan.matrix.timeout)
+                with _places(kind, children, device, options, missing) as places:
+                    engine = Engine(
+                        store,
+                        places,
+                        claims,
+                        limits,
+                        tick=watcher.tick,
+                        finished=finished,
+                        fail_fast=options.fail_fast,
+                    )
+                    engine.run([[decoded.task(cell, store.folder) for cell in pack] for pack in left])
                 report.ran += missing
                 if engine.failed and options.fail_fast:
                     break
@@ -222,6 +234,25 @@ def carry_out(
             for cell in mine or plan.cells:
                 _count(report, cell, store)
     return report
+
+
+@contextmanager
+def _places(kind: Kind, children: Children, device: str, options: RunOptions, count: int) -> Iterator[Places]:
+    """Where so many cells, or timings, run."""
+    choice, limits = options.engine, options.limits
+    if kind == "cells" and choice.engine == "ray" and count:
+        with RayCluster(
+            choice.address,
+            share=choice.share(device, limits),
+            most=min(count, options.jobs or count),
+            memory=limits.memory,
+            checkpoint=limits.checkpoint,
+        ) as cluster:
+            yield cluster
+        return
+    devices, threads = workers(device, options.jobs if kind == "cells" else 1, count)
+    devices = devices[:1] if kind == "timings" else devices
+    yield ThisMachine(children, devices=devices, threads=threads, memory=limits.memory, checkpoint=limits.checkpoint)
 
 
 def chosen(cells: Sequence[Cell], selection: Selection) -> list[Cell]:

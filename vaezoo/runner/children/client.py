@@ -32,6 +32,7 @@ GOODBYE = 10.0
 class Event:
     """What a child tells. job: its number. pid: at its start; message: of the child; ended: at its end, the exit code,
     or minus the number of the signal that killed it; peak: the most memory it used, in bytes, where it is known.
+    excess: why it is ended, where it used too much memory; lost: why its end is that of its machine.
     """
 
     job: int
@@ -39,6 +40,8 @@ class Event:
     message: dict[str, Any] | None = None
     ended: int | None = None
     peak: int | None = None
+    excess: str | None = None
+    lost: str | None = None
 
 
 class Children:

@@ -4,16 +4,11 @@ The mapping is private to each process, so a plugin that writes into its images 
 """
 
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor
 
@@ -87,18 +82,3 @@ def _mapped(folder: Path, name: str, tensors: Mapping[str, Any]) -> Tensor | Non
     if not count:
         return torch.empty(shape, dtype=dtype)
     return torch.from_file(str(folder / name), shared=False, size=count, dtype=dtype).view(shape)
-
-
-@contextmanager
-def data_folder() -> Iterator[Path]:
-    """A temporary folder for the data of a run. Those of runs that were killed are removed first."""
-    place = Path(tempfile.gettempdir())
-    for old in place.glob("vaezoo-*-*"):
-        pid = old.name.split("-")[1]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
-            shutil.rmtree(old, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"vaezoo-{os.getpid()}-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Runs cells in child processes of this machine, under limits. Whatever ends a process costs its own cells only."""
+"""Runs cells in places, under limits. Whatever ends a process, or a machine, costs its own cells only."""
 
 import signal
 import sys
@@ -6,15 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from vaezoo.runner.children.client import Children, Event
+from vaezoo.runner.children.client import Event
 from vaezoo.runner.claims import Claims
-from vaezoo.runner.engines.watch import MemoryWatch
+from vaezoo.runner.engines.places import Places
 from vaezoo.runner.limits import Limits
 from vaezoo.runner.plan.cell import Task
 from vaezoo.runner.records import Record, Status
 from vaezoo.runner.store import Store
 
-SERVE = "vaezoo.runner.work.serve:serve"
 POLL_SECONDS = 0.25
 GRACE = 30.0
 """Seconds in which a cell that is asked to stop writes its checkpoint."""
@@ -33,7 +32,6 @@ class _Job:
     """
 
     tasks: list[Task]
-    device: str
     attempt: int
     stamps: list[object]
     started: float = field(default_factory=time.monotonic)
@@ -41,9 +39,7 @@ class _Job:
     epoch: float = field(default_factory=time.monotonic)
     slowest: float = 0.0
     stage: str = ""
-    pid: int | None = None
     ending: tuple[Status, str] | None = None
-    peak: int | None = None
 
     def hear(self, message: dict[str, object]) -> None:
         """Note what the process told."""
@@ -64,34 +60,31 @@ class _Job:
         return None
 
 
-class LocalEngine:
-    """Runs packs of tasks in children of this machine, one at a time on each of `devices` (a device that is listed
-    twice runs two), each with `threads` threads.
+class Engine:
+    """Runs packs of tasks in places, as many at a time as have room there.
 
     tick: called a few times a second with the tasks that are running. finished: called with each task's status. Every
     task ends with a record. A cell whose process is killed, runs out of memory or stalls is started again,
-    limits.retries times, and goes on from its checkpoint; of a pack that fails, each unfinished cell runs by itself.
+    limits.retries times (once at least where its machine was lost), and goes on from its checkpoint; of a pack that
+    fails, each unfinished cell runs by itself.
     """
 
     def __init__(
         self,
         store: Store,
-        children: Children,
+        places: Places,
         claims: Claims,
         limits: Limits,
         *,
-        devices: Sequence[str],
-        threads: int,
         tick: Callable[[Sequence[Task]], None],
         finished: Callable[[Task, Status], None],
         fail_fast: bool = False,
     ):
-        self.store, self.children, self.claims, self.limits = store, children, claims, limits
-        self.free, self.threads = list(devices)[::-1], threads
+        self.store, self.places, self.claims, self.limits = store, places, claims, limits
         self.tick, self.finished, self.fail_fast = tick, finished, fail_fast
         self.waiting: list[tuple[list[Task], int]] = []
         self.jobs: dict[int, _Job] = {}
-        self.watch = MemoryWatch(limits.memory)
+        self.before: dict[str, object] = {}
         self.failed = False
         self.said: set[str] = set()
 
@@ -99,7 +92,7 @@ class LocalEngine:
         """Run every pack. On KeyboardInterrupt the running cells write their checkpoints and are recorded as
         interrupted; at a second one they are ended at once. Returns early after the first failure where `fail_fast`.
         """
-        before = {task.cell.stem: self._stamp(task) for pack in packs for task in pack}
+        self.before = {task.cell.stem: self._stamp(task) for pack in packs for task in pack}
         self.waiting = [(list(pack), 0) for pack in packs][::-1]
         elsewhere: list[list[Task]] = []
         try:
@@ -107,9 +100,9 @@ class LocalEngine:
                 if self.failed and self.fail_fast:
                     self._stop("the run ends at its first failure")
                     return
-                while self.free and self.waiting:
+                while self.waiting and self.places.has_room():
                     tasks, attempt = self.waiting.pop()
-                    mine, others = self._claimed(tasks, before)
+                    mine, others = self._claimed(tasks)
                     if others:
                         elsewhere.append(others)
                     if mine:
@@ -130,7 +123,7 @@ class LocalEngine:
     def _is_free(self, task: Task) -> bool:
         return self.claims.take(task.cell.stem)
 
-    def _claimed(self, tasks: Sequence[Task], before: dict[str, object]) -> tuple[list[Task], list[Task]]:
+    def _claimed(self, tasks: Sequence[Task]) -> tuple[list[Task], list[Task]]:
         """The tasks that this run may do now, and those that another run holds. One that another run has finished
         since this run began is in neither.
         """
@@ -140,7 +133,7 @@ class LocalEngine:
             stem = task.cell.stem
             if stem not in self.claims.held and not self.claims.take(stem):
                 others.append(task)
-            elif self._stamp(task) != before[stem]:
+            elif self._stamp(task) != self.before[stem]:
                 self.claims.release([stem])
                 record = self.store.record(task.cell.kind, stem, task.cell)
                 self.finished(task, "failed" if record is None else record.status)
@@ -149,39 +142,28 @@ class LocalEngine:
         return mine, others
 
     def _start(self, tasks: list[Task], attempt: int) -> None:
-        device = self.free.pop()
-        log = self.store.path("logs", tasks[0].cell.stem)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        arguments = {
-            "tasks": [task.to_json() for task in tasks],
-            "device": device,
-            "threads": self.threads,
-            "log": str(log),
-            "checkpoint_seconds": self.limits.checkpoint,
-        }
-        job = self.children.start(SERVE, arguments, str(log))
-        self.jobs[job] = _Job(tasks, device, attempt, [self._stamp(task) for task in tasks])
+        job = self.places.start(tasks, self.store.path("logs", tasks[0].cell.stem))
+        self.jobs[job] = _Job(tasks, attempt, [self._stamp(task) for task in tasks])
 
     def _collect(self, seconds: float) -> None:
-        """Hear the children for this long, end those over a limit, and settle those that have ended."""
-        for event in self.children.events(seconds):
+        """Hear the jobs for this long, end those over a limit, and settle those that have ended."""
+        for event in self.places.events(seconds):
             job = self.jobs.get(event.job)
             if job is None:
                 continue
             if event.pid is not None:
-                job.pid = event.pid
-                job.heard = job.epoch = time.monotonic()
+                job.started = job.heard = job.epoch = time.monotonic()
             if event.message is not None:
                 job.hear(event.message)
                 self._say(event.message.get("say"))
+            if event.excess is not None and job.ending is None:
+                job.ending = "oom", event.excess
             if event.ended is not None:
                 self._settle(event, self.jobs.pop(event.job))
-        memory = self.watch.excess({number: job.pid for number, job in self.jobs.items() if job.pid is not None})
         for number, job in self.jobs.items():
-            over = ("oom", memory[number]) if number in memory else job.over(self.limits)
-            if over is not None and job.ending is None:
-                job.ending = over[0], over[1]  # type: ignore[assignment]
-                self.children.kill(number, signal.SIGKILL)
+            if job.ending is None and (over := job.over(self.limits)) is not None:
+                job.ending = over
+                self.places.kill(number, signal.SIGKILL)
 
     def _say(self, line: object) -> None:
         """Print what a cell has to say to the user, once in a run."""
@@ -191,7 +173,6 @@ class LocalEngine:
 
     def _settle(self, event: Event, job: _Job) -> None:
         """Report the tasks of a job that has ended; what is unfinished is tried again, or recorded as failed."""
-        self.free.append(job.device)
         left: list[Task] = []
         again: list[Task] = []
         for task, stamp in zip(job.tasks, job.stamps, strict=True):
@@ -204,34 +185,26 @@ class LocalEngine:
                 again.append(task)
             else:
                 self._report(task, record.status, failed=bool(record.failed_metrics))
+        for task in (*left, *again):  # a record that this run has written is not one of another run
+            self.before[task.cell.stem] = self._stamp(task)
         self._remove_log(job)
         if again:
             self.waiting.append((again, job.attempt + 1))
         if not left:
             return
-        status, reason, passing = self._end_of(event.ended or 0, job)
-        if job.stage.startswith("metric ") and not (passing and job.attempt < self.limits.retries):
+        status, reason, passing = _end_of(event, job)
+        retried = passing and job.attempt < max(self.limits.retries, event.lost is not None)
+        if job.stage.startswith("metric ") and not retried:
             metric = job.stage.removeprefix("metric ")
             first = replace(left[0], lost_metrics=(*left[0].lost_metrics, (metric, reason)))
             self.waiting.append(([first, *left[1:]], job.attempt))
-        elif passing and job.attempt < self.limits.retries:
+        elif retried:
             self.waiting.append((left, job.attempt + 1))
         elif len(job.tasks) > 1:
             alone = f"run alone after its pack of {len(job.tasks)} had failed"
             self.waiting += [([replace(task, alone=alone)], job.attempt) for task in left[::-1]]
         else:
             self._fail(left[0], status, reason, passing, event.peak)
-
-    def _end_of(self, code: int, job: _Job) -> tuple[Status, str, bool]:
-        """The status and the reason of a job that ended without its records, and whether another attempt may pass."""
-        if job.ending is not None:
-            status, reason = job.ending
-            return status, reason, status == "oom" or reason.startswith("stalled")
-        if code >= 0:
-            return "failed", f"exit code {code} before it wrote its record", False
-        name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
-        hint = ", often the system running out of memory" if code == -9 else ""
-        return "failed", f"killed by {name}{hint}", -code in PASSING
 
     def _fail(self, task: Task, status: Status, reason: str, passing: bool, peak: int | None) -> None:
         """Write the record of a cell whose process has ended without one."""
@@ -260,7 +233,7 @@ class LocalEngine:
         self.waiting.clear()
         try:
             for number in self.jobs:
-                self.children.kill(number, signal.SIGTERM)
+                self.places.kill(number, signal.SIGTERM)
             end = time.monotonic() + GRACE
             while self.jobs and time.monotonic() < end:
                 self._collect(POLL_SECONDS)
@@ -268,8 +241,23 @@ class LocalEngine:
         except KeyboardInterrupt:
             pass
         for number, job in list(self.jobs.items()):
-            self.children.kill(number, signal.SIGKILL)
+            self.places.kill(number, signal.SIGKILL)
             for task in job.tasks:
                 if self._stamp(task) == job.stamps[job.tasks.index(task)]:
                     self._fail(task, "interrupted", reason, True, None)
         self.jobs.clear()
+
+
+def _end_of(event: Event, job: _Job) -> tuple[Status, str, bool]:
+    """The status and the reason of a job that ended without its records, and whether another attempt may pass."""
+    code = event.ended or 0
+    if job.ending is not None:
+        status, reason = job.ending
+        return status, reason, status == "oom" or reason.startswith("stalled")
+    if event.lost is not None:
+        return "failed", event.lost, True
+    if code >= 0:
+        return "failed", f"exit code {code} before it wrote its record", False
+    name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
+    hint = ", often the system running out of memory" if code == -9 else ""
+    return "failed", f"killed by {name}{hint}", -code in PASSING
