@@ -29,7 +29,7 @@ class EngineChoice:
         for option, value in (("--address", self.address), ("--gpus-per-cell", self.gpus)):
             if value is not None and self.engine == "local":
                 raise VaezooError(f"{option} is for a cluster; add --engine ray, or leave {option} out")
-        if self.gpus is not None and not (0 <= self.gpus <= 1 or (self.gpus > 1 and self.gpus == int(self.gpus))):
+        if self.gpus is not None and not (0 <= self.gpus <= 1 or (1 < self.gpus < 2**16 and self.gpus % 1 == 0)):
             raise VaezooError(f"--gpus-per-cell must be a fraction up to 1 or a whole number, got {self.gpus:g}")
 
     def share(self, device: str, limits: Limits) -> Share:
