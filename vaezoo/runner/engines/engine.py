@@ -120,6 +120,12 @@ class Engine:
     def _stamp(self, task: Task) -> object:
         return self.store.stamp(task.cell.kind, task.cell.stem)
 
+    def _ended_elsewhere(self, task: Task) -> Status | None:
+        """The status that another run gave a cell; None where it was stopped before the cell had ended."""
+        record = self.store.record(task.cell.kind, task.cell.stem, task.cell)
+        open_still = record is None or record.status == "interrupted" or bool(record.pending_metrics)
+        return None if record is None or open_still else record.status
+
     def _is_free(self, task: Task) -> bool:
         return self.claims.take(task.cell.stem)
 
@@ -133,10 +139,9 @@ class Engine:
             stem = task.cell.stem
             if stem not in self.claims.held and not self.claims.take(stem):
                 others.append(task)
-            elif self._stamp(task) != self.before[stem]:
+            elif self._stamp(task) != self.before[stem] and (ended := self._ended_elsewhere(task)) is not None:
                 self.claims.release([stem])
-                record = self.store.record(task.cell.kind, stem, task.cell)
-                self.finished(task, "failed" if record is None else record.status)
+                self.finished(task, ended)
             else:
                 mine.append(task)
         return mine, others
