@@ -148,7 +148,7 @@ def test_what_hangs_or_crashes_fails_that_proof_and_no_other(own_registry, monke
     assert marker.exists()
 
 
-TIMEOUT = 8.0
+TIMEOUT = 5.0
 """Seconds that an import or a proof may take in these tests. The machine may be loaded."""
 
 

@@ -74,3 +74,15 @@ def test_a_batch_that_cannot_fit_is_a_skip():
     skips = {cell.label: cell.skip for cell in made.cells}
     assert skips["vae"] is None
     assert re.search(r"batches of 1,\d\d\d images", skips["batch"])
+
+
+@pytest.mark.nightly
+def test_a_model_of_endless_parts_is_a_failure_of_its_row(monkeypatch):
+    """It is built in a child, which is killed; a plan in this process would never end."""
+    monkeypatch.setattr("vaezoo.runner.plan.isolation.SECONDS", 5.0)
+    rows = [{"name": "vae"}, {"name": "vae-realnvp", "posterior": {"couplings": 1_000_000_000}}]
+    small = {"datasets": ["digits-binary"], "model": {"latent": 2, "hidden": [4]}}
+    made, _ = plan_of({**small, "variants": rows}, device="cpu")
+    first, second = made.cells
+    assert (first.skip, first.expected_failure, second.skip) == (None, None, None)
+    assert second.expected_failure == "hung when its plugins were rehearsed: nothing in 5 s"
