@@ -22,9 +22,11 @@ PATIENCE = 300
 """Seconds that a process may take before its test fails."""
 
 SERVER = r"""
-import atexit, json, os, signal, sys, traceback, warnings
+import atexit, json, os, signal, subprocess, sys, time, traceback, warnings
 import pandas
 import vaezoo.api, vaezoo.cli, vaezoo.cli.progress, vaezoo.reports.tables
+import vaezoo.runner.children.client, vaezoo.runner.children.server
+vaezoo.runner.children.server.import_all()
 vaezoo.api.plan_of({"datasets": ["digits-binary"], "model": {"hidden": [4]}, "variants": [{"name": "vae"}]})
 print("ready", flush=True)
 for line in sys.stdin:
@@ -45,6 +47,44 @@ os.setsid()
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job would ignore
 os.chdir(asked["cwd"])
 os.environ.update(asked["env"])
+
+
+class ForkedServer:
+    # A fork server that is forked from this process, which has imported everything, in place of a new interpreter.
+
+    def __init__(self):
+        (commands, self.stdin), (self.stdout, events) = os.pipe(), os.pipe()
+        self.returncode, self.pid = None, os.fork()
+        if self.pid == 0:
+            os.dup2(commands, 0)
+            os.dup2(events, 1)
+            for number in (commands, events, self.stdin, self.stdout):
+                os.close(number)
+            vaezoo.runner.children.server.main()
+            os._exit(0)
+        os.close(commands)
+        os.close(events)
+        self.stdin, self.stdout = open(self.stdin, "wb", buffering=0), open(self.stdout, "rb")
+
+    def poll(self):
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+    def wait(self, timeout=60):
+        end = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > end:
+                raise subprocess.TimeoutExpired("server", timeout)
+            time.sleep(0.005)
+        return self.returncode
+
+    def kill(self):
+        os.kill(self.pid, signal.SIGKILL)
+
+
+vaezoo.runner.children.client.started_server = ForkedServer
 for number, path in enumerate([os.devnull, asked["out"], asked["err"]]):
     opened = os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(opened, number)
@@ -66,7 +106,8 @@ sys.stdout.flush()
 os._exit(code)  # taking all of torch down would take seconds
 """
 """A process that has imported everything and forks itself for each command, which then is a process of its own: with
-its own exit code, output, signals and children, which are spawned and import everything anew.
+its own exit code, output, signals and children. Its fork server is forked, too; tests that start `vaezoo` or Python by
+themselves have one in a new interpreter.
 """
 
 

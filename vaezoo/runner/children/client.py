@@ -71,8 +71,7 @@ class Children:
     def warm_up(self) -> None:
         """Start the fork server, which imports everything in the meantime."""
         if FORKS and (self._server is None or self._server.poll() is not None):
-            command = _command("vaezoo.runner.children.server")
-            self._server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+            self._server = started_server()
             self._reader = threading.Thread(target=self._read_server, args=(self._server,), daemon=True)
             self._reader.start()
 
@@ -173,6 +172,12 @@ class Children:
         ended = process.wait()
         self._fresh.pop(job, None)
         self._events.put(Event(job, ended=ended))
+
+
+def started_server() -> "subprocess.Popen[bytes]":
+    """A fork server in a new interpreter."""
+    command = _command("vaezoo.runner.children.server")
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
 
 
 def _command(module: str, *arguments: str) -> list[str]:

@@ -13,6 +13,7 @@ with all of its children, when its standard input ends.
 import contextlib
 import ctypes
 import gc
+import importlib
 import json
 import os
 import selectors
@@ -49,15 +50,18 @@ class _Child:
     rest: bytes = field(default=b"", repr=False)
 
 
+def import_all() -> None:
+    """Import what the jobs need: all modules."""
+    for name in PRELOADED:
+        importlib.import_module(name)
+
+
 def preload() -> None:
     """Import what the jobs need: all modules and built-in plugins, none from outside."""
-    import importlib
-
     from vaezoo.core.torch_internals import preload as preload_torch
     from vaezoo.registry import SLOTS, register
 
-    for name in PRELOADED:
-        importlib.import_module(name)
+    import_all()
     register.isolate()
     for slot in SLOTS:
         register.load(slot)
