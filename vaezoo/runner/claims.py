@@ -8,7 +8,6 @@ Only the creation and the renaming of files are used, so it works on shared file
 import contextlib
 import json
 import os
-import platform
 import threading
 import time
 import uuid
@@ -17,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 
 import psutil
+
+from vaezoo.runner.files import machine
 
 EXPIRY = 60.0
 """Seconds after which a claim that its run has not renewed counts for nothing."""
@@ -29,7 +30,7 @@ class Claims:
 
     def __init__(self, folder: Path):
         self.folder = folder / "claims"
-        self.mine = json.dumps({"host": _machine(), "pid": os.getpid(), "run": uuid.uuid4().hex}).encode()
+        self.mine = json.dumps({"host": machine(), "pid": os.getpid(), "run": uuid.uuid4().hex}).encode()
         self.held: set[str] = set()
         self._lock, self._ended = threading.Lock(), threading.Event()
 
@@ -116,7 +117,7 @@ def is_expired(path: Path) -> bool:
     content = _content(path)
     try:
         owner = json.loads(content or b"")
-        if owner["host"] == _machine():
+        if owner["host"] == machine():
             return not _alive(int(owner["pid"]), path)
     except (ValueError, TypeError, KeyError):
         pass  # its owner is about to write it, or it is damaged
@@ -124,13 +125,6 @@ def is_expired(path: Path) -> bool:
         return _time_of(path.parent) - path.stat().st_mtime > EXPIRY
     except OSError:
         return True
-
-
-def _machine() -> str:
-    """This machine's name, and on Linux which numbering of processes this one is in: a container has its own."""
-    with contextlib.suppress(OSError):
-        return f"{platform.node()} {os.readlink('/proc/self/ns/pid')}"
-    return platform.node()
 
 
 def _alive(pid: int, path: Path) -> bool:

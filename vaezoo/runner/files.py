@@ -3,12 +3,17 @@
 import errno
 import hashlib
 import os
+import platform
 import re
 import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from zlib import crc32
+
+import psutil
 
 from vaezoo.core.errors import VaezooError
 
@@ -21,13 +26,20 @@ LARGEST_LOG = 2**20
 ABANDONED_SECONDS = 600.0
 """A temporary file that nobody has written to for so long was left by a process that was killed."""
 
-_TEMPORARY = re.compile(r"\..+\.[A-Za-z0-9_]{8}")
+_TEMPORARY = re.compile(r"\..+\.(?:(?P<machine>[0-9a-f]{8})-(?P<pid>\d+)-)?[A-Za-z0-9_]{8}")
 _KINDS = ((stat.S_ISLNK, "a link"), (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"))
 _NOT_FOLLOWED = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 class DamagedFile(VaezooError):
     """A file of a results folder that cannot be taken for what it should be. The message names it and says why."""
+
+
+def machine() -> str:
+    """This machine's name, and on Linux which numbering of processes this one is in: a container has its own."""
+    with suppress(OSError):
+        return f"{platform.node()} {os.readlink('/proc/self/ns/pid')}"
+    return platform.node()
 
 
 def write_atomically(path: Path, content: bytes | Iterable[bytes], *, lasting: bool = True) -> None:
@@ -40,7 +52,8 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes], *, lasting: b
     name = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        owner = f"{crc32(machine().encode()):08x}-{os.getpid()}"
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{owner}-")
         with os.fdopen(handle, "wb") as file:
             for block in [content] if isinstance(content, bytes) else content:
                 file.write(block)
@@ -153,7 +166,8 @@ def cut_log(path: Path) -> None:
 def remove_abandoned(folder: Path, *, older_than: float = ABANDONED_SECONDS) -> int:
     """Remove the temporary files that killed processes left in a folder; how many there were.
 
-    older_than: seconds since the last write; younger ones may be another process's.
+    They are those of processes of this machine that have ended, and those to which nothing has been written for
+    `older_than` seconds.
     """
     removed, now = 0, time.time()
     try:
@@ -162,10 +176,18 @@ def remove_abandoned(folder: Path, *, older_than: float = ABANDONED_SECONDS) -> 
         return 0
     for entry in entries:
         try:
-            ours = _TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
-            if ours and now - entry.stat(follow_symlinks=False).st_mtime >= older_than:
+            name = _TEMPORARY.fullmatch(entry.name)
+            if name is None or not entry.is_file(follow_symlinks=False):
+                continue
+            if _has_ended(name) or now - entry.stat(follow_symlinks=False).st_mtime >= older_than:
                 os.unlink(entry.path)
                 removed += 1
         except OSError:  # another process has removed it, or the folder is read-only
             continue
     return removed
+
+
+def _has_ended(name: re.Match[str]) -> bool:
+    """Whether a temporary file is that of a process of this machine that has ended."""
+    here = name["machine"] == f"{crc32(machine().encode()):08x}"
+    return here and not psutil.pid_exists(int(name["pid"]))

@@ -20,7 +20,6 @@ from vaezoo.runner.engines.engine import Engine
 from vaezoo.runner.engines.places import Places
 from vaezoo.runner.engines.ray_cluster import RayCluster
 from vaezoo.runner.engines.this_machine import ThisMachine
-from vaezoo.runner.files import ABANDONED_SECONDS
 from vaezoo.runner.kept_weights import KeepWeights, keep, remove_weights
 from vaezoo.runner.limits import Limits
 from vaezoo.runner.machine.device import cores
@@ -192,7 +191,7 @@ def carry_out(
     mine: list[Cell] = []
     with Claims(store.folder) as claims, temporary_folder() as data:
         shared = bool(claimed(store.folder))
-        store.remove_abandoned(ABANDONED_SECONDS if shared else 0)
+        store.remove_abandoned()
         store.set_aside_damaged([*plan.cells, *timings])
         store.write_plan(plan.stored(), shared=shared)
         decoded = _Decoded(plan, children, data)

@@ -10,8 +10,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import pandas
 import psutil
 import pytest
+
+from vaezoo.core.columns import QUALITY
 
 ROWS = [{"name": name} for name in ("vae", "iwae", "vae-vampprior", "vae-mixture")]
 WORDS = ("run", "m.toml", "--device", "cpu", "--jobs", 2, "--checkpoint", 0.2)
@@ -66,9 +69,9 @@ def prove(shell, matrix_file, tmp_path, kills: int, seeds: int, epochs: int) -> 
     last = shell(*WORDS, "--out", "storm", "--retry-failed", cwd=tmp_path)
     assert last.code == 0, last.out + last.err
     assert content(tmp_path / "storm") == content(tmp_path / "calm")
-    tables = [(tmp_path / name / "tables" / "digits-binary.md").read_text() for name in ("storm", "calm")]
-    quality = [table.split("train images/s")[0] for table in tables]
-    assert quality[0] == quality[1]
+    frames = [pandas.read_csv(tmp_path / name / "tables" / "digits-binary.csv") for name in ("storm", "calm")]
+    names = ["label", *(column.name for column in QUALITY)]
+    pandas.testing.assert_frame_equal(*(frame[[n for n in names if n in frame]] for frame in frames))
     for name in ("running", "resume", "claims"):
         assert not list((tmp_path / "storm" / name).glob("*")), name
 
