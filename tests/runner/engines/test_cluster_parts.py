@@ -154,9 +154,13 @@ def test_a_node_runs_a_job_and_sends_its_files(tasks):
 
 def test_a_signal_that_another_interrupt_replaces_keeps_its_number():
     """As Ray does, whose calls raise a KeyboardInterrupt of their own."""
-    with pytest.raises(Terminated) as stop, signals_as_interrupt():
+
+    def wait():
         try:
             signal.raise_signal(signal.SIGTERM)
         except KeyboardInterrupt:
             raise KeyboardInterrupt from None
+
+    with pytest.raises(Terminated) as stop, signals_as_interrupt():
+        wait()
     assert stop.value.number == signal.SIGTERM
