@@ -14,6 +14,7 @@ from vaezoo.runner.engines.ray_cluster import RayCluster, Share
 from vaezoo.runner.engines.ray_node import Node, Order
 from vaezoo.runner.engines.shipping import Mirror, bundle, receive, unpack
 from vaezoo.runner.limits import Limits
+from vaezoo.runner.run import Terminated, signals_as_interrupt
 from vaezoo.runner.store import Store
 
 
@@ -149,3 +150,17 @@ def test_a_node_runs_a_job_and_sends_its_files(tasks):
     receive([other], [*forged, ("cells", other.cell.stem, b"{"), ("running", "../outside", b"x")])
     assert store.record("cells", other.cell.stem) is None
     assert not (store.folder / "outside.json").exists()
+
+
+def test_a_signal_that_another_interrupt_replaces_keeps_its_number():
+    """As Ray does, whose calls raise a KeyboardInterrupt of their own."""
+
+    def wait():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt from None
+
+    with pytest.raises(Terminated) as stop, signals_as_interrupt():
+        wait()
+    assert stop.value.number == signal.SIGTERM
