@@ -299,6 +299,7 @@ def test_a_run_sets_damaged_records_aside_and_runs_their_cells_again(folder, she
     (folder / "damaged" / first.name).write_text("of an earlier run")
     left = folder / "cells" / f".{first.name}.abcd1234"
     left.write_text("of a killed process")
+    os.utime(left, (0, 0))
     (folder / "plan.json").write_text("{")
     done = shell("run", finished.matrix, "--out", folder, "--jobs", 1, "--device", "cpu")
     assert done.code == 0, done.err
