@@ -108,4 +108,4 @@ def test_layers_that_cannot_be_right_are_refused_by_name(own_registry, slot, lay
     [("encoder", nn.Dropout(0.0)), ("objective", nn.BatchNorm1d(8, track_running_stats=False))],
 )
 def test_layers_that_do_no_harm_are_accepted(own_registry, slot, layer):
-    holding(own_registry, slot, layer)
+    assert holding(own_registry, slot, layer) is not None

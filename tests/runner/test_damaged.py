@@ -190,7 +190,7 @@ def check_reads(folder: Path, whole: dict[str, Any], damaged: Path) -> None:
     assert all(str(each.message).isprintable() for each in said)
 
 
-def sweep(folder: Path, seeds: range) -> None:
+def assert_none_is_taken(folder: Path, seeds: range) -> None:
     whole: dict[str, Any] = {"frame": read_results(folder)}
     whole["stems"] = [cell.stem for cell in Store(folder).plan().cells]
     files = files_of(folder)
@@ -233,13 +233,13 @@ def is_taken_for_another(path: Path, before: bytes) -> bool:
 
 
 def test_a_hundred_damages(folder):
-    sweep(folder, range(100))
+    assert_none_is_taken(folder, range(100))
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("part", range(10))
 def test_a_thousand_damages(folder, part):
-    sweep(folder, range(1000 + 100 * part, 1100 + 100 * part))
+    assert_none_is_taken(folder, range(1000 + 100 * part, 1100 + 100 * part))
 
 
 # --- single kinds

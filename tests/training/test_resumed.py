@@ -318,7 +318,7 @@ def content(kind="progress", steps=21):
     return files[0].content
 
 
-def begins_anew(content, match, training=None, **more):
+def assert_begins_anew(content, match, training=None, **more):
     training = training or KINDS["progress"]
     files = [MemoryFile(content), *training.files()[1:]]
     own = checkpoint(files, seeds=training.seeds, **more)
@@ -339,7 +339,7 @@ def damaged():
 
 def test_a_damaged_file_is_not_used():
     for each in damaged():
-        begins_anew(each, "it is damaged")
+        assert_begins_anew(each, "it is damaged")
 
 
 def test_after_a_damaged_file_the_training_is_that_from_the_beginning():
@@ -353,30 +353,31 @@ def test_after_a_damaged_file_the_training_is_that_from_the_beginning():
     [({"keys": ["another"]}, "its keys is another one"), ({"device": "cuda"}, "its device is another one")],
 )
 def test_a_file_of_another_cell_or_device_is_not_used(changes, match):
-    begins_anew(content(), match, **changes)
+    assert_begins_anew(content(), match, **changes)
 
 
 def test_a_file_of_another_torch_is_not_used(monkeypatch):
     content()
     monkeypatch.setattr(torch, "__version__", "9.9")
-    begins_anew(content(), "its torch is another one")
+    assert_begins_anew(content(), "its torch is another one")
 
 
 def test_the_state_of_a_pack_is_of_no_use_to_one_seed():
-    begins_anew(content("packed"), "its keys is another one")
+    assert_begins_anew(content("packed"), "its keys is another one")
 
 
 def test_a_pack_of_which_a_trained_state_is_missing_begins_anew():
     training = KINDS["packed"]
     files = training.files()
     training.run(checkpoint(files, CheckpointClock(seconds=0), seeds=training.seeds))
-    begins_anew(files[0].content, "the trained state of another seed of the pack is missing", training)
+    assert_begins_anew(files[0].content, "the trained state of another seed of the pack is missing", training)
 
 
 def test_no_warning_without_a_file():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        KINDS["progress"].resumed([MemoryFile()])
+        found = KINDS["progress"].resumed([MemoryFile()])
+    assert_same(found, undisturbed("progress"))
 
 
 # Files that somebody made by hand
@@ -487,4 +488,4 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_file_that_is_hostile_is_damaged(name):
-    begins_anew(signed(HOSTILE[name]), "it is damaged")
+    assert_begins_anew(signed(HOSTILE[name]), "it is damaged")

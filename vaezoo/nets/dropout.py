@@ -31,6 +31,7 @@ class Dropout(nn.Module):
         self.register_buffer("key", torch.randint(1 << 62, ()))
 
     def forward(self, h: Tensor) -> Tensor:
+        """h with each element dropped, or divided by 1 - p; h itself in eval mode. [N, ...] -> [N, ...]"""
         if not self.training or self.p == 0:
             return h
         shape, images = h.shape, noise.source().images

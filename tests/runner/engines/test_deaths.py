@@ -104,7 +104,7 @@ def run_with(shell, matrix_file, folder: Path, deaths, *more):
     return shell("run", "m.toml", *options, cwd=folder)
 
 
-def prove(shell, matrix_file, tmp_path, deaths):
+def assert_only_own_rows_fail(shell, matrix_file, tmp_path, deaths):
     alone, with_deaths = tmp_path / "alone", tmp_path / "deaths"
     alone.mkdir()
     with_deaths.mkdir()
@@ -131,12 +131,12 @@ def _read(path: Path) -> bytes:
 
 
 def test_a_plugin_that_dies_costs_its_own_rows_only(shell, matrix_file, tmp_path):
-    prove(shell, matrix_file, tmp_path, SHORT)
+    assert_only_own_rows_fail(shell, matrix_file, tmp_path, SHORT)
 
 
 @pytest.mark.nightly
 def test_every_kind_of_death_at_every_place(shell, matrix_file, tmp_path):
-    prove(shell, matrix_file, tmp_path, EVERY)
+    assert_only_own_rows_fail(shell, matrix_file, tmp_path, EVERY)
 
 
 @pytest.mark.parametrize("place", ["import", "constructor"])

@@ -43,7 +43,7 @@ def strike(running, number: int, whom: str) -> None:
             os.kill(process.pid, number)
 
 
-def prove(shell, matrix_file, tmp_path, kills: int, rows: int, seeds: int, epochs: int) -> None:
+def assert_ends_undisturbed(shell, matrix_file, tmp_path, kills: int, rows: int, seeds: int, epochs: int) -> None:
     train = {"epochs": epochs, "batch_size": 64, "validation_images": 20}
     evaluate = {"throughput": False, "importance_samples": 5, "images": 20}
     matrix_file(tmp_path / "m.toml", ROWS[:rows], seeds=seeds, train=train, evaluate=evaluate, pack=1)
@@ -80,9 +80,9 @@ def prove(shell, matrix_file, tmp_path, kills: int, rows: int, seeds: int, epoch
 
 
 def test_a_run_that_is_killed_twice_ends_as_an_undisturbed_one(shell, matrix_file, tmp_path):
-    prove(shell, matrix_file, tmp_path, kills=2, rows=2, seeds=1, epochs=400)
+    assert_ends_undisturbed(shell, matrix_file, tmp_path, kills=2, rows=2, seeds=1, epochs=400)
 
 
 @pytest.mark.nightly
 def test_a_run_that_is_killed_sixty_times_ends_as_an_undisturbed_one(shell, matrix_file, tmp_path):
-    prove(shell, matrix_file, tmp_path, kills=60, rows=4, seeds=3, epochs=6000)
+    assert_ends_undisturbed(shell, matrix_file, tmp_path, kills=60, rows=4, seeds=3, epochs=6000)
