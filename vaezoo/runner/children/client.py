@@ -24,6 +24,8 @@ BOOTSTRAP = (
     "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
 )
 """What a new interpreter runs: a module by its name, with this process's `sys.path`."""
+KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)
+"""The signal that ends a process at once. Windows has only one that does."""
 GOODBYE = 10.0
 """Seconds in which the server ends its children when it is closed."""
 
@@ -151,7 +153,7 @@ class Children:
         with self._lock:
             lost, self._served = dict(self._served), {}
         for job in lost:
-            self._events.put(Event(job, ended=-signal.SIGKILL))
+            self._events.put(Event(job, ended=-KILL))
 
     def _start_fresh(self, job: int, call: str, arguments: Mapping[str, Any], log: str | None) -> None:
         command = _command("vaezoo.runner.children.child", call, log or "")
@@ -232,5 +234,5 @@ def outcomes(children: Children, jobs: Iterable[int], seconds: float) -> Iterato
             for job, last in heard.items():
                 if job not in ended and time.monotonic() - last > seconds:
                     ended[job] = None
-                    children.kill(job, signal.SIGKILL)
+                    children.kill(job, KILL)
         yield next_job, Outcome(messages[next_job], ended[next_job], seconds)

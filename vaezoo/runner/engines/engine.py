@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from vaezoo.runner.children.client import Event
+from vaezoo.runner.children.client import KILL, Event
 from vaezoo.runner.claims import Claims
 from vaezoo.runner.engines.places import Places
 from vaezoo.runner.limits import Limits
@@ -168,7 +168,7 @@ class Engine:
         for number, job in self.jobs.items():
             if job.ending is None and (over := job.over(self.limits)) is not None:
                 job.ending = over
-                self.places.kill(number, signal.SIGKILL)
+                self.places.kill(number, KILL)
 
     def _say(self, line: object) -> None:
         """Print what a cell has to say to the user, once in a run."""
@@ -246,7 +246,7 @@ class Engine:
         except KeyboardInterrupt:
             pass
         for number, job in list(self.jobs.items()):
-            self.places.kill(number, signal.SIGKILL)
+            self.places.kill(number, KILL)
             for task in job.tasks:
                 if self._stamp(task) == job.stamps[job.tasks.index(task)]:
                     self._fail(task, "interrupted", reason, True, None)

@@ -19,7 +19,7 @@ import numpy as np
 
 import vaezoo
 from vaezoo.core.errors import VaezooError
-from vaezoo.runner.children.client import Event
+from vaezoo.runner.children.client import KILL, Event
 from vaezoo.runner.engines.ray_node import Node, Order, Parcel
 from vaezoo.runner.engines.shipping import Mirror, bundle, code_digest, receive
 from vaezoo.runner.plan.cell import Task
@@ -218,7 +218,7 @@ class RayCluster:
             self._drop(slot)
             self._looked = 0.0
             if slot.job is not None:
-                yield Event(slot.job, ended=-signal.SIGKILL, lost=f"node {slot.node} was lost: {_line(error)}")
+                yield Event(slot.job, ended=-KILL, lost=f"node {slot.node} was lost: {_line(error)}")
             return
         if slot.job is None:
             _refuse_other(answer, self.mine)

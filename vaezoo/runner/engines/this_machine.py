@@ -1,10 +1,9 @@
 """Runs jobs in child processes of this machine."""
 
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from vaezoo.runner.children.client import Children, Event
+from vaezoo.runner.children.client import KILL, Children, Event
 from vaezoo.runner.engines.watch import MemoryWatch
 from vaezoo.runner.plan.cell import Task
 
@@ -57,7 +56,7 @@ class ThisMachine:
                 self.free.append(self.used.pop(event.job))
         for job, reason in self.watch.excess(self.pids).items():
             del self.pids[job]
-            self.kill(job, signal.SIGKILL)
+            self.kill(job, KILL)
             found.append(Event(job, excess=reason))
         return found
 
