@@ -45,6 +45,7 @@ else:
     os._exit(0)
 os.setsid()
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job would ignore
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores
 os.chdir(asked["cwd"])
 os.environ.update(asked["env"])
 
@@ -289,6 +290,27 @@ def own_registry(monkeypatch):
     plan._fingerprint.cache_clear()
     yield register
     plan._fingerprint.cache_clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_fork_server():
+    """The plans and runs of a test process share one fork server, whose start takes seconds. Each job has a process of
+    its own all the same.
+    """
+    import vaezoo.api
+    import vaezoo.conformance.check
+    from vaezoo.runner.children.client import Children
+
+    class Shared(Children):
+        def __exit__(self, *ending: object) -> None:
+            """Stay."""
+
+    shared = Shared()
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (vaezoo.api, vaezoo.conformance.check):
+            patch.setattr(module, "Children", lambda: shared)
+        yield
+    shared.close()
 
 
 def _lacking_data() -> str | None:

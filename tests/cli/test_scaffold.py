@@ -243,6 +243,7 @@ def test_an_installed_package_is_listed_proved_and_run(installed, matrix_file):
     assert " passed" in tested.stdout
 
 
+@pytest.mark.nightly
 def test_a_package_whose_import_breaks_leaves_others_unaffected(installed, matrix_file):
     """The last test of the package: it is broken from here on."""
     here, _ = installed

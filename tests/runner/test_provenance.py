@@ -18,7 +18,7 @@ def test_every_record_says_how_it_was_made(finished):
         assert found.host
         assert set(found.versions) == set(COMPUTING)
         assert found.versions["torch"].split("+")[0] == torch.__version__.split("+")[0]
-        assert found.git == run_facts().git
+        assert found.git in (None, run_facts().git)  # an installed package has none
         assert "driver" not in json.loads(path.read_text())["provenance"]
     assert versions() is versions()
     assert nvidia_driver() is None or nvidia_driver()[0].isdigit()

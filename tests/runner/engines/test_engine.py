@@ -170,10 +170,14 @@ def test_other_signals_are_as_ctrl_c(stopped, number):
 
 def test_a_signal_is_left_to_a_program_that_handles_it():
     for number in (signal.SIGTERM, signal.SIGHUP):
-        with pytest.raises(Terminated) as raised, signals_as_interrupt():
-            signal.raise_signal(number)
-        assert raised.value.number == number
-        assert signal.getsignal(number) is signal.SIG_DFL
+        before = signal.signal(number, signal.SIG_DFL)  # nohup ignores SIGHUP
+        try:
+            with pytest.raises(Terminated) as raised, signals_as_interrupt():
+                signal.raise_signal(number)
+            assert raised.value.number == number
+            assert signal.getsignal(number) is signal.SIG_DFL
+        finally:
+            signal.signal(number, before)
     heard = []
     signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
     try:

@@ -51,7 +51,7 @@ def assert_ends_undisturbed(shell, matrix_file, tmp_path, kills: int, rows: int,
     chance, finished, struck = random.Random(7), {}, 0
     while struck < kills:
         running = shell.start(*WORDS, "--out", "storm", cwd=tmp_path)
-        end = time.monotonic() + chance.uniform(0.7, 1.5)
+        end = time.monotonic() + chance.uniform(0.7, 1.2)
         while time.monotonic() < end and running.poll() is None:
             time.sleep(0.02)
         assert running.poll() is None, "the run ended before it was killed so often"
@@ -80,7 +80,7 @@ def assert_ends_undisturbed(shell, matrix_file, tmp_path, kills: int, rows: int,
 
 
 def test_a_run_that_is_killed_twice_ends_as_an_undisturbed_one(shell, matrix_file, tmp_path):
-    assert_ends_undisturbed(shell, matrix_file, tmp_path, kills=2, rows=2, seeds=1, epochs=400)
+    assert_ends_undisturbed(shell, matrix_file, tmp_path, kills=2, rows=2, seeds=1, epochs=250)
 
 
 @pytest.mark.nightly

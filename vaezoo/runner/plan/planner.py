@@ -239,6 +239,7 @@ class _DatasetPlanner:
         self.room = Room(machine.memory, machine.max_memory)
         self.rehearse = Rehearsals(dataset.train.rows(torch.arange(REHEARSED) % len(dataset.train)))
         self.models: dict[str, _ResolvedModel] = {}
+        self.sources = sources_of([registry("dataset")[entry.name]])
 
     def planned(self, number: int, dataset: int, row: MatrixRow, seeds: list[int]) -> PlannedRow:
         """The row with this number: a cell for each seed, and their timing. dataset: the data set's number."""
@@ -271,9 +272,8 @@ class _DatasetPlanner:
         )
         timing = _timing(cells[0], self.machine) if row.evaluate.throughput and cells[0].skip is None else None
         columns = {name: registry("metric")[name].columns for name, _ in model.metrics}
-        own = sources_of([registry("dataset")[self.entry.name]])
         images = len(self.dataset.train)
-        return PlannedRow(number, dataset, cells, timing, model.sources, own, columns, images)
+        return PlannedRow(number, dataset, cells, timing, model.sources, self.sources, columns, images)
 
     def _specification(self, row: MatrixRow, model: _ResolvedModel, train: TrainingOptions) -> Specification:
         return Specification(

@@ -32,13 +32,14 @@ class Sources:
 
 def sources_of(plugins: Iterable[Plugin]) -> Sources:
     """Where those of the plugins of this process come from that are not vaezoo's."""
+    outside = [plugin for plugin in plugins if plugin.module.partition(".")[0] != "vaezoo"]
+    if not outside:
+        return Sources()
     packages = {point.value.partition(":")[0].partition(".")[0]: point.name for point in entry_points(group=GROUP)}
     files: dict[str, None] = {}
     named: dict[str, None] = {}
-    for plugin in plugins:
+    for plugin in outside:
         top = plugin.module.partition(".")[0]
-        if top == "vaezoo":
-            continue
         if top in packages:
             named[packages[top]] = None
         elif plugin.module in register.files.values() or Path(plugin.file).is_file():
