@@ -72,6 +72,13 @@ def test_a_closed_pipe_is_no_error(finished):
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", ">&-"])
+def test_closed_streams_are_no_error(finished, closed):
+    """As a batch queue or `>&-` leaves them."""
+    done = subprocess.run(f"{SCRIPT} status {finished.folder} {closed}", shell=True, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_a_likelihood_without_measures_is_one_line(shell, tmp_path, matrix_file):
     """For `check` as for a matrix."""
     (tmp_path / "mine.py").write_text(

@@ -180,18 +180,15 @@ class _Unread(io.FileIO):
             return super().write(data)
 
 
-def _one_line_warnings() -> None:
-    """Print a VaezooWarning as one line, each once, without the place in the code."""
-    shown = warnings.showwarning
-
-    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        """Print the warning."""
-        if issubclass(category, VaezooWarning):
-            typer.echo(f"warning: {message}", err=True)
-        else:
-            shown(message, category, *where, **more)
-
-    warnings.showwarning = show
+def _open_closed_streams() -> None:
+    """Send what would go to a closed stream (`vaezoo ... >&-`) nowhere, and let no other file get its number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def main() -> None:
@@ -199,11 +196,11 @@ def main() -> None:
 
     Where stdout is a pipe whose reader has gone (`vaezoo run M | head -1`) the command goes on without output.
     """
+    _open_closed_streams()
     _show_warnings_as_lines()
     if not sys.stdout.isatty():
         raw = _Unread(sys.stdout.fileno(), "w", closefd=False)
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), sys.stdout.encoding, sys.stdout.errors)
-    _one_line_warnings()
     try:
         app()
     except VaezooError as error:
