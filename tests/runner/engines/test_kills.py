@@ -85,4 +85,4 @@ def test_a_run_that_is_killed_twice_ends_as_an_undisturbed_one(shell, matrix_fil
 
 @pytest.mark.nightly
 def test_a_run_that_is_killed_sixty_times_ends_as_an_undisturbed_one(shell, matrix_file, tmp_path):
-    assert_ends_undisturbed(shell, matrix_file, tmp_path, kills=60, rows=4, seeds=3, epochs=6000)
+    assert_ends_undisturbed(shell, matrix_file, tmp_path, kills=60, rows=4, seeds=3, epochs=700)
