@@ -218,6 +218,7 @@ def test_a_package_is_whole(installed):
     assert "$" not in (here / "heavy-tails" / "pyproject.toml").read_text()
 
 
+@pytest.mark.nightly
 def test_an_installed_package_is_listed_proved_and_run(installed, matrix_file):
     here, env = installed
     listed = vaezoo_process(installed, "list", "prior")
