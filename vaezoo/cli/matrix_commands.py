@@ -50,10 +50,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from vaezoo.runner.engines.choice import EngineChoice
+    from vaezoo.runner.children.client import Children
     from vaezoo.runner.events import Receiver
-    from vaezoo.runner.kept_weights import KeepWeights as Kept
     from vaezoo.runner.limits import Limits
+    from vaezoo.runner.plan.planner import Plan
+    from vaezoo.runner.run import RunOptions
     from vaezoo.runner.selection import Selection
 
 
@@ -74,24 +75,34 @@ def plan(
     max_memory: MaxMemory = None,
 ) -> None:
     """Show what a run would do: the rows, the data sets, what is done, what will be skipped or fail and why."""
-    from vaezoo.api import plan_of
     from vaezoo.cli.plan_display import plan_lines
     from vaezoo.runner.store import Store
 
     selection = _selection(only, variant, dataset, shard, retry_failed, force, True)
     limits = _limits(None, stall, max_memory, 0)
-    made, where = plan_of(
-        matrix,
-        device=device,
-        data_root=data_root,
-        plugins=plugin,
-        seconds=limits.planning,
-        max_memory=limits.memory,
-    )
-    warn_unavailable()
+    made, where = _planned(matrix, None, device, data_root, plugin, limits)
     selection.check(made.cells)
     store = Store(out if out is not None else Path("results") / made.name)
     say(*plan_lines(made, store, selection, where))
+
+
+def _planned(
+    matrix: Path | dict[str, Any],
+    children: "Children | None",
+    device: str,
+    data_root: str | None,
+    plugins: list[Path],
+    limits: "Limits",
+) -> "tuple[Plan, str]":
+    """The plan of a matrix and its device, under limits; plugins that are not available are named."""
+    from vaezoo.api import plan_of
+
+    seconds, memory = limits.planning, limits.memory
+    found = plan_of(
+        matrix, children, device=device, data_root=data_root, plugins=plugins, seconds=seconds, max_memory=memory
+    )
+    warn_unavailable()
+    return found
 
 
 def _selection(
@@ -141,6 +152,7 @@ def run(
     from vaezoo.runner.engines.choice import EngineChoice
     from vaezoo.runner.events import receivers
     from vaezoo.runner.kept_weights import parse_kept
+    from vaezoo.runner.run import RunOptions
 
     kept = parse_kept(keep_weights)
     choice = EngineChoice(engine, address, gpus_per_cell)
@@ -148,8 +160,8 @@ def run(
     limits = _limits(timeout, stall, max_memory, retries)
     limits = limits if checkpoint is None else replace(limits, checkpoint=checkpoint)
     asked = receivers(events, tensorboard)
-    options = (jobs, fail_fast, selection, limits, kept)
-    _carry_out(matrix, out, device, data_root, plugin, "run", options, asked, choice)
+    options = RunOptions(jobs, fail_fast, selection, limits, kept, choice)
+    _carry_out(matrix, out, device, data_root, plugin, "run", options, asked)
 
 
 def _limits(timeout: float | None, stall: float | None, max_memory: str | None, retries: int) -> "Limits":
@@ -173,8 +185,7 @@ def try_command(
     plugin: Plugins = [],
 ) -> None:
     """Run one variant on one data set: a matrix of one row."""
-    from vaezoo.runner.limits import Limits
-    from vaezoo.runner.selection import Selection
+    from vaezoo.runner.run import RunOptions
 
     bare = name.removeprefix("variant/")
     if not plugin:
@@ -186,7 +197,7 @@ def try_command(
     row = {"name": bare, **row_settings(settings)}
     matrix |= {key: row.pop(key) for key in ("seeds", "timeout", "datasets", "pack") if key in row}
     matrix["variants"] = [row]
-    _carry_out(matrix, out, device, data_root, plugin, "try", (jobs, False, Selection(), Limits(), "all"))
+    _carry_out(matrix, out, device, data_root, plugin, "try", RunOptions(jobs))
 
 
 def _words() -> str:
@@ -202,36 +213,24 @@ def _carry_out(
     data_root: str | None,
     plugins: list[Path],
     command: str,
-    options: "tuple[int | None, bool, Selection, Limits, Kept]",
+    options: "RunOptions",
     receivers: "Sequence[Receiver]" = (),
-    choice: "EngineChoice | None" = None,
 ) -> None:
-    from vaezoo.api import execute, plan_of
+    from vaezoo.api import execute
     from vaezoo.cli.display import best_lines
     from vaezoo.cli.progress import Live
     from vaezoo.runner.children.client import Children
-    from vaezoo.runner.engines.choice import EngineChoice
     from vaezoo.runner.events import Events
     from vaezoo.runner.results import read_results
-    from vaezoo.runner.run import RunOptions, Terminated
+    from vaezoo.runner.run import Terminated
 
     console, again = terminal(), f"vaezoo {command} {_words()}"
     watcher = Live(console)
     try:
         with Children() as children, Events(watcher, receivers) as seen:
             children.warm_up()
-            limits = options[3]
-            made, where = plan_of(
-                matrix,
-                children,
-                device=device,
-                data_root=data_root,
-                plugins=plugins,
-                seconds=limits.planning,
-                max_memory=limits.memory,
-            )
-            warn_unavailable()
-            report = execute(made, where, out, seen, children, RunOptions(*options, engine=choice or EngineChoice()))
+            made, where = _planned(matrix, children, device, data_root, plugins, options.limits)
+            report = execute(made, where, out, seen, children, options)
     except KeyboardInterrupt as stop:
         watcher.close()
         say(f"stopped; what was finished is kept. Go on with: {again}", err=True)

@@ -295,6 +295,9 @@ def _count(report: Report, cell: Cell, store: Store) -> None:
     record = store.record(cell.kind, cell.stem, cell)
     if record is None:
         failure = Failure(cell.title, "missing", "not run yet", None, True)
+    elif record.pending_metrics:
+        waiting = f"stopped before {', '.join(record.pending_metrics)}; the same command goes on from there"
+        failure = Failure(cell.title, "interrupted", waiting, None, True)
     else:
         failure = Failure(cell.title, record.status, record.reason, record.log, record.may_pass)
     status = "skipped" if cell.skip else failure.status

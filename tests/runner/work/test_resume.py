@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy
 import pytest
+from interrupted import StopsAfter
 from safetensors.numpy import load_file
 
 from vaezoo.api import plan_of
@@ -22,20 +23,6 @@ from vaezoo.training.state import Unusable
 
 ELSEWHERE = {"train_seconds", "peak_memory_bytes"}
 """Columns that differ from run to run."""
-
-
-class StopsAfter(CheckpointClock):
-    """Requests a stop after so many steps."""
-
-    def __init__(self, steps):
-        super().__init__()
-        self.steps = steps
-
-    def is_due(self):
-        self.steps -= 1
-        if self.steps == 0:
-            self.request_stop()
-        return super().is_due()
 
 
 MATRIX = {

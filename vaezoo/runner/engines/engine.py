@@ -13,6 +13,7 @@ from vaezoo.runner.limits import Limits
 from vaezoo.runner.plan.cell import Task
 from vaezoo.runner.records import Record, Status
 from vaezoo.runner.store import Store
+from vaezoo.runner.work.measure import STOPPED
 
 POLL_SECONDS = 0.25
 GRACE = 30.0
@@ -27,13 +28,15 @@ PASSING = (
 class _Job:
     """A pack of tasks in its process.
 
-    heard: when it last told anything. epoch: when its epoch began, and slowest: seconds of its slowest one. stage: what
-    it does. ending: the status and reason for which the run ends it. stamps: of the records before it began.
+    running: whether its process has started. heard: when it last told anything. epoch: when its epoch began, and
+    slowest: seconds of its slowest one. stage: what it does. ending: the status and reason for which the run ends it.
+    stamps: of the records before it began.
     """
 
     tasks: list[Task]
     attempt: int
     stamps: list[object]
+    running: bool = False
     started: float = field(default_factory=time.monotonic)
     heard: float = field(default_factory=time.monotonic)
     epoch: float = field(default_factory=time.monotonic)
@@ -51,6 +54,8 @@ class _Job:
 
     def over(self, limits: Limits) -> tuple[Status, str] | None:
         """The status and the reason where the job has taken longer than it may."""
+        if not self.running or self.ending is not None:
+            return None
         now, count = time.monotonic(), len(self.tasks)
         if limits.timeout is not None and now - self.started > limits.timeout * count:
             return "timeout", f"took longer than timeout = {limits.timeout:g} s"
@@ -157,6 +162,7 @@ class Engine:
             if job is None:
                 continue
             if event.pid is not None:
+                job.running = True
                 job.started = job.heard = job.epoch = time.monotonic()
             if event.message is not None:
                 job.hear(event.message)
@@ -166,7 +172,7 @@ class Engine:
             if event.ended is not None:
                 self._settle(event, self.jobs.pop(event.job))
         for number, job in self.jobs.items():
-            if job.ending is None and (over := job.over(self.limits)) is not None:
+            if (over := job.over(self.limits)) is not None:
                 job.ending = over
                 self.places.kill(number, KILL)
 
@@ -184,7 +190,9 @@ class Engine:
             record = (
                 self.store.record(task.cell.kind, task.cell.stem, task.cell) if self._stamp(task) != stamp else None
             )
-            if record is None or record.pending_metrics:
+            if record is not None and record.pending_metrics and job.stage == STOPPED:
+                self._report(task, "interrupted")
+            elif record is None or record.pending_metrics:
                 left.append(task)
             elif record.status == "oom" and job.attempt < self.limits.retries:
                 again.append(task)

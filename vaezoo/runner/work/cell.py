@@ -4,6 +4,7 @@ import os
 import platform
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,7 +16,7 @@ import vaezoo
 from vaezoo.builder import Ingredients, construct
 from vaezoo.core.contracts import Objective
 from vaezoo.core.data import Dataset
-from vaezoo.core.errors import Skip, VaezooError
+from vaezoo.core.errors import Skip, VaezooError, VaezooWarning
 from vaezoo.core.model import LatentModel
 from vaezoo.datasets import load_dataset
 from vaezoo.evaluation.blocks import out_of_memory
@@ -29,6 +30,7 @@ from vaezoo.runner.plan.sources import Sources
 from vaezoo.runner.provenance import Provenance, now, nvidia_driver, versions
 from vaezoo.runner.records import CellProgress, Record, Status, reason_of
 from vaezoo.runner.store import Store
+from vaezoo.runner.work.evaluate import CellEvaluation
 from vaezoo.runner.work.kept_warnings import warnings_kept
 from vaezoo.runner.work.mapped import read_dataset
 from vaezoo.runner.work.measure import Trained, evaluated_before, measured, unmeasured, with_further_metrics
@@ -122,15 +124,13 @@ def run_cell(
     shared = outcome.seconds if isinstance(outcome, TrainingResult) else 0.0
     started = time.perf_counter()
     try:
-        before = unmeasured(task)
         record = replace(record, provenance=provenance(device, task))
         with warnings_kept() as kept:
             if cell.kind == "timings":
                 record = _timed(record, task, device)
-            elif before is not None:
-                record, shared = before, before.seconds or 0.0
-                model, _, dataset, _ = prepare(task, device)
-                evaluation = evaluated_before(record, task, model, dataset)
+            elif (found := _measured_before(task, device)) is not None:
+                record, evaluation = found
+                shared = record.seconds or 0.0
                 record = with_further_metrics(record, evaluation, task, clock, kept)
             else:
                 trained = _trained(task, device, store, clock, kept) if trained is None else _still(trained, clock)
@@ -149,6 +149,23 @@ def run_cell(
         if record.provenance is not None:
             record = replace(record, provenance=replace(record.provenance, finished=now()))
         return store.write(cell, replace(record, seconds=shared + time.perf_counter() - started)).status
+
+
+def _measured_before(task: Task, device: str) -> tuple[Record, CellEvaluation] | None:
+    """The record and the evaluation of a cell whose process ended while it measured its further metrics, or None.
+
+    None also where its files are not those of the record, as after a kill between the writing of the two: the cell then
+    begins anew, and a warning says so.
+    """
+    record = unmeasured(task)
+    if record is None:
+        return None
+    model, _, dataset, _ = prepare(task, device)
+    try:
+        return record, evaluated_before(record, task, model, dataset)
+    except VaezooError as error:
+        warnings.warn(f"the evaluation begins anew: {error}", VaezooWarning, stacklevel=2)
+        return None
 
 
 def _status(error: BaseException) -> Status:

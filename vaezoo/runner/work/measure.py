@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from vaezoo.core import heartbeat
 from vaezoo.core.data import Dataset
 from vaezoo.core.model import LatentModel
 from vaezoo.runner.machine.device import peak_memory
@@ -16,6 +17,9 @@ from vaezoo.runner.work.checkpoint import load_weights, save_weights
 from vaezoo.runner.work.evaluate import CellEvaluation
 from vaezoo.training.checkpoint import CheckpointClock, Interrupted
 from vaezoo.training.seed_run import Diverged, TrainingResult
+
+STOPPED = "stopped"
+"""The stage of a cell that was asked to stop between its metrics."""
 
 
 @dataclass(frozen=True)
@@ -97,20 +101,28 @@ def with_further_metrics(
             record = replace(record, failed_metrics=record.failed_metrics | {name: lost[name]})
             continue
         if clock.stop_requested:
-            return replace(record, pending_metrics=wanted[place:])
+            return _stopped(record, wanted[place:])
         with clock.polled():
             store.write(task.cell, replace(record, pending_metrics=wanted[place:]))
         try:
             evaluation.metric(name)
             record = _with(record, evaluation, store, kept, place + 1 < len(wanted))
         except Interrupted:
-            return replace(record, pending_metrics=wanted[place:])
+            return _stopped(record, wanted[place:])
         except BaseException as error:  # it costs the cell nothing else
             traceback.print_exc()
             record = replace(record, failed_metrics=record.failed_metrics | {name: reason_of(error)})
     if record.failed_metrics:  # the last metric may have failed before the values were written for good
         record = _with(record, evaluation, store, kept, False)
     return replace(record, pending_metrics=())
+
+
+def _stopped(record: Record, left: tuple[str, ...]) -> Record:
+    """The record of a cell that was asked to stop before these metrics. The run is told: else it would take the end of
+    the process for the failure of a metric.
+    """
+    heartbeat.tell(stage=STOPPED)
+    return replace(record, pending_metrics=left)
 
 
 def evaluated_before(record: Record, task: Task, model: LatentModel, dataset: Dataset) -> CellEvaluation:
