@@ -22,7 +22,7 @@ PATIENCE = 300
 """Seconds that a process may take before its test fails."""
 
 SERVER = r"""
-import atexit, json, os, signal, subprocess, sys, time, traceback, warnings
+import atexit, json, os, signal, subprocess, sys, threading, time, traceback, warnings
 import pandas
 import vaezoo.api, vaezoo.cli, vaezoo.cli.progress, vaezoo.reports.tables
 import vaezoo.runner.children.client, vaezoo.runner.children.server
@@ -54,6 +54,7 @@ class ForkedServer:
     # A fork server that is forked from this process, which has imported everything, in place of a new interpreter.
 
     def __init__(self):
+        self.lock = threading.Lock()
         (commands, self.stdin), (self.stdout, events) = os.pipe(), os.pipe()
         self.returncode, self.pid = None, os.fork()
         if self.pid == 0:
@@ -68,10 +69,11 @@ class ForkedServer:
         self.stdin, self.stdout = open(self.stdin, "wb", buffering=0), open(self.stdout, "rb")
 
     def poll(self):
-        if self.returncode is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
-        return self.returncode
+        with self.lock:  # two threads ask, and only one can be told
+            if self.returncode is None:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+            return self.returncode
 
     def wait(self, timeout=60):
         end = time.monotonic() + timeout
