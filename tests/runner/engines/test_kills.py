@@ -15,9 +15,12 @@ import psutil
 import pytest
 
 from vaezoo.core.columns import QUALITY
+from vaezoo.runner.store import Store
+from vaezoo.training.checkpoint import decoded
 
 ROWS = [{"name": name} for name in ("vae", "iwae", "vae-vampprior", "vae-mixture")]
-WORDS = ("run", "m.toml", "--device", "cpu", "--jobs", 2, "--checkpoint", 0.2)
+CHECKPOINT = 0.2
+WORDS = ("run", "m.toml", "--device", "cpu", "--jobs", 2, "--checkpoint", CHECKPOINT)
 
 
 def content(folder: Path) -> dict[str, object]:
@@ -43,12 +46,24 @@ def strike(running, number: int, whom: str) -> None:
             os.kill(process.pid, number)
 
 
+def lost_seconds(folder: Path) -> list[float]:
+    """Seconds of training that each cell which has been killed loses: from its checkpoint to its last epoch."""
+    found = []
+    for path in (folder / "running").glob("*.json"):
+        kept, progress = folder / "resume" / f"{path.stem}.state", Store(folder).progress(path.stem)
+        if progress is not None:
+            saved = decoded(kept.read_bytes()).facts if kept.exists() else {"seconds": 0.0}
+            if "seconds" in saved:  # else training had ended
+                found.append(max(progress.seconds - saved["seconds"], 0.0))
+    return found
+
+
 def assert_ends_undisturbed(shell, matrix_file, tmp_path, kills: int, rows: int, seeds: int, epochs: int) -> None:
     train = {"epochs": epochs, "batch_size": 64, "validation_images": 20}
     evaluate = {"throughput": False, "importance_samples": 5, "images": 20}
     matrix_file(tmp_path / "m.toml", ROWS[:rows], seeds=seeds, train=train, evaluate=evaluate, pack=1)
     assert shell(*WORDS, "--out", "calm", cwd=tmp_path).code == 0
-    chance, finished, struck = random.Random(7), {}, 0
+    chance, finished, struck, lost = random.Random(7), {}, 0, []
     while struck < kills:
         running = shell.start(*WORDS, "--out", "storm", cwd=tmp_path)
         end = time.monotonic() + chance.uniform(0.7, 1.2)
@@ -62,6 +77,7 @@ def assert_ends_undisturbed(shell, matrix_file, tmp_path, kills: int, rows: int,
             time.sleep(0.5)  # the run goes on
         else:
             running.wait()
+            lost += lost_seconds(tmp_path / "storm")
         for name, written in finished.items():  # nothing finished is run again
             assert (tmp_path / "storm" / "cells" / name).stat().st_mtime_ns == written, name
         records = {path: json.loads(path.read_text()) for path in (tmp_path / "storm" / "cells").glob("*.json")}
@@ -69,6 +85,8 @@ def assert_ends_undisturbed(shell, matrix_file, tmp_path, kills: int, rows: int,
         if running.poll() is None:
             running.kill_group(signal.SIGTERM)
             running.wait()
+    print(f"{len(lost)} cells killed: {max(lost, default=0.0):.3f} s lost at most")
+    assert all(each <= 5 * CHECKPOINT for each in lost), lost  # of 0.2 s: a loaded machine delays the writing
     last = shell(*WORDS, "--out", "storm", "--retry-failed", cwd=tmp_path)
     assert last.code == 0, last.out + last.err
     assert content(tmp_path / "storm") == content(tmp_path / "calm")

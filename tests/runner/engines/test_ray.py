@@ -118,6 +118,17 @@ def test_the_quickstart_has_the_same_records(nodes, tmp_path):
     assert left <= {"cells", "timings", "checkpoints", "tables", "plan.json"}
 
 
+@pytest.mark.nightly
+def test_the_whole_quickstart_has_the_same_records(nodes, tmp_path):
+    """As its file is, but for the timings, whose numbers differ from run to run."""
+    matrix = load("benchmarks/quickstart.toml").dump()
+    matrix["evaluate"]["throughput"] = False
+    here = run(matrix, tmp_path / "here", RunOptions(jobs=2))
+    assert nodes.run(matrix, tmp_path / "cluster").counts == here.counts
+    assert set(here.counts) == {"ok"}
+    assert_same(tmp_path / "here", tmp_path / "cluster")
+
+
 def test_a_node_is_lost_midway_and_nothing_else(nodes, tmp_path):
     """A plugin with a file beside it, one of whose cells ends its process, and the loss of the node of a slow cell."""
     (tmp_path / "own.py").write_text(PLUGIN)

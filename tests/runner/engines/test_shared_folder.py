@@ -25,12 +25,13 @@ def results(folder):
     return found
 
 
-def test_runs_at_once_share_the_cells_and_shards_are_merged(shell, matrix_file, tmp_path):
+@pytest.mark.parametrize(("runs", "shards"), [(2, 2), pytest.param(3, 4, marks=pytest.mark.nightly)])
+def test_runs_at_once_share_the_cells_and_shards_are_merged(shell, matrix_file, tmp_path, runs, shards):
     matrix_file(tmp_path / "m.toml", ROWS, **CHANGES)
     assert shell(*WORDS, "--out", "one", cwd=tmp_path).code == 0
-    started = [shell.start(*WORDS, "--out", "together", cwd=tmp_path) for _ in range(2)]
+    started = [shell.start(*WORDS, "--out", "together", cwd=tmp_path) for _ in range(runs)]
     done = [running.wait() for running in started]
-    assert [each.code for each in done] == [0, 0], [each.err + each.out for each in done]
+    assert [each.code for each in done] == [0] * runs, [each.err + each.out for each in done]
     assert all("6 ok" in each.out for each in done)  # each returns when all cells have ended
     expected = results(tmp_path / "one")
     assert len(expected) == 6
@@ -38,11 +39,13 @@ def test_runs_at_once_share_the_cells_and_shards_are_merged(shell, matrix_file, 
     pids = [json.loads(p.read_text())["provenance"]["started"] for p in (tmp_path / "together/cells").glob("*.json")]
     assert len(pids) == 6
     assert not (tmp_path / "together" / "claims").exists()
-    for number in (1, 2):
-        part = shell(*WORDS, "--out", f"part{number}", "--shard", f"{number}/2", cwd=tmp_path)
-        assert part.code == 0
-        assert len(list((tmp_path / f"part{number}" / "cells").glob("*.json"))) == 3
-    merged = shell("merge", "part1", "part2", "all", cwd=tmp_path)
+    parts = [f"part{number}" for number in range(1, shards + 1)]
+    for number, part in enumerate(parts, start=1):
+        assert shell(*WORDS, "--out", part, "--shard", f"{number}/{shards}", cwd=tmp_path).code == 0
+    sizes = [len(list((tmp_path / part / "cells").glob("*.json"))) for part in parts]
+    assert sum(sizes) == 6
+    assert max(sizes) - min(sizes) <= 1
+    merged = shell("merge", *parts, "all", cwd=tmp_path)
     assert merged.code == 0, merged.err
     assert results(tmp_path / "all") == expected
     tables = [(tmp_path / name / "tables" / "digits-binary.csv").read_text() for name in ("one", "all")]
