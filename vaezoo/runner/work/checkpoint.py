@@ -49,8 +49,8 @@ def load_model(record: str | Path, plugins: Sequence[str | Path] = ()) -> Latent
     """A trained model from its record (a .json under cells/), on the CPU, in eval mode and in the record's precision.
 
     Its data are not needed. plugins: the plugin files that it was trained with. A model that failed its audit is loaded
-    with a warning. Raises VaezooError where there is no record or no weights, one of them is damaged or not the other's,
-    or a name is not registered.
+    with a warning. Raises VaezooError where there is no record or no weights, one of them is damaged or not the
+    other's, or a name is not registered.
     """
     path = Path(record)
     for plugin in plugins:
@@ -78,8 +78,9 @@ def load_model(record: str | Path, plugins: Sequence[str | Path] = ()) -> Latent
 
 
 def trained_model(record: Record, store: Store, stem: str) -> LatentModel:
-    """The model of a record, built anew with the weights of its file, as `load_model` gives it. Raises VaezooError where
-    the weights are not the record's, or not those of its model.
+    """The model of a record, built anew with the weights of its file, as `load_model` gives it.
+
+    Raises VaezooError where the weights are not the record's, or not those of its model.
     """
     try:
         content = _content(store, stem, record)
