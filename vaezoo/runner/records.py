@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from annotated_types import Ge
 
 from vaezoo.core.errors import VaezooError, one_line
+from vaezoo.evaluation.audit_figures import Audit
 from vaezoo.runner.formats import opened, sealed, sha256_of_json
 from vaezoo.runner.json_values import LARGEST_NUMBER, fitted, json_value
 from vaezoo.runner.plan.cell import Cell, Comparability
@@ -113,6 +114,7 @@ class Record:
     notes: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     data: DataFacts | None = None
+    audit: Audit | None = None
     seconds: float | None = None
     log: str | None = None
     files: dict[str, str] = field(default_factory=dict)
@@ -164,7 +166,7 @@ class Record:
         """
         value = {name: each for name, each in vars(self).items() if each is not None or name in ("seed", "reason")}
         value = {name: each for name, each in value.items() if each or name not in _SELDOM}
-        for name in ("specification", "comparability", "provenance", "data"):
+        for name in ("specification", "comparability", "provenance", "data", "audit"):
             if name in value:
                 value[name] = value[name].to_json()
         value |= {"pending_metrics": list(self.pending_metrics)} if self.pending_metrics else {}
@@ -202,6 +204,8 @@ class Record:
             raise ValueError(f"vectors and notes must hold finite numbers of at most {LARGEST_NUMBER:g}")
         if record.status == "ok" and record.seed is not None and record.results.get("iwll") is None:
             raise ValueError("its status is ok, and it has no iwll")
+        if record.status == "ok" and record.audit is not None and record.audit.failures:
+            raise ValueError(f"its status is ok, and its audit failed: {record.audit.failures[0]}")
         for path in (*record.files, *([] if record.log is None else [record.log])):
             folder, _, name = path.partition("/")
             if folder not in ("cells", "checkpoints", "logs", "timings") or not is_plain_name(name):

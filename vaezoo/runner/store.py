@@ -239,6 +239,7 @@ class Store:
     def _digests(self, cell: Cell, record: Record) -> dict[str, str]:
         """The sha256 of each file that belongs to a record, by its path relative to the folder."""
         kinds = ["checkpoints", "images"] if record.status == "ok" and cell.kind == "cells" else []
+        kinds = ["checkpoints"] if record.status != "ok" and record.audit is not None else kinds
         found = {self.path(kind, cell.stem): sha256_of(self.path(kind, cell.stem)) for kind in kinds}
         return {
             path.relative_to(self.folder).as_posix(): digest for path, digest in found.items() if digest is not None

@@ -137,7 +137,8 @@ def run_cell(
                 record = replace(record, pack=trained.pack, resumed=trained.resumed or None)
                 record, evaluation = measured(record, task, device, store, trained, kept)
                 record = replace(record, seconds=shared + time.perf_counter() - started)
-                record = with_further_metrics(record, evaluation, task, clock, kept)
+                if record.status == "ok":
+                    record = with_further_metrics(record, evaluation, task, clock, kept)
     except BaseException as error:  # a failure is a result: it is recorded with its reason and its log
         if not isinstance(error, Interrupted):
             traceback.print_exc()

@@ -3,6 +3,7 @@ plugins.
 """
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from safetensors.torch import load, save
 
 from vaezoo.builder import Ingredients, construct
 from vaezoo.core.data import DataSpec
-from vaezoo.core.errors import VaezooError
+from vaezoo.core.errors import VaezooError, VaezooWarning
 from vaezoo.core.model import LatentModel
 from vaezoo.registry import register
 from vaezoo.runner.files import LARGEST_WEIGHTS, DamagedFile, write_atomically
@@ -47,8 +48,9 @@ def _content(store: Store, stem: str, record: Record) -> bytes:
 def load_model(record: str | Path, plugins: Sequence[str | Path] = ()) -> LatentModel:
     """A trained model from its record (a .json under cells/), on the CPU, in eval mode and in the record's precision.
 
-    Its data are not needed. plugins: the plugin files that it was trained with. Raises VaezooError where there is no
-    record or no weights, one of them is damaged or not the other's, or a name is not registered.
+    Its data are not needed. plugins: the plugin files that it was trained with. A model that failed its audit is loaded
+    with a warning. Raises VaezooError where there is no record or no weights, one of them is damaged or not the
+    other's, or a name is not registered.
     """
     path = Path(record)
     for plugin in plugins:
@@ -60,7 +62,7 @@ def load_model(record: str | Path, plugins: Sequence[str | Path] = ()) -> Latent
         raise VaezooError(f"{error}; {advice}") from None
     if found is None or found.seed is None:
         raise VaezooError(f"{path} is no cell's record; {advice}")
-    if found.status != "ok":
+    if found.status != "ok" and found.audit is None:
         raise VaezooError(f"{path.name} has no weights: its status is {found.status} ({found.reason})")
     store = Store(path.parent.parent)
     store.refuse_links()
@@ -70,14 +72,25 @@ def load_model(record: str | Path, plugins: Sequence[str | Path] = ()) -> Latent
             f"the weights {weights} are not there: they were not kept (--keep-weights), or have been moved; copy them "
             "there, or run the cell again with --force"
         )
+    if found.status != "ok":
+        warnings.warn(f"{path.name} is {found.status}: {found.reason}", VaezooWarning, stacklevel=2)
+    return trained_model(found, store, path.stem)
+
+
+def trained_model(record: Record, store: Store, stem: str) -> LatentModel:
+    """The model of a record, built anew with the weights of its file, as `load_model` gives it.
+
+    Raises VaezooError where the weights are not the record's, or not those of its model.
+    """
     try:
-        content = _content(store, path.stem, found)
-        _refuse_larger(found, len(content))
-        model = _known(found)
+        content = _content(store, stem, record)
+        _refuse_larger(record, len(content))
+        model = _known(record)
         _load(model, content)
     except (SafetensorError, _OtherWeights) as error:
+        weights = store.path("checkpoints", stem)
         raise VaezooError(f"the weights {weights} cannot be read: {reason_of(error)}; run the matrix again") from error
-    model.precision = found.specification.train.precision
+    model.precision = record.specification.train.precision
     return model.eval()
 
 

@@ -1,5 +1,6 @@
 """What a cell measures after its training, and its record meanwhile: every cell's numbers, then metric by metric."""
 
+import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,12 +10,14 @@ import torch
 from vaezoo.core import heartbeat
 from vaezoo.core.data import Dataset
 from vaezoo.core.model import LatentModel
+from vaezoo.evaluation.audit import audit
+from vaezoo.evaluation.audit_figures import Audit
 from vaezoo.runner.machine.device import peak_memory
 from vaezoo.runner.plan.cell import Task
 from vaezoo.runner.records import DataFacts, Record, reason_of
 from vaezoo.runner.store import Store
-from vaezoo.runner.work.checkpoint import load_weights, save_weights
-from vaezoo.runner.work.evaluate import CellEvaluation
+from vaezoo.runner.work.checkpoint import load_weights, save_weights, trained_model
+from vaezoo.runner.work.evaluate import CellEvaluation, globals_restored
 from vaezoo.training.checkpoint import CheckpointClock, Interrupted
 from vaezoo.training.seed_run import Diverged, TrainingResult
 
@@ -46,9 +49,10 @@ def unmeasured(task: Task) -> Record | None:
 def measured(
     record: Record, task: Task, device: str, store: Store, trained: Trained, kept: list[str]
 ) -> tuple[Record, CellEvaluation]:
-    """The record of a cell with what every trained model measures. Raises Diverged where training did.
+    """The record of a cell with what every trained model measures, and its audit. Raises Diverged where training did.
 
-    kept: the warnings, to which those of the evaluation are added.
+    A cell that fails the audit has no results: its status is failed, and its weights stay. kept: the warnings, to which
+    those of the evaluation are added.
     """
     kept.extend(trained.warnings)
     model, dataset, outcome = trained.model, trained.dataset, trained.outcome
@@ -65,7 +69,23 @@ def measured(
         history={name: [getattr(epoch, name) for epoch in outcome.history] for name in names},
         data=DataFacts(**vars(dataset.spec), train_size=len(dataset.train)),
     )
+    record = replace(record, audit=_audited(record, evaluation, store))
+    if record.audit is not None and record.audit.failure is not None:
+        print(record.audit.failure, file=sys.stderr)
+        warned = tuple(dict.fromkeys((*record.warnings, *kept)))
+        return replace(record, status="failed", reason=record.audit.failure, warnings=warned), evaluation
     return _with(record, evaluation, store, kept, bool(evaluation.further)), evaluation
+
+
+def _audited(record: Record, evaluation: CellEvaluation, store: Store) -> Audit:
+    """The audit of a model whose weights have been written, by a model that is built anew from the record."""
+    heartbeat.tell(stage="audit")
+    with globals_restored():
+        torch.set_default_dtype(torch.float32)  # as in a new process, whatever the cell's plugins have set
+        reloaded = trained_model(record, store, evaluation.cell.stem).to(evaluation.model.device)
+        found = audit(evaluation.model, reloaded, evaluation.images, evaluation.evaluation)
+    heartbeat.tell(stage="")
+    return found
 
 
 def _with(record: Record, evaluation: CellEvaluation, store: Store, kept: Sequence[str], more: bool) -> Record:
