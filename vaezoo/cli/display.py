@@ -9,7 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
+from vaezoo.core.errors import VaezooError
+from vaezoo.core.overlaps import WORDS, in_words
 from vaezoo.core.visible_text import visible
 from vaezoo.registry import PARTS, Plugin, Variant, registry
 
@@ -41,7 +44,22 @@ def plugin_lines(plugin: Plugin) -> list[str]:
     text = inspect.getdoc(plugin.target)
     lines += ["", *text.splitlines(), ""] if text else [""]
     lines += [f"asks for: {', '.join(plugin.builder_arguments)}"] if plugin.builder_arguments else []
-    return lines + _hyperparameter_lines(plugin)
+    return lines + _hyperparameter_lines(plugin) + (_data_lines(plugin.name) if plugin.slot == "dataset" else [])
+
+
+def _data_lines(name: str) -> list[str]:
+    """The images of a data set, and those that its splits share; why they cannot be read where they are not here."""
+    from vaezoo.datasets import load_dataset
+
+    try:
+        with mock.patch("socket.getaddrinfo", side_effect=OSError("show downloads nothing")):
+            dataset = load_dataset(name)
+    except VaezooError as error:
+        return [str(error)]
+    spec, sizes = dataset.spec, [f"{len(getattr(dataset, split)):,} {word}" for split, word in WORDS.items()]
+    kind = spec.measure if spec.levels is None else f"{spec.measure}, {spec.levels} levels"
+    shared = in_words(dataset.overlaps)
+    return [f"images: {', '.join(sizes)}; {list(spec.shape)}, {kind}", shared or "the splits share no image"]
 
 
 def _slot_lines(variant: Variant) -> list[str]:

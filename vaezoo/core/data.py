@@ -16,6 +16,7 @@ from torch import Tensor
 from vaezoo.core import noise
 from vaezoo.core.errors import VaezooError, unknown
 from vaezoo.core.given_splits import Given, GivenSplit, given_splits, stored_images
+from vaezoo.core.overlaps import Overlap, overlaps
 
 MEASURES = ("binary", "discrete", "counts", "continuous")
 BINARISATIONS = ("none", "fixed", "dynamic", "threshold")
@@ -149,13 +150,23 @@ class Dataset:
 
     @classmethod
     def of_splits(
-        cls, spec: DataSpec, train: Split, valid: Split, test: Split, *, checksum: str, context_checksum: str | None
+        cls,
+        spec: DataSpec,
+        train: Split,
+        valid: Split,
+        test: Split,
+        *,
+        checksum: str,
+        context_checksum: str | None,
+        overlaps: tuple[Overlap, ...],
     ) -> "Dataset":
-        """The data set of splits that an earlier Dataset checked and stored, with the checksums that it had."""
+        """The data set of splits that an earlier Dataset checked and stored, with the checksums and overlaps that it
+        had.
+        """
         dataset = cls.__new__(cls)
         dataset.spec, dataset.log_likelihood = spec, None
         dataset.train, dataset.valid, dataset.test = train, valid, test
-        dataset.__dict__ |= {"checksum": checksum, "context_checksum": context_checksum}
+        dataset.__dict__ |= {"checksum": checksum, "context_checksum": context_checksum, "overlaps": overlaps}
         return dataset
 
     def _is_dynamic(self, split: GivenSplit) -> bool:
@@ -179,6 +190,11 @@ class Dataset:
                 return None
             _add(digest, split.context)
         return digest.hexdigest()
+
+    @cached_property
+    def overlaps(self) -> tuple[Overlap, ...]:
+        """The pairs of splits that share images. `load_dataset` refuses a data set whose splits share too many."""
+        return overlaps(self)
 
 
 def _add(digest: "hashlib._Hash", values: Tensor) -> None:

@@ -63,7 +63,7 @@ def measured(
         record,
         best_epoch=outcome.best_epoch,
         history={name: [getattr(epoch, name) for epoch in outcome.history] for name in names},
-        data=DataFacts(**vars(dataset.spec), train_size=len(dataset.train)),
+        data=DataFacts(**vars(dataset.spec), train_size=len(dataset.train), overlaps=dataset.overlaps),
     )
     return _with(record, evaluation, store, kept, bool(evaluation.further)), evaluation
 
