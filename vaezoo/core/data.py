@@ -6,7 +6,8 @@ x reaches the parts as float [B, *shape]: 0/1, k/(levels-1), counts, or as given
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -16,7 +17,7 @@ from torch import Tensor
 from vaezoo.core import noise
 from vaezoo.core.errors import VaezooError, unknown
 from vaezoo.core.given_splits import Given, GivenSplit, given_splits, stored_images
-from vaezoo.core.overlaps import Overlap, overlaps
+from vaezoo.core.overlaps import Overlap, overlaps_of
 
 MEASURES = ("binary", "discrete", "counts", "continuous")
 BINARISATIONS = ("none", "fixed", "dynamic", "threshold")
@@ -193,8 +194,29 @@ class Dataset:
 
     @cached_property
     def overlaps(self) -> tuple[Overlap, ...]:
-        """The pairs of splits that share images. `load_dataset` refuses a data set whose splits share too many."""
-        return overlaps(self)
+        """The pairs of splits that share images. `load_dataset` refuses a data set whose splits share too many.
+
+        Images are equal where all their pixels are, dequantised ones where all their levels are.
+        """
+        splits = {"train": self.train, "valid": self.valid, "test": self.test}
+        mixed = len({split.x.dtype for split in splits.values()}) > 1
+        return overlaps_of({name: Counter(_hashes(split, mixed)) for name, split in splits.items()})
+
+
+def _hashes(split: Split, mixed: bool) -> Iterator[int]:
+    """A hash of 64 bits of each image, which is another in another process. mixed: whether the splits of whole numbers
+    are stored in several dtypes.
+    """
+    spec = split.spec
+    for block in split.x.split(1000):
+        if spec.measure == "continuous":
+            values = block + 0.0 if spec.levels is None else (block * spec.levels).floor().int()  # -0.0 becomes 0.0
+        elif spec.binarisation == "dynamic":
+            values = block if split.dynamic else block * 255
+        else:
+            values = block.int() if mixed else block
+        rows = values.flatten(1).contiguous().numpy()
+        yield from map(hash, rows.view(f"V{rows.shape[1] * rows.itemsize}").ravel().tolist())
 
 
 def _add(digest: "hashlib._Hash", values: Tensor) -> None:

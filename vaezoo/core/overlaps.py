@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from vaezoo.core.data import Dataset, Split
 
 ALLOWED = 0.01
 """The share of a split's images that may also stand in a larger split."""
@@ -42,22 +38,22 @@ class Overlap:
         return f"{self.copies} of {self.of} {second} images ({self.copies / self.of:.2g}) are also {first} images"
 
 
-def overlaps(dataset: Dataset) -> tuple[Overlap, ...]:
+def overlaps_of(counts: Mapping[str, Counter[int]]) -> tuple[Overlap, ...]:
     """The pairs of splits that share an image: of train with valid, train with test, valid with test.
 
-    Images are equal where all their pixels are, dequantised ones where all their levels are. The share ALLOWED of the
+    counts: how often each split holds each image, an image being a hash of it. The share ALLOWED of the
     second split's images may be copies. Where images repeat within train as those of independent draws do, as many may
     be as this predicts, and two standard errors more.
     """
-    counts, found = _counts(dataset), []
-    repeated = _repeated(counts["train"])
+    found = []
+    times = _natural_repeats(counts)
     for pair in combinations(counts, 2):
         one, other = sorted(pair, key=lambda name: -counts[name].total())
         first, second = counts[one], counts[other]
         if not (shared := first.keys() & second.keys()):
             continue
         copies, of = sum(second[image] for image in shared), second.total()
-        expected = of * repeated * first.total() / counts["train"].total()
+        expected = of * _expected(times, first.total())
         allowed = max(ALLOWED * of, expected + 2 * math.sqrt(expected))
         excess = math.inf if first == second else copies / allowed
         found.append(Overlap(one, other, len(shared), copies, of, excess))
@@ -82,35 +78,31 @@ def in_words(found: Sequence[Overlap]) -> str:
     return ", ".join(parts)
 
 
-def _repeated(train: Counter[int]) -> float:
-    """The share of training images that have a copy within train, where independent draws explain it; else 0.
+def _natural_repeats(counts: Mapping[str, Counter[int]]) -> Counter[int]:
+    """How many distinct training images occur j times, for each j; empty where images do not repeat as independent
+    draws do.
 
-    With n_j the number of distinct images that occur j times, independent draws from any distribution have
-    4 n_2^2 <= 6 n_1 n_3 in expectation (Cauchy and Schwarz). A data set that was copied before it was split has not.
+    With n_j of them in all splits together, independent draws from any distribution have
+    j n_j^2 <= (j + 1) n_(j-1) n_(j+1) in expectation (Cauchy and Schwarz), here for j >= 2 and each n_j within three
+    standard errors. Images that were copied before they were split have not.
     """
-    times = Counter(train.values())
-    chance = times[3] + 2 * math.sqrt(times[3] + 1)
-    if 4 * times[2] ** 2 > 6 * times[1] * chance:
-        return 0.0
-    return 1 - times[1] / train.total()
+    every: Counter[int] = Counter()
+    for each in counts.values():
+        every.update(each)
+    times = Counter(every.values())
+    most = {j: times[j] + 3 * math.sqrt(times[j] + 1) for j in range(1, max(times) + 2)}
+    for j in range(2, max(times) + 1):
+        if j * max(0.0, times[j] - 3 * math.sqrt(times[j])) ** 2 > (j + 1) * most[j - 1] * most[j + 1]:
+            return Counter()
+    return Counter(counts["train"].values())
 
 
-def _counts(dataset: Dataset) -> dict[str, Counter[int]]:
-    """How often each split holds each image, by a hash of 64 bits. Hashes of several processes are not the same."""
-    splits = {name: getattr(dataset, name) for name in WORDS}
-    mixed = len({split.x.dtype for split in splits.values()}) > 1
-    return {name: Counter(_hashes(split, mixed)) for name, split in splits.items()}
+def _expected(times: Counter[int], size: int) -> float:
+    """The share of new draws that would be among `size` images, by how often images repeat within train.
 
-
-def _hashes(split: Split, mixed: bool) -> Iterator[int]:
-    """The hash of every image. mixed: whether the splits are stored in whole numbers of several sizes."""
-    spec = split.spec
-    for block in split.x.split(BLOCK):
-        if spec.measure == "continuous":
-            values = block + 0.0 if spec.levels is None else (block * spec.levels).floor().int()
-        elif spec.binarisation == "dynamic":
-            values = block if split.dynamic else block * 255
-        else:
-            values = block.int() if mixed else block
-        rows = values.flatten(1).contiguous().numpy()
-        yield from map(hash, rows.view(f"V{rows.shape[1] * rows.itemsize}").ravel().tolist())
+    A training image that occurs j times has a copy in a random part f of the others with probability
+    1 - (1 - f)^(j - 1).
+    """
+    total = sum(j * n for j, n in times.items()) or 1
+    part = min(1.0, size / total)
+    return sum(j * n * (1 - (1 - part) ** (j - 1)) for j, n in times.items()) / total
