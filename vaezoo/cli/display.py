@@ -96,19 +96,22 @@ def registry_table(slot: str, plugins: Sequence[Plugin | Entry]) -> Table:
 
 
 def findings_table(title: str, findings: Sequence[Finding]) -> Table:
-    """The findings of `vaezoo check`: proof, verdict and figure; for a failure also the formula and the numbers."""
+    """The findings of `vaezoo check`: proof, verdict, figure, the probability of a false alarm, and what is compared;
+    for a failure also the numbers, and why a proof was not run.
+    """
     from rich.table import Table
 
     colours = {"pass": "green", "FAIL": "bold red", "not run": "yellow"}
     table = Table(title=plain(title), title_justify="left", title_style="bold", box=None)
-    for heading in ("proof", "verdict", "figure", "detail"):
-        table.add_column(heading, justify="left", no_wrap=heading != "detail")
+    for heading in ("proof", "verdict", "figure", "false alarm", "what is compared"):
+        table.add_column(heading, justify="left", no_wrap=heading != "what is compared")
     for row in findings:
         table.add_row(
             plain(row.proof),
             plain(row.verdict, style=colours[row.verdict]),
             plain(row.figure),
-            plain(row.detail),
+            plain("" if row.verdict == "not run" else row.false_alarm),
+            plain(row.detail or row.formula, style="" if row.detail else "dim"),
         )
     return table
 
