@@ -110,8 +110,15 @@ def test_splits_have_one_shape():
 @pytest.mark.parametrize(
     ("x", "measure", "options", "message"),
     [
-        (BITS * 2, "binary", {}, "train images of this binary set must lie in 0..1, got 0..2"),
-        (UNIT, "binary", {}, "train images of a binary set must be whole numbers, got 0.04348"),
+        (BITS * 2, "binary", {}, "train images of this binary set must lie in 0..1, got 0..2; gray images"),
+        (
+            UNIT,
+            "binary",
+            {},
+            "train images of a binary set must be whole numbers, got 0.04348; gray images are measure='discrete' with "
+            "levels=256, as whole numbers 0..255, or binarise them",
+        ),
+        (UNIT.to_sparse(), "continuous", {}, "train images must be a dense tensor [N, *shape], got torch.sparse_coo; "),
         (BITS * 17, "discrete", {"levels": 17}, "train images of this discrete set must lie in 0..16, got 0..17"),
         (-BITS.long(), "counts", {}, "train images of this counts set must lie in 0..2147483647, got -1..0"),
         (LABELS[:, None] << 40, "counts", {}, "train images of this counts set must lie in 0..2147483647, got 0..5.49"),

@@ -9,7 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
+from vaezoo.core.errors import VaezooError
+from vaezoo.core.overlaps import WORDS, in_words
 from vaezoo.core.visible_text import visible
 from vaezoo.registry import PARTS, Plugin, Variant, registry
 
@@ -41,7 +44,22 @@ def plugin_lines(plugin: Plugin) -> list[str]:
     text = inspect.getdoc(plugin.target)
     lines += ["", *text.splitlines(), ""] if text else [""]
     lines += [f"asks for: {', '.join(plugin.builder_arguments)}"] if plugin.builder_arguments else []
-    return lines + _hyperparameter_lines(plugin)
+    return lines + _hyperparameter_lines(plugin) + (_data_lines(plugin.name) if plugin.slot == "dataset" else [])
+
+
+def _data_lines(name: str) -> list[str]:
+    """The images of a data set, and those that its splits share; why they cannot be read where they are not here."""
+    from vaezoo.datasets import load_dataset
+
+    try:
+        with mock.patch("socket.getaddrinfo", side_effect=OSError("show downloads nothing")):
+            dataset = load_dataset(name)
+    except VaezooError as error:
+        return [str(error)]
+    spec, sizes = dataset.spec, [f"{len(getattr(dataset, split)):,} {word}" for split, word in WORDS.items()]
+    kind = spec.measure if spec.levels is None else f"{spec.measure}, {spec.levels} levels"
+    shared = in_words(dataset.overlaps)
+    return [f"images: {', '.join(sizes)}; {list(spec.shape)}, {kind}", shared or "the splits share no image"]
 
 
 def _slot_lines(variant: Variant) -> list[str]:
@@ -78,19 +96,22 @@ def registry_table(slot: str, plugins: Sequence[Plugin | Entry]) -> Table:
 
 
 def findings_table(title: str, findings: Sequence[Finding]) -> Table:
-    """The findings of `vaezoo check`: proof, verdict and figure; for a failure also the formula and the numbers."""
+    """The findings of `vaezoo check`: proof, verdict, figure, the probability of a false alarm, and what is compared;
+    for a failure also the numbers, and why a proof was not run.
+    """
     from rich.table import Table
 
     colours = {"pass": "green", "FAIL": "bold red", "not run": "yellow"}
     table = Table(title=plain(title), title_justify="left", title_style="bold", box=None)
-    for heading in ("proof", "verdict", "figure", "detail"):
-        table.add_column(heading, justify="left", no_wrap=heading != "detail")
+    for heading in ("proof", "verdict", "figure", "false alarm", "what is compared"):
+        table.add_column(heading, justify="left", no_wrap=heading != "what is compared")
     for row in findings:
         table.add_row(
             plain(row.proof),
             plain(row.verdict, style=colours[row.verdict]),
             plain(row.figure),
-            plain(row.detail),
+            plain("" if row.verdict == "not run" else row.false_alarm),
+            plain(row.detail or row.formula, style="" if row.detail else "dim"),
         )
     return table
 

@@ -65,7 +65,8 @@ def prove(plugin: Plugin, proof: Proof, quick: bool = False) -> Finding:
     except Exception as error:  # whatever a plugin raises is its failure
         verdict, figure = FAIL, "raised"
         detail = f"{proof.formula} It raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-    return Finding(proof.name, verdict, figure, detail, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return Finding(proof.name, verdict, figure, detail, seconds, proof.formula, proof.false_alarm)
 
 
 def prove_in_child(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from vaezoo.conformance.subject import Subject
 from vaezoo.registry import first_sentence
+
+FALSE_ALARM = "1e-4"
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,15 @@ class Proof:
     def formula(self) -> str:
         """The identity that is proved: the first sentence of its docstring."""
         return first_sentence(self.prove.__doc__ or "")
+
+    @property
+    def false_alarm(self) -> str:
+        """The probability that it rejects a right plugin: the number after the words `false alarm` of its docstring.
+
+        A proof that says nothing has at most FALSE_ALARM: it draws nothing, or allows ERRORS standard errors.
+        """
+        stated = re.search(r"false\s+alarm(?:\s+[a-z]+)*\s+([\d.]+(?:e-\d+)?)(?<!\.)", self.prove.__doc__ or "")
+        return stated[1] if stated else FALSE_ALARM
 
 
 @dataclass

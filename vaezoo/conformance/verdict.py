@@ -12,7 +12,8 @@ class Finding:
     """What a proof found.
 
     verdict: `pass`, `FAIL` or `not run`. figure: the number that decided. detail: after a failure the formula, what it
-    expected and what was found; where the proof was not run, the reason.
+    expected and what was found; where the proof was not run, the reason. formula: what the proof compares. false_alarm:
+    the probability that it rejects a right plugin.
     """
 
     proof: str
@@ -20,6 +21,8 @@ class Finding:
     figure: str = ""
     detail: str = ""
     seconds: float = 0.0
+    formula: str = ""
+    false_alarm: str = ""
 
 
 class NotRun(Exception):

@@ -6,7 +6,8 @@ x reaches the parts as float [B, *shape]: 0/1, k/(levels-1), counts, or as given
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from vaezoo.core import noise
 from vaezoo.core.errors import VaezooError, unknown
 from vaezoo.core.given_splits import Given, GivenSplit, given_splits, stored_images
+from vaezoo.core.overlaps import Overlap, overlaps_of
 
 MEASURES = ("binary", "discrete", "counts", "continuous")
 BINARISATIONS = ("none", "fixed", "dynamic", "threshold")
@@ -149,13 +151,23 @@ class Dataset:
 
     @classmethod
     def of_splits(
-        cls, spec: DataSpec, train: Split, valid: Split, test: Split, *, checksum: str, context_checksum: str | None
+        cls,
+        spec: DataSpec,
+        train: Split,
+        valid: Split,
+        test: Split,
+        *,
+        checksum: str,
+        context_checksum: str | None,
+        overlaps: tuple[Overlap, ...],
     ) -> "Dataset":
-        """The data set of splits that an earlier Dataset checked and stored, with the checksums that it had."""
+        """The data set of splits that an earlier Dataset checked and stored, with the checksums and overlaps that it
+        had.
+        """
         dataset = cls.__new__(cls)
         dataset.spec, dataset.log_likelihood = spec, None
         dataset.train, dataset.valid, dataset.test = train, valid, test
-        dataset.__dict__ |= {"checksum": checksum, "context_checksum": context_checksum}
+        dataset.__dict__ |= {"checksum": checksum, "context_checksum": context_checksum, "overlaps": overlaps}
         return dataset
 
     def _is_dynamic(self, split: GivenSplit) -> bool:
@@ -179,6 +191,32 @@ class Dataset:
                 return None
             _add(digest, split.context)
         return digest.hexdigest()
+
+    @cached_property
+    def overlaps(self) -> tuple[Overlap, ...]:
+        """The pairs of splits that share images. `load_dataset` refuses a data set whose splits share too many.
+
+        Images are equal where all their pixels are, dequantised ones where all their levels are.
+        """
+        splits = {"train": self.train, "valid": self.valid, "test": self.test}
+        mixed = len({split.x.dtype for split in splits.values()}) > 1
+        return overlaps_of({name: Counter(_hashes(split, mixed)) for name, split in splits.items()})
+
+
+def _hashes(split: Split, mixed: bool) -> Iterator[int]:
+    """A hash of 64 bits of each image, which is another in another process. mixed: whether the splits of whole numbers
+    are stored in several dtypes.
+    """
+    spec = split.spec
+    for block in split.x.split(1000):
+        if spec.measure == "continuous":
+            values = block + 0.0 if spec.levels is None else (block * spec.levels).floor().int()  # -0.0 becomes 0.0
+        elif spec.binarisation == "dynamic":
+            values = block if split.dynamic else block * 255
+        else:
+            values = block.int() if mixed else block
+        rows = values.flatten(1).contiguous().numpy()
+        yield from map(hash, rows.view(f"V{rows.shape[1] * rows.itemsize}").ravel().tolist())
 
 
 def _add(digest: "hashlib._Hash", values: Tensor) -> None:

@@ -118,6 +118,8 @@ def as_tensor(title: str, form: str, value: Array) -> Tensor:
     form: the shape that an error names.
     """
     if isinstance(value, Tensor):
+        if value.layout != torch.strided:
+            raise VaezooError(f"{title} must be a dense tensor {form}, got {value.layout}; use .to_dense()")
         return value.detach().cpu()
     if not isinstance(value, np.ndarray):
         raise VaezooError(
@@ -141,6 +143,13 @@ def _refuse_not_finite(start: str, values: Tensor) -> None:
         )
 
 
+_GRAY = {
+    "binary": "; gray images are measure='discrete' with levels=256, as whole numbers 0..255, or binarise them",
+    "discrete": "; give the levels as whole numbers 0..levels-1, or gray values in [0, 1) as measure='continuous'",
+}
+"""What to do with images that are no whole numbers, or too large, of each measure."""
+
+
 def stored_images(split: GivenSplit, spec: DataSpec, *, dynamic: bool) -> Tensor:
     """Check the images of one split, and store them in the smallest dtype that holds them. dynamic: whether they are
     gray levels 0..255 of binary images.
@@ -161,9 +170,13 @@ def stored_images(split: GivenSplit, spec: DataSpec, *, dynamic: bool) -> Tensor
     if x.is_floating_point() and not bool((x == x.round()).all()):
         raise VaezooError(
             f"{name} images of a {spec.measure} set must be whole numbers, got {float(x[x != x.round()][0]):.4g}"
+            f"{_GRAY.get(spec.measure, '')}"
         )
     top = {"binary": 255 if dynamic else 1, "discrete": (spec.levels or 2) - 1}.get(spec.measure, 2**31 - 1)
     low, high = float(x.min()), float(x.max())
     if low < 0 or high > top:
-        raise VaezooError(f"{name} images of this {spec.measure} set must lie in 0..{top}, got {low:g}..{high:g}")
+        raise VaezooError(
+            f"{name} images of this {spec.measure} set must lie in 0..{top}, got {low:g}..{high:g}"
+            f"{_GRAY.get(spec.measure, '')}"
+        )
     return x.to(torch.uint8 if high <= 255 else torch.int32)

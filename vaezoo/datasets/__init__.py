@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.options import checked_options
+from vaezoo.core.overlaps import refusal
 from vaezoo.registry import Plugin, registry
 
 if TYPE_CHECKING:
@@ -42,15 +43,18 @@ def load_dataset(
     memory, so loading one again gives the same object; do not write into it.
 
     Raises VaezooError, in one line that begins with the dataset's name, for an unknown option, a file that is missing
-    or cannot be read, images that contradict their measure, whatever else the function raises, and a function that does
-    not return a Dataset.
+    or cannot be read, images that contradict their measure, whatever else the function raises, a function that does
+    not return a Dataset, and splits that share more than 1 % of their images (`Dataset.overlaps`).
     """
     plugin = registry("dataset")[name]
     chosen = _options(plugin, options or {})
     place = data_root(root)
     key = (name, plugin.target, place, int(seed), json.dumps(chosen, sort_keys=True, default=repr))
     if key not in _kept:
-        _kept[key] = _load(plugin, place, int(seed), chosen)
+        dataset = loaded(plugin, place, int(seed), chosen)
+        if reason := refusal(dataset.overlaps):
+            raise VaezooError(f"dataset {name!r}: {reason}")
+        _kept[key] = dataset
         while len(_kept) > KEPT:
             _kept.popitem(last=False)
     _kept.move_to_end(key)
@@ -66,7 +70,8 @@ def _options(plugin: Plugin, options: Mapping[str, Any]) -> dict[str, Any]:
     return checked_options(plugin, options)
 
 
-def _load(plugin: Plugin, root: Path, seed: int, options: Mapping[str, Any]) -> Dataset:
+def loaded(plugin: Plugin, root: Path, seed: int, options: Mapping[str, Any]) -> Dataset:
+    """The Dataset that a plugin's function makes, whatever its splits share. Raises as `load_dataset` does."""
     from vaezoo.core.data import Dataset
 
     try:

@@ -163,6 +163,7 @@ def _table(dataset: str, rows: list[TableRow], columns: list[Column], attrs: Map
     references = [reference_row(reference, columns) for reference in given]
     if references:
         footnotes = [*footnotes, "references are numbers from elsewhere: shown, not ranked"]
+    footnotes = [*footnotes, *filter(None, [attrs.get("overlaps", {}).get(dataset)])]
     shown = [column for column in columns if any(row.has(column.name) for row in rows + references)]
     title = f"{attrs['name']}: {dataset}" if attrs.get("name") else dataset
     lead = [_measured(rows, ranking.chosen), _LEGEND]

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from annotated_types import Ge
 
 from vaezoo.core.errors import VaezooError, one_line
+from vaezoo.core.overlaps import Overlap
 from vaezoo.evaluation.audit_figures import Audit
 from vaezoo.runner.formats import opened, sealed, sha256_of_json
 from vaezoo.runner.json_values import LARGEST_NUMBER, fitted, json_value
@@ -33,7 +34,9 @@ def reason_of(error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What a model's constructor needs of the data: the fields of DataSpec, and the number of training images."""
+    """What a model's constructor needs of the data: the fields of DataSpec, and the number of training images; and the
+    images that splits share.
+    """
 
     shape: tuple[Annotated[int, Ge(1)], ...]
     measure: str
@@ -41,10 +44,11 @@ class DataFacts:
     binarisation: str
     context: int | None
     train_size: Annotated[int, Ge(1)]
+    overlaps: tuple[Overlap, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Every fact by name."""
-        return {**vars(self), "shape": list(self.shape)}
+        return {**vars(self), "shape": list(self.shape), "overlaps": [vars(each) for each in self.overlaps]}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "DataFacts":

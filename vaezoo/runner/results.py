@@ -14,6 +14,7 @@ from vaezoo.core.columns import (
     TIMED,
     table_columns,
 )
+from vaezoo.core.overlaps import in_words
 from vaezoo.runner.records import Record
 from vaezoo.runner.store import Store
 
@@ -26,7 +27,8 @@ def read_results(path: str | Path) -> "pd.DataFrame":
 
     Log-likelihoods are in nats an image, higher is better. The column warnings holds vaezoo's warnings, a line each.
     frame.attrs holds the matrix's name, the settings that differ between rows, the references, and `columns`: the
-    measured columns in the order of a table, each as `vaezoo.Column.to_json` gives it. A record that is damaged, or is
+    measured columns in the order of a table, each as `vaezoo.Column.to_json` gives it; and `overlaps`: for each data
+    set whose splits share images, how many. A record that is damaged, or is
     not its plan's, is left out with a VaezooWarning that names it: its cell is `missing`. Raises VaezooError where the
     folder holds no results.
     """
@@ -38,13 +40,15 @@ def read_results(path: str | Path) -> "pd.DataFrame":
     timings = {stem: record for stem in timed if (record := store.record("timings", stem)) is not None}
     standard = [column.name for column in (*QUALITY, *TIMED, *COSTS)]
     further = dict.fromkeys(column.name for column in plan.columns if column.name not in standard and column.is_one)
-    rows = []
+    rows, shared = [], {}
     for cell in plan.cells:
         record = store.record("cells", cell.stem, cell)  # one at a time: they may be large
         timing = timings.get(cell.timing or "")
         results, warned = _numbers(record)
         speeds, disturbed = _numbers(timing)
         facts = cell.comparability if record is None else record.comparability
+        if record is not None and record.data is not None and record.data.overlaps:
+            shared[cell.dataset] = in_words(record.data.overlaps)
         further |= dict.fromkeys(name for name in results if name not in standard)
         row: dict[str, Any] = {name: getattr(cell, name) for name in IDENTITY}
         row["status"] = "skipped" if cell.skip else "missing" if record is None else record.status
@@ -64,6 +68,7 @@ def read_results(path: str | Path) -> "pd.DataFrame":
         "settings": list(plan.settings),
         "columns": [column.to_json() for column in table_columns(plan.columns, further)],
         "references": list(plan.references),
+        "overlaps": shared,
     }
     return frame
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vaezoo.core.data import Dataset, DataSpec, Split
+from vaezoo.core.overlaps import Overlap
 from vaezoo.datasets import load_dataset
 from vaezoo.runner.plan.sources import Sources
 
@@ -53,6 +54,7 @@ def write_dataset(dataset: Dataset, folder: Path) -> None:
         "tensors": tensors,
         "checksum": dataset.checksum,
         "context_checksum": dataset.context_checksum,
+        "overlaps": [asdict(overlap) for overlap in dataset.overlaps],
     }
     (folder / "facts.json").write_text(json.dumps(facts))
 
@@ -70,7 +72,9 @@ def read_dataset(folder: Path) -> Dataset | None:
         if x is None:
             return None
         splits.append(Split(x, y, spec, spec.binarisation == "dynamic" and split == "train", context))
-    return Dataset.of_splits(spec, *splits, checksum=facts["checksum"], context_checksum=facts["context_checksum"])
+    found = tuple(Overlap(**overlap) for overlap in facts["overlaps"])
+    sums = {name: facts[name] for name in ("checksum", "context_checksum")}
+    return Dataset.of_splits(spec, *splits, overlaps=found, **sums)
 
 
 def _mapped(folder: Path, name: str, tensors: Mapping[str, Any]) -> Tensor | None:
