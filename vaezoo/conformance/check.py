@@ -21,7 +21,7 @@ from vaezoo.runner.plan.catalogue import declared_parts
 from vaezoo.runner.plan.sources import Sources, sources_of
 
 PROOF_MODULES = (
-    *("declarations", "modules", "derivatives", "expectations", "states"),
+    *("declarations", "modules", "derivatives", "expectations", "states", "traces"),
     *("densities", "likelihoods", "objectives", "others"),
 )
 """The modules of this package that hold proofs."""
