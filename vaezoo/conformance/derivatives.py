@@ -158,9 +158,7 @@ class _Slope:
     right: bool | None
 
 
-def _along(
-    weighted: _Weighted, leaf: Tensor, direction: Tensor, slopes: dict[str, float]
-) -> dict[str, _Slope]:
+def _along(weighted: _Weighted, leaf: Tensor, direction: Tensor, slopes: dict[str, float]) -> dict[str, _Slope]:
     """Each term's slope beside its finite difference; without a verdict where this direction decides nothing."""
     found, left = {}, set(slopes)
     for step in STEPS:

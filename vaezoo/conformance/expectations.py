@@ -150,9 +150,7 @@ def _distances(
 
 
 @torch.no_grad()
-def _differences(
-    parameter: Tensor, way: Tensor, means: Callable[[], dict[str, Tensor]]
-) -> Iterator[tuple[str, float]]:
+def _differences(parameter: Tensor, way: Tensor, means: Callable[[], dict[str, Tensor]]) -> Iterator[tuple[str, float]]:
     """The derivative of each mean along a way, by central differences over one and two steps (Richardson)."""
     start, ends = parameter.clone(), {}
     for n in (1, -1, 2, -2):
@@ -171,7 +169,9 @@ def _distance(title: str, pairs: Tensor) -> tuple[float, str]:
     beyond = max(abs(slope - difference) - 0.01 * abs(difference) - 1e-9, 0.0)
     size = beyond / error if error > 0 else (math.inf if beyond else 0.0)
     function, _, name = title.partition(": ")
-    what = f"the gradient of E {function} by {name} is {slope / STEP:.5g}, its finite difference {difference / STEP:.5g}"
+    what = (
+        f"the gradient of E {function} by {name} is {slope / STEP:.5g}, its finite difference {difference / STEP:.5g}"
+    )
     return size, f"{what} +- {error / STEP:.2g}"
 
 

@@ -46,7 +46,11 @@ class Place:
             q = model.posterior(self.seen)
             draws = model.draw_from(q, batch, SAMPLES)
             found = {f"z[{n}]": group for n, group in enumerate(draws.z)}
-            found |= {"log q(z|x)": draws.log_posterior, "log p(z)": draws.log_prior, "log p(x|z)": draws.log_likelihood}
+            found |= {
+                "log q(z|x)": draws.log_posterior,
+                "log p(z)": draws.log_prior,
+                "log p(x|z)": draws.log_likelihood,
+            }
             found |= {f"KL[{n}]": group for n, group in enumerate(draws.kl or ())}
             found["given z, log p(x|z)"] = model.log_likelihood(batch, self.z)
             found["given z, log p(z)"] = model.log_prior(batch, self.z)

@@ -26,9 +26,9 @@ def pure(subject: Subject) -> str:
         model.train(training)
         objective.train(training)
         for seed in (2, 3):
-            before = _digest(model, objective)
+            before = digest(model, objective)
             _run(subject, model, objective, seed)
-            after = _digest(model, objective)
+            after = digest(model, objective)
             if changed := before.changes(after):
                 mode = "train" if training else "eval"
                 raise Wrong(
@@ -40,7 +40,7 @@ def pure(subject: Subject) -> str:
     return f"{count} values"
 
 
-def _digest(model: LatentModel, objective: Objective) -> StateDigest:
+def digest(model: LatentModel, objective: Objective) -> StateDigest:
     """The digest of the parts, by their slots."""
     parts = parts_of(model, objective)
     return StateDigest(**{name.removeprefix("model.").removesuffix("_net"): part for name, part in parts.items()})
