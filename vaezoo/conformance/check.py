@@ -21,7 +21,7 @@ from vaezoo.runner.children.client import Children, Outcome, in_words, outcomes
 from vaezoo.runner.plan.sources import Sources
 
 PROOF_MODULES = (
-    *("declarations", "modules", "derivatives", "expectations", "states", "traces", "leaks", "updates"),
+    *("declarations", "modules", "derivatives", "expectations", "far_out", "states", "traces", "leaks", "updates"),
     *("densities", "likelihoods", "objectives", "others"),
 )
 """The modules of this package that hold proofs."""
