@@ -11,16 +11,19 @@ from typing import Any
 import torch
 
 from vaezoo.builder import measures_of
+from vaezoo.conformance.fresh import sources_with_parts
 from vaezoo.conformance.proof import PROOFS, Proof
 from vaezoo.conformance.subject import MODULE_SLOTS, Subject
 from vaezoo.conformance.verdict import FAIL, NOT_RUN, PASS, Finding, NotRun, Wrong
 from vaezoo.core.errors import Skip, VaezooError
-from vaezoo.registry import GROUP, SLOTS, Plugin, Variant, find, register, registry
+from vaezoo.registry import GROUP, SLOTS, Plugin, find, register, registry
 from vaezoo.runner.children.client import Children, Outcome, in_words, outcomes
-from vaezoo.runner.plan.catalogue import declared_parts
-from vaezoo.runner.plan.sources import Sources, sources_of
+from vaezoo.runner.plan.sources import Sources
 
-PROOF_MODULES = ("declarations", "modules", "derivatives", "states", "densities", "likelihoods", "objectives", "others")
+PROOF_MODULES = (
+    *("declarations", "modules", "derivatives", "expectations", "far_out", "states", "traces", "leaks", "updates"),
+    *("densities", "likelihoods", "objectives", "others"),
+)
 """The modules of this package that hold proofs."""
 TIMEOUT = 120.0
 """Seconds that one proof may take; a plugin that hangs fails it."""
@@ -90,11 +93,8 @@ def check(plugin: Plugin, *, quick: bool = False, timeout: float = TIMEOUT) -> I
     """Carry out every proof of a plugin of this process, as `proved_in_children` does. The children import the plugin
     files that this process has imported, and the packages that the plugin needs.
     """
-    parts = declared_parts(plugin.target) if isinstance(plugin.target, Variant) else []
-    own = sources_of([plugin, *(registry(slot)[name] for slot, name in parts)])
-    files = dict.fromkeys([*map(str, register.files), *own.files])
     with Children() as children:
-        sources = Sources(tuple(files), own.packages)
+        sources = sources_with_parts(plugin)
         yield from proved_in_children(children, sources, plugin.slot, plugin.name, quick=quick, timeout=timeout)
 
 

@@ -15,6 +15,10 @@ parameters and buffers in place. Where it names `parameters`, that is a function
 
 replayable, an attribute of every part and objective from outside vaezoo, declares that a training step may be replayed
 without its Python: that its code stores to nothing but local names (training/replay/rule.py).
+
+surrogate, an attribute of encoder, posterior, decoder and objective, declares that a gradient is meant to be another
+than the derivative of the value, as that of a straight-through estimator is. `vaezoo check` then shows how far a
+posterior's gradient is off and does not compare the part's own derivatives.
 """
 
 from __future__ import annotations
@@ -61,6 +65,7 @@ class Encoder(nn.Module, ABC):
 
     replayable: ClassVar[bool] = False
     annealed_until: float = 0.0
+    surrogate: bool = False
     features: tuple[int, ...]
 
     @abstractmethod
@@ -77,6 +82,7 @@ class Posterior(nn.Module, ABC):
 
     replayable: ClassVar[bool] = False
     annealed_until: float = 0.0
+    surrogate: bool = False
     support: Support | tuple[Support, ...] = "real"
 
     @abstractmethod
@@ -138,6 +144,7 @@ class Decoder(nn.Module, ABC):
 
     replayable: ClassVar[bool] = False
     annealed_until: float = 0.0
+    surrogate: bool = False
     autoregressive: ClassVar[bool] = False
 
     @abstractmethod

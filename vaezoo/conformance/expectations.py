@@ -1,0 +1,193 @@
+"""The proof of gradients in expectation, for samples that jump where parameters move at fixed noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from vaezoo.conformance.places import supports
+from vaezoo.conformance.proof import PROOFS
+from vaezoo.conformance.subject import Subject, jitter, keyed
+from vaezoo.conformance.verdict import must
+from vaezoo.core.draws import Batch
+from vaezoo.core.model import LatentModel
+
+SAMPLES, HALVINGS = 100, 26
+"""Samples of each image, and how often a piece of a line in the space of parameters is halved, in search of a jump."""
+JUMP = 1e-4
+"""The largest step of z, in its standard deviations, over a piece of 4e-9 of the line, that is no jump."""
+ERRORS = 4.0
+"""Standard errors that a gradient may be off, twice in a row."""
+BLOCKS = 40
+STEP = 0.1
+"""Length of the step of the finite differences of E f(z), which also takes 2 of them."""
+
+
+@torch.no_grad()
+def largest_jump(model: LatentModel, batch: Batch, intervals: int = 2) -> tuple[bool, float]:
+    """Whether z jumps at fixed noise where all parameters move along a line, and the largest step that was found.
+
+    A continuous map steps less and less where an interval is halved; a jump stays. A jump of any of the 100 samples of
+    each image counts. intervals: the line is cut into so many pieces, each of which is halved.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    start = [p.clone() for p in parameters]
+    jitter(model, 43)
+    ends = [p.clone() for p in parameters]
+
+    def z(t: float) -> Tensor:
+        """The samples at a place of the line."""
+        for parameter, first, last in zip(parameters, start, ends, strict=True):
+            parameter.copy_(torch.lerp(first, last, t))
+        with keyed(47, model, batch):
+            return torch.cat(model.posterior(batch).rsample_and_log_prob(SAMPLES)[0], -1)
+
+    try:
+        scale = z(0.0).flatten(0, 1).std(0) + 1e-12
+        worst = 0.0
+        for n in range(intervals):
+            low, high = n / intervals, (n + 1) / intervals
+            at_low, at_high = z(low), z(high)
+            for _ in range(HALVINGS):
+                middle = 0.5 * (low + high)
+                at_middle = z(middle)
+                left, right = (float(((a - at_middle).abs() / scale).max()) for a in (at_low, at_high))
+                if left >= right:
+                    high, at_high = middle, at_middle
+                else:
+                    low, at_low = middle, at_middle
+                if max(left, right) < JUMP / 100:
+                    break
+            worst = max(worst, left, right)
+    finally:
+        for parameter, first in zip(parameters, start, strict=True):
+            parameter.copy_(first)
+    return worst > JUMP, worst
+
+
+@PROOFS.add("gradient of E f(z)", "posterior")
+def gradient_of_expectation(subject: Subject) -> str:
+    """d/dtheta E f(z) by the samples' gradients is its finite difference, for f quadratic, cosine and log q, where z
+    jumps at fixed noise; elsewhere z has no jump, and `derivatives` proves it.
+
+    Each tensor of the posterior, and the features, are moved along a random direction; the decoder is linear, because a
+    kink of it is a jump of a Hamiltonian posterior. Both sides share their noise. A gradient
+    fails that is more than 4 standard errors (of 40 blocks) off, and again so with four times the samples and other
+    noise: false alarm below 1e-5 for 30 comparisons. Discrete samples may carry no gradient. A posterior that
+    declares `surrogate` is measured and never fails.
+    """
+    largest, figures = 0.0, []
+    for training in (False, True):
+        model = subject.build(double=True, altered=True, overrides={"decoder": "linear"})[0].train(training)
+        batch = subject.batch(model, training=training)
+        jumps, step = largest_jump(model, batch, subject.count(4))
+        largest = max(largest, step)
+        if not jumps:
+            continue
+        with keyed(0, model, batch):
+            z = model.posterior(batch).rsample_and_log_prob(1)[0]
+        if all(each == "discrete" for each in supports(model, len(z))) and not any(each.requires_grad for each in z):
+            return "discrete, and z carries no gradient"
+        declared = model.posterior_net.surrogate
+        off = _farthest(model, batch, subject.count(400), declared)
+        mode = "train" if training else "eval"
+        figures.append(f"{off:.1f} s.e. in {mode} mode{' (declares surrogate)' if declared else ''}")
+    return ", ".join(figures) if figures else f"no jump: {largest:.1g} s.d. or less"
+
+
+def _farthest(model: LatentModel, batch: Batch, samples: int, declared: bool) -> float:
+    """The largest distance of a gradient from its finite difference, in standard errors; Wrong beyond ERRORS."""
+    named: dict[str, Tensor] = {name: p for name, p in model.posterior_net.named_parameters() if p.requires_grad}
+    offset = torch.zeros(tuple(model.encoder.features), dtype=model.dtype, requires_grad=True)
+    hook = model.encoder.register_forward_hook(lambda module, inputs, output: output + offset)
+    named["the features"], worst = offset, 0.0
+    try:
+        for name, (size, what) in _distances(model, batch, named, samples, 53).items():
+            if size > ERRORS and not declared:
+                title = name.partition(": ")[2]
+                size, what = _distances(model, batch, {title: named[title]}, 4 * samples, 59)[name]
+                must(size <= ERRORS, f"{size:.1f} s.e.", f"{what}, {size:.1f} standard errors off")
+            worst = max(worst, size)
+    finally:
+        hook.remove()
+    return worst
+
+
+def _distances(
+    model: LatentModel, batch: Batch, named: Mapping[str, Tensor], samples: int, seed: int
+) -> dict[str, tuple[float, str]]:
+    """function: parameter -> standard errors between gradient and finite difference, and what was compared."""
+    functions, generator = _functions(model, batch), torch.Generator().manual_seed(61)
+    ways = {}
+    for name, parameter in named.items():
+        way = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+        ways[name] = STEP * way / way.norm()
+    slopes: dict[str, list[tuple[float, float]]] = {}
+    for block in range(BLOCKS):
+        first = block * samples
+
+        def means(block_first: int = first) -> dict[str, Tensor]:
+            """The mean of each function over the samples of this block and over the images."""
+            with keyed(seed, model, batch, first=block_first):
+                z, log_q = model.posterior(batch).rsample_and_log_prob(samples)
+            return functions(torch.cat(z, -1), log_q.sum(0))
+
+        values = means()
+        gradients = {}
+        for title, value in values.items():
+            found = torch.autograd.grad(value, list(named.values()), retain_graph=True, allow_unused=True)
+            gradients[title] = dict(zip(named, found, strict=True))
+        for name, parameter in named.items():
+            differences = dict(_differences(parameter, ways[name], means))
+            for title in values:
+                gradient = gradients[title][name]
+                slope = 0.0 if gradient is None else float((gradient * ways[name]).sum())
+                slopes.setdefault(f"{title}: {name}", []).append((slope, differences[title]))
+    return {title: _distance(title, torch.tensor(pairs)) for title, pairs in slopes.items()}
+
+
+@torch.no_grad()
+def _differences(parameter: Tensor, way: Tensor, means: Callable[[], dict[str, Tensor]]) -> Iterator[tuple[str, float]]:
+    """The derivative of each mean along a way, by central differences over one and two steps (Richardson)."""
+    start, ends = parameter.clone(), {}
+    for n in (1, -1, 2, -2):
+        parameter.copy_(start + n * way)
+        ends[n] = means()
+    parameter.copy_(start)
+    for title in ends[1]:
+        one, two = (float(ends[n][title] - ends[-n][title]) / (2 * n) for n in (1, 2))
+        yield title, (4 * one - two) / 3
+
+
+def _distance(title: str, pairs: Tensor) -> tuple[float, str]:
+    """How far the mean slope is from the mean difference, beyond a hundredth of it, in standard errors. [BLOCKS, 2]"""
+    slope, difference = pairs.double().mean(0).tolist()
+    error = float((pairs[:, 0] - pairs[:, 1]).double().std() / math.sqrt(len(pairs)))
+    beyond = max(abs(slope - difference) - 0.01 * abs(difference) - 1e-9, 0.0)
+    size = beyond / error if error > 0 else (math.inf if beyond else 0.0)
+    function, _, name = title.partition(": ")
+    what = (
+        f"the gradient of E {function} by {name} is {slope / STEP:.5g}, its finite difference {difference / STEP:.5g}"
+    )
+    return size, f"{what} +- {error / STEP:.2g}"
+
+
+def _functions(model: LatentModel, batch: Batch) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
+    """(z [K, B, Z], log q [K, B]) -> the means over K and B of a quadratic, a cosine and log q, weighted by image."""
+    with torch.no_grad(), keyed(67, model, batch):
+        z = torch.cat(model.posterior(batch).rsample_and_log_prob(200)[0], -1)
+    centre, scale = z.mean((0, 1)), z.flatten(0, 1).std(0) + 1e-6
+    generator = torch.Generator().manual_seed(71)
+    shift, weight = (torch.randn(z.shape[1:], generator=generator, dtype=z.dtype) for _ in range(2))
+
+    def functions(z: Tensor, log_q: Tensor) -> dict[str, Tensor]:
+        """The three means."""
+        unit = (z - centre) / scale
+        quadratic = (weight * (unit - shift).square()).sum(-1)
+        cosine = (weight * (unit + shift).cos()).sum(-1)
+        return {"f(z), f quadratic,": quadratic.mean(), "f(z), f cosine,": cosine.mean(), "log q": log_q.mean()}
+
+    return functions
