@@ -59,6 +59,7 @@ def test_with_the_exact_posterior_the_estimator_has_no_error():
     torch.testing.assert_close(found.elbo, log_p, rtol=1e-11, atol=0)
     torch.testing.assert_close(found.effective_samples, torch.full((8,), 77.0, dtype=torch.float64), rtol=1e-9, atol=0)
     assert float(found.standard_error.max()) < 1e-6
+    assert (vaezoo.log_likelihood(model, x, 225).pareto_k == -math.inf).all()
 
 
 @pytest.mark.parametrize("scale", [0.8, 1.3])

@@ -89,14 +89,16 @@ def test_stages_within_blocks_and_across_them(monkeypatch):
             torch.testing.assert_close(blocked.at[samples], whole.at[samples], rtol=1e-12, atol=1e-12)
 
 
-def test_few_effective_samples_are_warned_of():
+def test_heavy_tails_are_warned_of():
     known = linear_model(6, shift=3.5, images=40)
-    with pytest.warns(VaezooWarning, match=r"effective samples are under 1% of K = 1,000 for \d+ of 40 images") as seen:
+    with pytest.warns(VaezooWarning, match=r"Pareto k is above 0\.7 at K = 1,000 for \d+ of 40 images") as seen:
         found = log_likelihood(known.model, known.x, 1000)
-    poor = int((found.effective_samples < 10).sum())
     (warning,) = seen
     text = str(warning.message)
-    assert f"for {poor} of 40 images" in text
+    high = int((found.pareto_k > 0.7).sum())
+    assert high > 30
+    assert int(found.lower_bound.sum()) == high
+    assert f"for {high} of 40 images (largest {found.pareto_k.max():.2f}), so their estimates are lower bounds" in text
     assert "take more importance samples" in text
     assert "\n" not in text
     assert warning.filename == __file__
@@ -140,6 +142,7 @@ def test_images_without_weight_do_not_break_the_warning():
     known.model.likelihood.log_prob = lambda x, parameters: torch.where(
         torch.arange(8) == 0, -math.inf, original(x, parameters)
     )
-    found = log_likelihood(known.model, known.x, 200)
+    with pytest.warns(VaezooWarning, match=r"for 1 of 8 images \(largest inf\)"):
+        found = log_likelihood(known.model, known.x, 400)
     assert float(found.estimate[0]) == -math.inf
     assert found.estimate[1:].isfinite().all()

@@ -1,6 +1,7 @@
 """The one estimator of log p(x): blocks, order, exact K, overflow, its error, and what it refuses."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from vaezoo.builder import build
 from vaezoo.evaluation.estimate import evaluating, log_likelihood
 
 SHAPE = (1, 3, 3)
-FIELDS = ("estimate", "standard_error", "effective_samples", "elbo", "reconstruction", "kl")
+FIELDS = ("estimate", "standard_error", "effective_samples", "elbo", "reconstruction", "kl", "pareto_k")
 
 
 def images(n=23):
@@ -49,7 +50,7 @@ def shifted(model, by):
 def assert_same(one, other, tolerance=1e-5, rows=slice(None)):
     for name in FIELDS:
         torch.testing.assert_close(
-            getattr(one, name)[rows], getattr(other, name), rtol=tolerance, atol=tolerance, msg=name
+            *(getattr(one, name)[rows], getattr(other, name)), rtol=tolerance, atol=tolerance, equal_nan=True, msg=name
         )
 
 
@@ -208,7 +209,9 @@ def test_results_are_float64_on_the_cpu():
 def test_the_standard_error_is_the_spread_over_seeds():
     """200 seeds, 20 images: the ratio's mean and each image's own within 4 standard errors of an empirical spread."""
     model = small_model(dtype=torch.float64, latent=2)
-    found = [log_likelihood(model, images(20), 400, seed=seed) for seed in range(200)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # at K = 400 some seed has two images with a k-hat above 0.7
+        found = [log_likelihood(model, images(20), 400, seed=seed) for seed in range(200)]
     spread = torch.stack([f.estimate for f in found]).std(0)
     stated = torch.stack([f.standard_error for f in found]).mean(0)
     ratio = stated / spread

@@ -236,3 +236,17 @@ def test_the_reconstruction_gain_is_its_closed_form():
     known = linear_model(1, images=4000, noise=1.0)
     found = metric("collapse", known.model, known.dataset, count=4000, samples=20)
     assert found["reconstruction_gain"] == pytest.approx(1.7**2, abs=0.16)
+
+
+def test_pareto_k_is_of_95_percent_of_the_images_or_says_why_it_is_not():
+    for scale, samples, wanted in ((0.6, 300, None), (1.0, 300, "do not differ: q is exact"), (0.6, 224, "take 225")):
+        known = linear_model(2, scale=scale, images=40)
+        own = evaluation(known.dataset, samples=samples)
+        found = registry("metric")["likelihood"].target(known.model, known.x, own)["pareto_k"]
+        k = own.per_image["pareto_k"]
+        if wanted is None:
+            assert found == float(k.sort().values[-3])
+            assert own.notes == {}
+        else:
+            assert found is None
+            assert wanted in own.notes["pareto_k"]

@@ -10,13 +10,16 @@ import numpy
 import pandas
 import pytest
 from frames import IWLL, REFERENCES, TRAIN, bold, cells, framed, shown
+from linear_model import linear_model
 from rich.console import Console
 from scipy import stats
 
 from vaezoo.core.columns import table_columns
-from vaezoo.core.errors import VaezooError
+from vaezoo.core.errors import VaezooError, VaezooWarning
+from vaezoo.evaluation.estimate import log_likelihood
 from vaezoo.reports import formats
 from vaezoo.reports.number_text import number_text
+from vaezoo.reports.rows import LOWER_BOUND
 from vaezoo.reports.statistics import Summary, summarise
 from vaezoo.reports.tables import tables, write_tables
 
@@ -199,3 +202,15 @@ def test_nullable_columns_are_read():
 def test_reports_need_no_torch():
     code = "import sys, vaezoo.reports.tables; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_estimators_warnings_are_one_line_under_the_table():
+    known = linear_model(6, shift=3.5, images=40)
+    with pytest.warns(VaezooWarning) as said:
+        log_likelihood(known.model, known.x, 1000)
+    old = "log_likelihood: the mean over 9 images still rises with K, by 0.3 nats from 2 to 4 and by 0.2"
+    rows = cells("a", [-9.0, -8.0], warnings=f"{said[0].message}\nanother warning")
+    frame = framed(rows, cells("b", [-9.0, -7.0], warnings=old), cells("c", [-7.0, -6.0], warnings=None))
+    (table,) = tables(frame)
+    assert table.notes == [f"[a] {LOWER_BOUND}", "[b] another warning"]
+    assert [shown(table)[label]["marks"] for label in "abc"] == ["[a] [b]", "[a]", ""]

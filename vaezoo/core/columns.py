@@ -103,6 +103,7 @@ QUALITY = (
     Column("iwll", "iwll (nats)", "nats", 1, "estimate"),
     Column("iwll_standard_error", "Monte-Carlo error (nats)"),
     Column("effective_samples", "effective samples", "count"),
+    Column("pareto_k", "Pareto k (95th percentile)"),
     Column("elbo", "elbo (nats)", "nats", 1, "data"),
     Column("kl", "kl (nats)", "nats"),
     Column("reconstruction", "reconstruction (nats)", "nats"),

@@ -13,13 +13,14 @@ from vaezoo.core import heartbeat, noise
 from vaezoo.core.errors import VaezooError, VaezooWarning
 from vaezoo.core.model import LatentModel
 from vaezoo.evaluation import blocks
+from vaezoo.evaluation.pareto import RELIABLE, largest, pareto_k, tail_size
 
 FEWEST = 100
 """An estimate with fewer samples is a quick look (validation during training) and gives no warning."""
-POOR = 0.01
-"""The effective share of the samples below which a standard error cannot be trusted."""
 FOLDED = 512
 """How many samples are summed at once: enough that the sums cost little compared with the samples."""
+FEW_IMAGES = 0.05
+"""The share of images whose Pareto k may be above 0.7 without a warning: a good posterior has some by chance."""
 NEGLIGIBLE = 1e-3
 """A rise in nats that is too small for any table."""
 CLEAR = 3.0
@@ -32,8 +33,9 @@ class Estimate:
 
     estimate: log (1/K) sum_k w_k, a lower bound of log p(x) in expectation. standard_error: its Monte-Carlo standard
     error (delta method). effective_samples: (sum w)^2 / sum w^2, between 1 and K. elbo: mean log w_k. reconstruction:
-    mean log p(x|z_k). at: samples -> the estimate from the first K/4, K/2 and K samples. The bias falls as 1/K, so
-    where the estimate still rises, the remaining bias is about as large as the last rise.
+    mean log p(x|z_k). pareto_k: k-hat, the shape of the weights' tail (`vaezoo.evaluation.pareto`), NaN for K below
+    225. at: samples -> the estimate from the first K/4, K/2 and K samples. The bias falls as 1/K, so where the estimate
+    still rises, the remaining bias is about as large as the last rise.
     """
 
     estimate: Tensor
@@ -41,6 +43,7 @@ class Estimate:
     effective_samples: Tensor
     elbo: Tensor
     reconstruction: Tensor
+    pareto_k: Tensor
     importance_samples: int
     at: dict[int, Tensor] = field(default_factory=dict)
 
@@ -49,6 +52,18 @@ class Estimate:
         """E_q[log q(z|x) - log p(z)], which is reconstruction - elbo. [N]"""
         return self.reconstruction - self.elbo
 
+    @property
+    def lower_bound(self) -> Tensor:
+        """Whether pareto_k is above 0.7: the weights that matter most were hardly sampled, so the estimate is most
+        often too low and its standard error too small. bool [N]
+        """
+        return self.pareto_k > RELIABLE
+
+    @property
+    def pareto_k_95(self) -> float:
+        """The k-hat that 95 % of the images do not exceed: above 0.7 where more than 5 % of them are lower bounds."""
+        return float(self.pareto_k.sort(descending=True).values[int(FEW_IMAGES * len(self.pareto_k))])
+
 
 def _stages(samples: int) -> list[int]:
     """K/4, K/2 and K: those that are 1 or more, each once."""
@@ -56,16 +71,17 @@ def _stages(samples: int) -> list[int]:
 
 
 class _Running:
-    """Sums over the samples of B images: log-sum-exp about a running maximum, in float64.
+    """Sums over the samples of B images: log-sum-exp about a running maximum, in float64; and the largest log weights.
 
     Blocks are collected until FOLDED samples can be summed in a few operations. at: samples -> [2, B], the estimate and
     its standard error at each stage.
     """
 
-    def __init__(self, images: int, device: torch.device, stages: list[int]):
+    def __init__(self, images: int, device: torch.device, samples: int):
         self.maximum = torch.full((images,), -math.inf, dtype=torch.float64, device=device)
         self.sums = torch.zeros(4, images, dtype=torch.float64, device=device)  # w, w^2, log w, log p(x|z)
-        self.samples, self.stages = 0, stages
+        self.samples, self.stages = 0, _stages(samples)
+        self._kept, self._tail = tail_size(samples) + 1, torch.empty(0, images, dtype=torch.float64, device=device)
         self.at: dict[int, Tensor] = {}
         self._waiting: list[tuple[Tensor, Tensor]] = []
 
@@ -81,6 +97,7 @@ class _Running:
             return
         log_weight, log_likelihood = (torch.cat(each).double() for each in zip(*self._waiting, strict=True))
         self._waiting = []
+        self._tail = largest(torch.cat([self._tail, log_weight]), self._kept)
         end = self.samples + len(log_weight)
         ends = [stage for stage in self.stages if self.samples < stage < end] + [end]
         sizes = [last - first for first, last in zip([self.samples, *ends], ends, strict=False)]
@@ -112,11 +129,11 @@ class _Running:
         return torch.stack([estimate, error, effective, log_weight / samples, log_likelihood / samples])
 
     def values(self) -> Tensor:
-        """[5 + 2 for each stage, B]: estimate, standard error, effective samples, elbo, reconstruction, and the first
-        two again at each stage.
+        """[6 + 2 for each stage, B]: estimate, standard error, effective samples, elbo, reconstruction, Pareto k, and
+        the first two again at each stage.
         """
         self._fold()
-        return torch.cat([self._values(), *self.at.values()])
+        return torch.cat([self._values(), pareto_k(self._tail)[None], *self.at.values()])
 
 
 @contextmanager
@@ -148,9 +165,9 @@ def log_likelihood(
     samples, then with fewer images, which run through the encoder again. At K = 1 the estimate equals the
     single-sample ELBO. Burda et al. (2016), arXiv:1509.00519.
 
-    Warns (VaezooWarning, K of 100 or more) where the effective samples are under 1 % of K for some images, and where
-    the mean over the images rises from K/4 to K/2 and again from K/2 to K, each time by more than 0.001 nats and three
-    standard errors of that rise. The samples are the same, so the rises are paired: to first order a rise has the
+    Warns (VaezooWarning) where Pareto k is above 0.7 for more than 5 % of the images, and, from K = 100, where the mean
+    over the images rises from K/4 to K/2 and again from K/2 to K, each time by more than 0.001 nats and three standard
+    errors of that rise. The samples are the same, so the rises are paired: to first order a rise has the
     Monte-Carlo variance of the estimate it rises to; the spread of the rises over the images is used where it is
     larger. The two rises are uncorrelated, so without bias about two estimates in a million warn.
 
@@ -180,12 +197,11 @@ def log_likelihood(
                 if len(x[rows]) == 1 or not blocks.out_of_memory(raised):
                     raise
                 images = len(x[rows]) // 2
-    main, staged = torch.cat(values, 1).split([5, 2 * len(_stages(importance_samples))])
-    estimate, error, effective, elbo, reconstruction = main
+    main, staged = torch.cat(values, 1).split([6, 2 * len(_stages(importance_samples))])
     at = dict(zip(_stages(importance_samples), staged.unflatten(0, (-1, 2)), strict=True))
-    found = Estimate(
-        estimate, error, effective, elbo, reconstruction, importance_samples, {k: both[0] for k, both in at.items()}
-    )
+    estimate, error, effective, elbo, reconstruction, tail = main
+    means = {samples: both[0] for samples, both in at.items()}
+    found = Estimate(estimate, error, effective, elbo, reconstruction, tail, importance_samples, means)
     if importance_samples >= FEWEST and (doubts := _doubts(found, {k: both[1] for k, both in at.items()})):
         warnings.warn(doubts, VaezooWarning, stacklevel=2)
     return found
@@ -194,12 +210,11 @@ def log_likelihood(
 def _doubts(found: Estimate, errors: dict[int, Tensor]) -> str | None:
     """Why the estimate cannot be trusted, and what to do, in one line; None where it can."""
     images, samples, doubts = len(found.estimate), found.importance_samples, []
-    poor = int((found.effective_samples < POOR * samples).sum())
-    if poor:
-        least = float(found.effective_samples[found.effective_samples.isfinite()].min())
+    high = found.pareto_k[found.lower_bound]
+    if found.pareto_k_95 > RELIABLE:
         doubts.append(
-            f"the effective samples are under {POOR:.0%} of K = {samples:,} for {poor:,} of {images:,} images "
-            f"(least {least:.1f}), so their standard errors are too small"
+            f"Pareto k is above {RELIABLE} at K = {samples:,} for {len(high):,} of {images:,} images (largest "
+            f"{float(high.max()):.2f}), so their estimates are lower bounds and their standard errors too small"
         )
     quarter, half, whole = _stages(samples)
     rises = [_rise(found.at[few], found.at[many], errors[many]) for few, many in ((quarter, half), (half, whole))]
@@ -238,7 +253,7 @@ def _images(
     batch = model.batch(x, context, index)
     with noise.stream(noise.derive(seed, "posterior"), index=index, dtype=model.dtype):
         q = model.posterior(batch)
-    running = _Running(x.shape[0], model.device, _stages(importance_samples))
+    running = _Running(x.shape[0], model.device, importance_samples)
     first, key = 0, noise.derive(seed, "samples")
     while first < importance_samples:
         heartbeat.beat()

@@ -9,6 +9,7 @@ from vaezoo.core.data import DataSpec
 from vaezoo.core.model import LatentModel
 from vaezoo.evaluation.estimate import log_likelihood
 from vaezoo.evaluation.evaluation import Evaluation
+from vaezoo.evaluation.pareto import FEWEST
 from vaezoo.registry import register
 
 
@@ -28,14 +29,16 @@ def bits_per_dimension(nats: float, spec: DataSpec) -> float | None:
     "likelihood",
     paper="Burda et al. (2016), arXiv:1509.00519",
     columns=standard(
-        "iwll", "iwll_standard_error", "effective_samples", "elbo", "kl", "reconstruction", "bits_per_dim"
+        *("iwll", "iwll_standard_error", "effective_samples", "pareto_k"),
+        *("elbo", "kl", "reconstruction", "bits_per_dim"),
     ),
 )
 def likelihood(model: LatentModel, images: Tensor, context: Evaluation) -> dict[str, float | None]:
     """iwll, elbo, reconstruction and kl in nats an image, and bits_per_dim, with iwll's Monte-Carlo standard error.
 
     reconstruction = elbo + kl. iwll_standard_error is the Monte-Carlo standard error of the mean iwll over images;
-    effective_samples is the mean over images.
+    effective_samples is the mean over images. pareto_k is the k-hat that 95 % of the images do not exceed: above 0.7
+    the iwll is a lower bound and iwll_standard_error too small. It has no number for K below 225 and where q is exact.
     """
     samples, seen = context.importance_samples, context.context
     estimate = log_likelihood(model, images, samples, context.seed, context=seen, index=context.index)
@@ -43,10 +46,17 @@ def likelihood(model: LatentModel, images: Tensor, context: Evaluation) -> dict[
         "iwll": estimate.estimate,
         "iwll_standard_error": estimate.standard_error,
         "effective_samples": estimate.effective_samples,
+        "pareto_k": estimate.pareto_k,
         "elbo": estimate.elbo,
         "reconstruction": estimate.reconstruction,
     }
-    iwll = float(estimate.estimate.mean())
+    iwll, pareto_k = float(estimate.estimate.mean()), estimate.pareto_k_95
+    if not math.isfinite(pareto_k):
+        context.notes["pareto_k"] = (
+            f"K = {samples:,} samples are too few for Pareto k; take {FEWEST} or more"
+            if math.isnan(pareto_k)
+            else "the importance weights of 95 % of the images do not differ: q is exact"
+        )
     return {
         "elbo": float(estimate.elbo.mean()),
         "iwll": iwll,
@@ -55,4 +65,5 @@ def likelihood(model: LatentModel, images: Tensor, context: Evaluation) -> dict[
         "bits_per_dim": bits_per_dimension(iwll, model.spec),
         "iwll_standard_error": float(estimate.standard_error.square().sum().sqrt() / len(images)),
         "effective_samples": float(estimate.effective_samples.mean()),
+        "pareto_k": pareto_k if math.isfinite(pareto_k) else None,
     }

@@ -15,6 +15,14 @@ from vaezoo.reports.statistics import NOTHING, Summary, summarise
 
 FACTS = (*SAME_DATA, *SAME_ESTIMATE, "device", "precision")
 """The columns of a results frame that say how a cell was measured."""
+LOWER_BOUND = (
+    "the iwll is a lower bound and its Monte-Carlo error too small: the weights of many images have a heavy tail "
+    "(Pareto k > 0.7), or the mean still rises with K; take more importance samples or a better posterior, or compare "
+    "with ais (the records' warnings have the figures)"
+)
+"""The one remark in place of all warnings of the estimator."""
+_ESTIMATOR = "log_likelihood: "
+"""How the estimator's warnings begin."""
 _NUMBERS = re.compile(r"\d[\d.,]*")
 
 
@@ -174,12 +182,15 @@ class _Cells:
         return failures
 
     def _warnings(self, ok: list[int]) -> list[str]:
-        """The warnings of the ok cells, one of each kind: those of two seeds may differ in their numbers only."""
+        """The warnings of the ok cells, one of each kind: those of two seeds may differ in their numbers only, and
+        those of the estimator are one kind.
+        """
         told: dict[str, str] = {}
         for place in ok if "warnings" in self.values else []:
             given = self.values["warnings"][place]
             earlier = set(told.values())  # all warnings of one cell are kept
-            for warning in [] if is_missing(given) else str(given).splitlines():
+            for line in [] if is_missing(given) else str(given).splitlines():
+                warning = LOWER_BOUND if line.startswith(_ESTIMATOR) else line
                 kind = _NUMBERS.sub("#", warning)
                 if kind not in earlier:
                     told[warning] = kind

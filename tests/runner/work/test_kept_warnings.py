@@ -20,7 +20,7 @@ def test_each_warning_is_kept_once_and_shown(capsys):
                 log_likelihood(known.model, known.x, samples)
             warnings.warn("someone else's", UserWarning, stacklevel=1)
     assert len(said) == 2
-    assert all(text.startswith("log_likelihood: the effective samples are under 1% of K = 1,") for text in said)
+    assert all(text.startswith("log_likelihood: Pareto k is above 0.7 at K = 1,") for text in said)
     assert capsys.readouterr().out.count("shown: log_likelihood") == 3
     assert warnings.showwarning is before
     assert issubclass(VaezooWarning, UserWarning)

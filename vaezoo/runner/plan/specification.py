@@ -9,7 +9,7 @@ from vaezoo.registry import Slots
 from vaezoo.runner.json_values import canonical, fitted
 from vaezoo.training.options import TrainingOptions
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Raised by one whenever a change to core, training or evaluation changes what a cell measures: every cell is then run
 again.
 """
