@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,9 +21,15 @@ def model_of(measure="binary", context=None, **options):
     x = {"binary": BINARY, "continuous": BINARY / 3}.get(measure, GRAY)
     split = x if context is None else (x, None, context)
     variant = "vae" if context is None else "conditional-vae"
-    overrides = {"likelihood": "gaussian"} if measure == "counts" else {}
     dataset = vaezoo.Dataset(split, split, split, measure=measure, **options)
-    return build(variant, dataset, latent=2, hidden=(4,), overrides=overrides, allow_pseudo_likelihood=True)
+    return build(variant, dataset, latent=2, hidden=(4,))
+
+
+def counting():
+    """A model of counts, for which no likelihood has to be there."""
+    model = discrete()
+    model.spec = replace(model.spec, measure="counts", levels=None)
+    return model
 
 
 def conditional():
@@ -40,7 +47,7 @@ def discrete():
     return model_of("discrete", levels=256)
 
 
-def replaced(x, value):
+def with_pixel(x, value):
     x = x.clone()
     x[1, 0, 0, 1] = value
     return x
@@ -48,21 +55,24 @@ def replaced(x, value):
 
 REFUSED = {
     "gray integers": (lambda: (model_of(), GRAY), "x of this binary model must be 0 or 1 (binarise gray levels first"),
-    "a half": (lambda: (model_of(), replaced(BINARY, 0.5)), "got 0.5 in image 1"),
-    "a negative pixel": (lambda: (model_of(), replaced(BINARY, -1.0)), "must be 0 or 1"),
-    "a pixel of NaN": (lambda: (model_of(), replaced(BINARY, math.nan)), "got nan in image 1"),
+    "a half": (lambda: (model_of(), with_pixel(BINARY, 0.5)), "got 0.5 in image 1"),
+    "a negative pixel": (lambda: (model_of(), with_pixel(BINARY, -1.0)), "must be 0 or 1"),
+    "a pixel of NaN": (lambda: (model_of(), with_pixel(BINARY, math.nan)), "got nan in image 1"),
     "a level too many": (
-        lambda: (model_of("discrete", levels=256), replaced(GRAY.int(), 256)),
+        lambda: (model_of("discrete", levels=256), with_pixel(GRAY.int(), 256)),
         "whole numbers in 0..255, or floats that are such numbers divided by 255, got 256 in image 1",
     ),
     "levels as floats": (lambda: (discrete(), GRAY.float()), "got 7 in image 0"),
-    "a float between levels": (lambda: (discrete(), replaced(GRAY / 255, 0.5)), "got 0.5 in image 1"),
-    "a negative count": (lambda: (model_of("counts"), replaced(GRAY.int(), -1)), "must be whole numbers of 0 or more"),
-    "half a count": (lambda: (model_of("counts"), replaced(GRAY.float(), 0.5)), "got 0.5 in image 1"),
-    "infinitely many": (lambda: (model_of("counts"), replaced(GRAY.float(), math.inf)), "got inf in image 1"),
-    "infinity": (lambda: (model_of("continuous"), replaced(BINARY, -math.inf)), "must be finite, got -inf in image 1"),
+    "a float between levels": (lambda: (discrete(), with_pixel(GRAY / 255, 0.5)), "got 0.5 in image 1"),
+    "a negative count": (lambda: (counting(), with_pixel(GRAY.int(), -1)), "must be whole numbers of 0 or more"),
+    "half a count": (lambda: (counting(), with_pixel(GRAY.float(), 0.5)), "got 0.5 in image 1"),
+    "infinitely many": (lambda: (counting(), with_pixel(GRAY.float(), math.inf)), "got inf in image 1"),
+    "infinity": (
+        lambda: (model_of("continuous"), with_pixel(BINARY, -math.inf)),
+        "must be finite, got -inf in image 1",
+    ),
     "outside of the levels": (
-        lambda: (model_of("continuous", levels=256), replaced(BINARY, 1.5)),
+        lambda: (model_of("continuous", levels=256), with_pixel(BINARY, 1.5)),
         "must be in [0, 1], got 1.5 in image 1",
     ),
     "another shape": (lambda: (model_of(), torch.zeros(3, 4)), "x must be [B, 1, 2, 2], got [3, 4]"),
