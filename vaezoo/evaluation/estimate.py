@@ -14,7 +14,7 @@ from vaezoo.core.errors import VaezooWarning
 from vaezoo.core.model import Images, LatentModel
 from vaezoo.evaluation import blocks
 from vaezoo.evaluation.given import checked
-from vaezoo.evaluation.pareto import RELIABLE, largest, pareto_k, tail_size
+from vaezoo.evaluation.pareto import RELIABLE, fitted_tail, largest, tail_size
 
 FEWEST = 100
 """An estimate with fewer samples is a quick look (validation during training) and gives no warning."""
@@ -33,7 +33,8 @@ class Estimate:
     """The estimates of N images from K importance samples each, in nats. All [N], on the CPU, float64.
 
     estimate: log (1/K) sum_k w_k, a lower bound of log p(x) in expectation. standard_error: its Monte-Carlo standard
-    error (delta method). effective_samples: (sum w)^2 / sum w^2, between 1 and K. elbo: mean log w_k. reconstruction:
+    error (delta method, where the largest weights count with the second moment of their fitted tail if that is larger
+    than their own). effective_samples: (sum w)^2 / sum w^2, between 1 and K. elbo: mean log w_k. reconstruction:
     mean log p(x|z_k). pareto_k: k-hat, the shape of the weights' tail (`vaezoo.evaluation.pareto`), NaN for K below
     225. at: samples -> the estimate from the first K/4, K/2 and K samples. The bias falls as 1/K, so where the estimate
     still rises, the remaining bias is about as large as the last rise.
@@ -119,12 +120,15 @@ class _Running:
         self.maximum = maximum
         self.samples += len(log_weight)
 
-    def _values(self) -> Tensor:
-        """[5, B]: estimate, standard error, effective samples, elbo, reconstruction."""
+    def _values(self, more: Tensor | float = 0.0) -> Tensor:
+        """[5, B]: estimate, standard error, effective samples, elbo, reconstruction.
+
+        more: what the standard error adds to the sum of w^2, in units of the largest weight squared.
+        """
         samples = self.samples
         total, squares, log_weight, log_likelihood = self.sums
         effective = total.square() / squares
-        spread = (1 / effective - 1 / samples).clamp(min=0) * samples / max(samples - 1, 1)
+        spread = (1 / (total.square() / (squares + more)) - 1 / samples).clamp(min=0) * samples / max(samples - 1, 1)
         error = spread.sqrt() if samples > 1 else torch.full_like(spread, math.nan)
         estimate = self.maximum + total.log() - math.log(samples)
         return torch.stack([estimate, error, effective, log_weight / samples, log_likelihood / samples])
@@ -134,7 +138,8 @@ class _Running:
         the first two again at each stage.
         """
         self._fold()
-        return torch.cat([self._values(), pareto_k(self._tail)[None], *self.at.values()])
+        k, more = fitted_tail(self._tail)
+        return torch.cat([self._values(more), k[None], *self.at.values()])
 
 
 @contextmanager
