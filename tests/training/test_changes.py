@@ -109,7 +109,7 @@ def test_progress_is_1_outside_training():
 def test_no_epoch_before_the_annealing_ends_is_chosen(until, best, monkeypatch):
     scores = iter([-1.0, -2.0, -3.0, -4.0])
     fake = type("Estimate", (), {"estimate": property(lambda _: torch.tensor(next(scores)))})
-    monkeypatch.setattr(seed_run, "log_likelihood", lambda *given, **more: fake())
+    monkeypatch.setattr(seed_run, "quick_look", lambda *given, **more: fake())
     data = dataset()
     model, objective = pair(data)
     model.prior.annealed_until = until

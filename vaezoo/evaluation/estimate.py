@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from vaezoo.core import heartbeat, noise
-from vaezoo.core.errors import VaezooError, VaezooWarning
-from vaezoo.core.model import LatentModel
+from vaezoo.core.errors import VaezooWarning
+from vaezoo.core.model import Images, LatentModel
 from vaezoo.evaluation import blocks
-from vaezoo.evaluation.pareto import RELIABLE, largest, pareto_k, tail_size
+from vaezoo.evaluation.given import checked
+from vaezoo.evaluation.pareto import RELIABLE, fitted_tail, largest, tail_size
 
 FEWEST = 100
 """An estimate with fewer samples is a quick look (validation during training) and gives no warning."""
@@ -32,7 +33,8 @@ class Estimate:
     """The estimates of N images from K importance samples each, in nats. All [N], on the CPU, float64.
 
     estimate: log (1/K) sum_k w_k, a lower bound of log p(x) in expectation. standard_error: its Monte-Carlo standard
-    error (delta method). effective_samples: (sum w)^2 / sum w^2, between 1 and K. elbo: mean log w_k. reconstruction:
+    error (delta method, where the largest weights count with the second moment of their fitted tail if that is larger
+    than their own). effective_samples: (sum w)^2 / sum w^2, between 1 and K. elbo: mean log w_k. reconstruction:
     mean log p(x|z_k). pareto_k: k-hat, the shape of the weights' tail (`vaezoo.evaluation.pareto`), NaN for K below
     225. at: samples -> the estimate from the first K/4, K/2 and K samples. The bias falls as 1/K, so where the estimate
     still rises, the remaining bias is about as large as the last rise.
@@ -118,12 +120,15 @@ class _Running:
         self.maximum = maximum
         self.samples += len(log_weight)
 
-    def _values(self) -> Tensor:
-        """[5, B]: estimate, standard error, effective samples, elbo, reconstruction."""
+    def _values(self, more: Tensor | float = 0.0) -> Tensor:
+        """[5, B]: estimate, standard error, effective samples, elbo, reconstruction.
+
+        more: what the standard error adds to the sum of w^2, in units of the largest weight squared.
+        """
         samples = self.samples
         total, squares, log_weight, log_likelihood = self.sums
         effective = total.square() / squares
-        spread = (1 / effective - 1 / samples).clamp(min=0) * samples / max(samples - 1, 1)
+        spread = (1 / (total.square() / (squares + more)) - 1 / samples).clamp(min=0) * samples / max(samples - 1, 1)
         error = spread.sqrt() if samples > 1 else torch.full_like(spread, math.nan)
         estimate = self.maximum + total.log() - math.log(samples)
         return torch.stack([estimate, error, effective, log_weight / samples, log_likelihood / samples])
@@ -133,7 +138,8 @@ class _Running:
         the first two again at each stage.
         """
         self._fold()
-        return torch.cat([self._values(), pareto_k(self._tail)[None], *self.at.values()])
+        k, more = fitted_tail(self._tail)
+        return torch.cat([self._values(more), k[None], *self.at.values()])
 
 
 @contextmanager
@@ -150,20 +156,20 @@ def evaluating(model: LatentModel) -> Iterator[None]:
 
 def log_likelihood(
     model: LatentModel,
-    x: Tensor,
+    x: Images,
     importance_samples: int = 5000,
     seed: int = 0,
-    context: Tensor | None = None,
-    index: Tensor | None = None,
+    context: Images | None = None,
+    index: Images | None = None,
 ) -> Estimate:
     """Importance-weighted log-likelihood log (1/K) sum_k w_k of each image, in nats, with exactly K samples of each.
 
-    x: [N, *shape], as stored or as floats. index: [N], the images' numbers in their split (0..N-1 when left out). The
-    noise is keyed by (seed, image, sample), so neither the block size nor the order of the images changes a value
-    beyond rounding. The encoder runs once for each image. A large job finds the fastest block of samples while it runs
-    its first blocks (`vaezoo.evaluation.blocks`). Where a block does not fit the memory, it is repeated with fewer
-    samples, then with fewer images, which run through the encoder again. At K = 1 the estimate equals the
-    single-sample ELBO. Burda et al. (2016), arXiv:1509.00519.
+    x: [N, *shape], as stored or as floats. context: [N, C], where the model is conditional. index: [N], the images'
+    numbers in their split (0..N-1 when left out). The noise is keyed by (seed, image, sample), so neither the block
+    size nor the order of the images changes a value beyond rounding. The encoder runs once for each image. A large job
+    finds the fastest block of samples while it runs its first blocks (`vaezoo.evaluation.blocks`). Where a block does
+    not fit the memory, it is repeated with fewer samples, then with fewer images, which run through the encoder again.
+    At K = 1 the estimate equals the single-sample ELBO. Burda et al. (2016), arXiv:1509.00519.
 
     Warns (VaezooWarning) where Pareto k is above 0.7 for more than 5 % of the images, and, from K = 100, where the mean
     over the images rises from K/4 to K/2 and again from K/2 to K, each time by more than 0.001 nats and three standard
@@ -171,15 +177,25 @@ def log_likelihood(
     Monte-Carlo variance of the estimate it rises to; the spread of the rises over the images is used where it is
     larger. The two rises are uncorrelated, so without bias about two estimates in a million warn.
 
-    Raises VaezooError for x of another shape or without images, or K under 1, and the allocator's error where not even
-    one sample of one image fits the memory.
+    Raises VaezooError for what `vaezoo.evaluation.given` refuses (values that are none of the measure's, NaN weights,
+    and so on), and the allocator's error where not even one sample of one image fits the memory.
     """
-    if importance_samples < 1:
-        raise VaezooError(f"importance_samples must be 1 or more, got {importance_samples}")
-    if not len(x):
-        raise VaezooError(f"log_likelihood takes one image or more, got x of shape {list(x.shape)}")
-    if index is None:
-        index = torch.arange(x.shape[0])
+    x, context, index = checked(model, x, importance_samples, seed, context, index)
+    found, errors = _estimate(model, x, importance_samples, seed, context, index)
+    if importance_samples >= FEWEST and (doubts := _doubts(found, errors)):
+        warnings.warn(doubts, VaezooWarning, stacklevel=2)
+    return found
+
+
+def quick_look(model: LatentModel, x: Tensor, importance_samples: int, context: Tensor | None) -> Estimate:
+    """`log_likelihood` of images that a data set holds, without checks and warnings: NaN weights give NaN."""
+    return _estimate(model, x, importance_samples, 0, context, torch.arange(len(x)))[0]
+
+
+def _estimate(
+    model: LatentModel, x: Tensor, importance_samples: int, seed: int, context: Tensor | None, index: Tensor
+) -> tuple[Estimate, dict[int, Tensor]]:
+    """`log_likelihood` after its checks, and the standard errors at each stage."""
     values: list[Tensor] = []
     start, images = 0, blocks.images_a_block(model.device)
     with evaluating(model):
@@ -202,9 +218,7 @@ def log_likelihood(
     estimate, error, effective, elbo, reconstruction, tail = main
     means = {samples: both[0] for samples, both in at.items()}
     found = Estimate(estimate, error, effective, elbo, reconstruction, tail, importance_samples, means)
-    if importance_samples >= FEWEST and (doubts := _doubts(found, {k: both[1] for k, both in at.items()})):
-        warnings.warn(doubts, VaezooWarning, stacklevel=2)
-    return found
+    return found, {samples: both[1] for samples, both in at.items()}
 
 
 def _doubts(found: Estimate, errors: dict[int, Tensor]) -> str | None:

@@ -18,6 +18,8 @@ FEWEST_ABOVE = 5
 """Fewer weights above the tail's threshold have no shape."""
 SPREAD, WEIGHT, CENTRE = 3.0, 10.0, 0.5
 """Zhang and Stephens' scale of the prior of b; how many weights the paper's prior of k counts for, and its mean."""
+HEAVIEST = 0.45
+"""The largest k whose second moment is used: it grows without bound towards 0.5."""
 ELEMENTS = 2**20
 """How many logarithms are taken at once (8 MB, which fit a cache)."""
 
@@ -47,27 +49,46 @@ def pareto_k(tail: Tensor) -> Tensor:
     left out. Where fewer than FEWEST_ABOVE remain, -inf if those hold less than half of the tail's weight, else inf.
     inf where no weight is positive. NaN where a weight is NaN or infinite, or where M is 0.
     """
+    return fitted_tail(tail)[0]
+
+
+def fitted_tail(tail: Tensor) -> tuple[Tensor, Tensor]:
+    """`pareto_k`, and by how much the tail's sum of w^2 is larger under its fit than in the sample. [M + 1, B] -> [B]
+    each
+
+    The second is in units of the largest weight squared, and 0 where the sample's is the larger one or there is no fit.
+    A sample has few of the weights that make up E[w^2], and most often too small ones. Where the fit has no second
+    moment (k of 0.5 and above) it is that of k = HEAVIEST.
+    """
     if len(tail) < 2:
-        return torch.full(tail.shape[1:], math.nan, dtype=torch.float64, device=tail.device)
+        nothing = torch.zeros(tail.shape[1:], dtype=torch.float64, device=tail.device)
+        return nothing + math.nan, nothing
     tail = tail.double().sort(0).values
     images = max(1, ELEMENTS // (len(tail) * _candidates(len(tail))))
-    return torch.cat([_pareto_k(some) for some in tail.split(images, 1)])
+    k, more = zip(*(_fitted_tail(some) for some in tail.split(images, 1)), strict=True)
+    return torch.cat(k), torch.cat(more)
 
 
-def _pareto_k(tail: Tensor) -> Tensor:
-    """`pareto_k` of ascending log weights in float64."""
+def _fitted_tail(tail: Tensor) -> tuple[Tensor, Tensor]:
+    """`fitted_tail` of ascending log weights in float64."""
     threshold, highest = tail[0], tail[-1]
     above = tail > threshold
     count = above.sum(0)
     weight = (tail - highest).exp()
     # w - u relative to the largest weight, positive wherever w > u although it may be too small for a float
     excess = (weight * -torch.expm1(threshold - tail)).clamp(min=1e-300)
-    fitted = _fit(torch.where(above, excess, 0.0), count.clamp(min=1))
+    k, scale = _fit(torch.where(above, excess, 0.0), count.clamp(min=1))
+    finite = k.clamp(max=HEAVIEST)
+    mean = scale / (1 - finite)
+    square = 2 * scale * mean / (1 - 2 * finite)
+    more = count * (weight[0].square() + 2 * weight[0] * mean + square) - (weight.square() * above).sum(0)
+
+    unknown = highest.isnan() | highest.isinf()
+    flat, shapeless = highest - threshold <= FLAT, count < FEWEST_ABOVE
+    more = torch.where(unknown | flat | shapeless, 0.0, more.clamp(min=0))
     few = torch.where((weight * above).sum(0) < 0.5 * weight.sum(0), -math.inf, math.inf)
-    found = torch.where(count < FEWEST_ABOVE, few, fitted)
-    found = torch.where(highest - threshold <= FLAT, -math.inf, found)
-    found = torch.where(highest == -math.inf, math.inf, found)
-    return torch.where(highest.isnan() | (highest == math.inf), math.nan, found)
+    k = torch.where(flat, -math.inf, torch.where(shapeless, few, k))
+    return torch.where(unknown, torch.where(highest == -math.inf, math.inf, math.nan), k), more
 
 
 def _candidates(count: int) -> int:
@@ -75,8 +96,8 @@ def _candidates(count: int) -> int:
     return 30 + math.isqrt(count)
 
 
-def _fit(excess: Tensor, count: Tensor) -> Tensor:
-    """k of the generalised Pareto distribution, at the mean of b = -k / scale under its profile likelihood.
+def _fit(excess: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """k and scale of the generalised Pareto distribution, at the mean of b = -k / scale under its profile likelihood.
 
     excess: ascending [M + 1, B], 1 at most, of which the last `count` [B] are the sample and the others 0.
     """
@@ -89,7 +110,7 @@ def _fit(excess: Tensor, count: Tensor) -> Tensor:
     log_profile = count * ((-b / k).log() - k - 1)
     mean = (log_profile.softmax(0) * b).sum(0, keepdim=True)
     found = _mean_log(mean, excess, count)[0]
-    return (count * found + WEIGHT * CENTRE) / (count + WEIGHT)
+    return (count * found + WEIGHT * CENTRE) / (count + WEIGHT), -found / mean[0]
 
 
 def _mean_log(b: Tensor, excess: Tensor, count: Tensor) -> Tensor:
