@@ -12,7 +12,8 @@ class Finding:
     """What a proof found.
 
     verdict: `pass`, `FAIL` or `not run`. figure: the number that decided. detail: after a failure the formula, what it
-    expected and what was found; where the proof was not run, the reason.
+    expected and what was found; where the proof was not run, the reason. code: the fingerprint of what was proved,
+    where its process hashed it.
     """
 
     proof: str
@@ -20,6 +21,7 @@ class Finding:
     figure: str = ""
     detail: str = ""
     seconds: float = 0.0
+    code: str = ""
 
 
 class NotRun(Exception):

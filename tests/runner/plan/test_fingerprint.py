@@ -8,7 +8,7 @@ import pytest
 import vaezoo
 from vaezoo.registry import PARTS, Plugin, registry
 from vaezoo.runner.plan import imports
-from vaezoo.runner.plan.fingerprint import fingerprint, of_files
+from vaezoo.runner.plan.fingerprint import _code, fingerprint, of_files
 
 HOUSE = Path(vaezoo.__file__).parent
 
@@ -219,3 +219,15 @@ def test_a_column_of_another_call_is_code(tmp_path):
     before = of_files([path])
     path.write_text("f(columns=2)\n")
     assert of_files([path]) != before
+
+
+def test_the_code_has_one_form_in_all_versions_of_python(tmp_path):
+    """Python 3.12 writes other quotes, adds type_params, and in some releases an empty text in an f-string."""
+    (tmp_path / "file.py").write_text("def f(a):\n    'words'\n    return f'{a[\"x\"]:{a}}' # more\n")
+    name = "Name(id='a',ctx=Load())"
+    inner = f"FormattedValue(value={name},conversion=-1)"
+    item = f"Subscript(value={name},slice=Constant(value='x'),ctx=Load())"
+    text = f"FormattedValue(value={item},conversion=-1,format_spec=JoinedStr(values=[{inner}]))"
+    body = f"Return(value=JoinedStr(values=[{text}]))"
+    expected = f"Module(body=[FunctionDef(name='f',args=arguments(args=[arg(arg='a')]),body=[{body}])])"
+    assert _code(tmp_path / "file.py") == expected

@@ -32,11 +32,28 @@ class _CodeOnly(ast.NodeTransformer):
         """Remove the import that only `columns=` needs."""
         return None if node.module == "vaezoo.core.columns" else node
 
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
+        """Remove the empty texts that some Python versions see in an f-string."""
+        node.values = [each for each in node.values if not (isinstance(each, ast.Constant) and each.value == "")]
+        return self.generic_visit(node)
+
 
 @lru_cache(maxsize=1024)
 def _code_of_file(path: Path, size: int, modified: int) -> str:
     """The code in one form for all Python versions. size, modified: so that a file that has changed is read again."""
-    return ast.unparse(_CodeOnly().visit(ast.parse(path.read_text(encoding="utf-8"))))
+    return _form(_CodeOnly().visit(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def _form(node: object) -> str:
+    """A syntax tree as text, without what is empty: versions of Python differ in that, and `ast.unparse` in quotes."""
+    if isinstance(node, list):
+        return f"[{','.join(map(_form, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    named = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
+    if isinstance(node, ast.Constant):
+        named = [("value", node.value)]
+    return f"{type(node).__name__}({','.join(f'{name}={_form(value)}' for name, value in named)})"
 
 
 def _code(path: Path) -> str:
