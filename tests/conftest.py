@@ -88,6 +88,7 @@ class ForkedServer:
 
 
 vaezoo.runner.children.client.started_server = ForkedServer
+vaezoo.conformance.beside.WAIT = 300.0  # the machine may be loaded
 if "PROVE" not in os.environ:  # proofs beside the cells take time, which few tests are about
     vaezoo.conformance.beside.Proving._is_known = lambda self, plugin, fingerprint: True
 for number, path in enumerate([os.devnull, asked["out"], asked["err"]]):

@@ -69,7 +69,7 @@ def cache_folder() -> Path:
 
 def path_of(folder: Path, plugin: str, fingerprint: str) -> Path:
     """The file of a verdict in a folder of verdicts."""
-    return folder / (readable(*plugin.split("/"))[:100] + f"--{fingerprint[:12]}.json")
+    return folder / f"{readable(*plugin.split('/'))[:100]}--{readable(fingerprint[:12])}.json"
 
 
 def read_verdict(path: Path) -> Verdict | None:
@@ -89,7 +89,8 @@ def read_verdict(path: Path) -> Verdict | None:
 def stored(folder: Path, plugin: str, fingerprint: str) -> Verdict | None:
     """The verdict that a folder has of a plugin's code, or None. Raises as `read_verdict`."""
     verdict = read_verdict(path_of(folder, plugin, fingerprint))
-    return verdict if verdict is not None and verdict.fingerprint == fingerprint else None
+    is_its = verdict is not None and (verdict.plugin, verdict.fingerprint) == (plugin, fingerprint)
+    return verdict if is_its else None
 
 
 def keep(folder: Path, verdict: Verdict) -> bool:
