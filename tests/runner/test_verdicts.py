@@ -94,6 +94,11 @@ def test_a_damaged_verdict_is_left_out_with_a_line_and_set_aside_by_a_run(tmp_pa
     assert [each.read_bytes() for each in (folder / "damaged").iterdir()] == [content]
 
 
+def test_a_failure_is_one_line(tmp_path):
+    keep(tmp_path, verdict(failure="a\nb"))
+    assert "\n" not in stored(tmp_path, "prior/mixture", CODE["prior/mixture"]).failure
+
+
 def test_what_is_no_file_is_no_verdict(tmp_path):
     path = path_of(tmp_path, "prior/mixture", CODE["prior/mixture"])
     os.symlink(tmp_path / "elsewhere", path)

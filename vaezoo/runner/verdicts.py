@@ -8,12 +8,13 @@ import os
 import shlex
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import vaezoo
+from vaezoo.core.errors import one_line
 from vaezoo.registry import SLOTS
 from vaezoo.runner.files import DamagedFile, read_file, write_atomically
 from vaezoo.runner.formats import opened, sealed
@@ -58,7 +59,8 @@ class Verdict:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Verdict":
         """The verdict of a file. Raises ValueError, in one line, for any other value."""
-        return fitted(cls, opened(value)[0])
+        verdict = fitted(cls, opened(value)[0])
+        return verdict if verdict.failure is None else replace(verdict, failure=one_line(verdict.failure))
 
 
 def cache_folder() -> Path:
