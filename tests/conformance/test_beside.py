@@ -152,6 +152,15 @@ def test_a_plugin_that_ends_its_process_has_no_verdict_and_the_next_one_is_prove
     made.stop()
 
 
+def test_what_a_plugin_writes_into_the_pipe_ends_no_run(beginning):
+    made = beginning()
+    for message in (1, [], {"finding": 1}, {"finding": {"proof": 1}}, {"proved": 0}):
+        made.children.tell(message=message)
+    made.tick([])
+    assert (made.findings, len(made.children.started)) == ([], 1)
+    made.stop()
+
+
 def test_timings_run_alone(beginning, monkeypatch, tmp_path):
     """The proofs that have not ended within the seconds that a run waits for them are ended, and have no verdict."""
     monkeypatch.setattr(beside, "WAIT", 0.05)

@@ -23,6 +23,7 @@ from vaezoo.core.errors import one_line
 from vaezoo.registry import Plugin, registry
 from vaezoo.runner.children.client import KILL, Children, Event
 from vaezoo.runner.files import DamagedFile
+from vaezoo.runner.json_values import fitted
 from vaezoo.runner.plan.cell import Cell, Kind, Task
 from vaezoo.runner.plan.planner import Plan
 from vaezoo.runner.plan.sources import Sources
@@ -156,9 +157,11 @@ class Proving:
                 if event.job != self.job:
                     continue
                 self.heard = time.monotonic()
-                if event.message is not None and "finding" in event.message:
-                    self.findings.append(Finding(**event.message["finding"]))
-                elif event.message is not None and "proved" in event.message:
+                message = event.message if isinstance(event.message, dict) else {}  # a plugin may write into the pipe
+                if "finding" in message:
+                    with suppress(ValueError):
+                        self.findings.append(fitted(Finding, message["finding"]))
+                elif "proved" in message:
                     self._keep()
                 elif event.ended is not None:
                     self._next()
