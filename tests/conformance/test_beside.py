@@ -218,7 +218,8 @@ def test_a_run_proves_what_is_new_and_marks_what_fails(shell, matrix_file, tmp_p
     (tmp_path / "mine.py").write_text(PRIORS)
     rows = [{"name": "vae", "label": name, "prior": name} for name in ("mine", "wrong")]
     path = matrix_file(tmp_path / "m.toml", rows, plugins=["mine.py"])
-    done = shell("run", path, "--jobs", 1, cwd=tmp_path, env={"PROVE": "1", "VAEZOO_PROOFS": str(tmp_path / "cache")})
+    env = {"PROVE": "density integrates to 1", "VAEZOO_PROOFS": str(tmp_path / "cache")}
+    done = shell("run", path, "--jobs", 1, cwd=tmp_path, env=env)
     assert done.code == 0, done
     frame = read_results(tmp_path / "results" / "m")
     assert frame.unproved.isna().all(), frame.unproved
@@ -233,7 +234,7 @@ def test_a_run_proves_what_is_new_and_marks_what_fails(shell, matrix_file, tmp_p
 def test_a_check_proves_the_rows_of_a_run_without_one(shell, matrix_file, tmp_path):
     (tmp_path / "mine.py").write_text(PRIORS)
     path = matrix_file(tmp_path / "m.toml", [{"name": "vae", "prior": "mine"}], plugins=["mine.py"])
-    env = {"PROVE": "1", "VAEZOO_PROOFS": str(tmp_path / "cache")}
+    env = {"PROVE": "density integrates to 1", "VAEZOO_PROOFS": str(tmp_path / "cache")}
     folder = tmp_path / "results" / "m"
     done = shell("run", path, "--no-check", cwd=tmp_path, env=env)
     marked = "not proved: vaezoo check prior/mine --plugin mine.py"
