@@ -24,7 +24,7 @@ PATIENCE = 300
 SERVER = r"""
 import atexit, json, os, signal, subprocess, sys, threading, time, traceback, warnings
 import pandas
-import vaezoo.api, vaezoo.cli, vaezoo.cli.progress, vaezoo.reports.tables
+import vaezoo.api, vaezoo.cli, vaezoo.cli.progress, vaezoo.conformance.beside, vaezoo.reports.tables
 import vaezoo.runner.children.client, vaezoo.runner.children.server
 vaezoo.runner.children.server.import_all()
 vaezoo.api.plan_of({"datasets": ["digits-binary"], "model": {"hidden": [4]}, "variants": [{"name": "vae"}]})
@@ -88,6 +88,12 @@ class ForkedServer:
 
 
 vaezoo.runner.children.client.started_server = ForkedServer
+beside = vaezoo.conformance.beside
+if "PROVE" in os.environ:  # the proofs of this name, beside the cells
+    beside.WAIT, every = 300.0, beside.proofs_of
+    beside.proofs_of = lambda slot: [proof for proof in every(slot) if proof.name == os.environ["PROVE"]]
+else:
+    beside.Proving._is_known = lambda self, plugin, fingerprint: True
 for number, path in enumerate([os.devnull, asked["out"], asked["err"]]):
     opened = os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(opened, number)
@@ -295,12 +301,21 @@ def own_registry(monkeypatch):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def own_verdicts(tmp_path_factory):
+    """The tests neither read nor write the verdicts of this user's checks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VAEZOO_PROOFS", str(tmp_path_factory.mktemp("verdicts")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def one_fork_server():
     """The plans and runs of a test process share one fork server, whose start takes seconds. Each job has a process of
     its own all the same.
     """
     import vaezoo.api
     import vaezoo.conformance.check
+    from vaezoo.conformance.beside import Proving
     from vaezoo.runner.children.client import Children
 
     class Shared(Children):
@@ -311,6 +326,7 @@ def one_fork_server():
     with pytest.MonkeyPatch.context() as patch:
         for module in (vaezoo.api, vaezoo.conformance.check):
             patch.setattr(module, "Children", lambda: shared)
+        patch.setattr(Proving, "_is_known", lambda self, plugin, fingerprint: True)
         yield
     shared.close()
 

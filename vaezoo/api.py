@@ -18,7 +18,7 @@ from vaezoo.runner.plan.isolation import plan_in_children
 from vaezoo.runner.plan.planner import Machine, Plan
 from vaezoo.runner.records import Status
 from vaezoo.runner.results import read_results
-from vaezoo.runner.run import Report, RunOptions, Watcher, carry_out, signals_as_interrupt
+from vaezoo.runner.run import Report, RunOptions, Watcher, carry_out, chosen, packs, signals_as_interrupt
 from vaezoo.runner.work.checkpoint import load_model
 
 if TYPE_CHECKING:
@@ -73,14 +73,23 @@ def execute(
     options: RunOptions | None = None,
 ) -> Report:
     """Run a plan and write its tables, also when Ctrl-C, SIGTERM or SIGHUP stops it: then KeyboardInterrupt or its
-    subclass Terminated is raised.
+    subclass Terminated is raised. Plugins that have not been checked are proved beside the cells.
     """
+    from vaezoo.conformance.beside import Proving
     from vaezoo.reports.tables import write_tables
 
     folder = Path(out) if out is not None else Path("results") / plan.name
+    options = options or RunOptions()
+    found = packs(chosen(plan.cells, options.selection), plan, options.engine.device(device))
+    own = [cell for pack in options.selection.own(found) for cell in pack]
     try:
-        with signals_as_interrupt(), Children() if children is None else nullcontext(children) as used:
-            report = carry_out(plan, folder, used, device=device, options=options or RunOptions(), watcher=watcher)
+        with (
+            signals_as_interrupt(),
+            Children() if children is None else nullcontext(children) as used,
+            Proving(watcher, used, folder, plan, own, prove=options.prove) as proving,
+        ):
+            report = carry_out(plan, folder, used, device=device, options=options, watcher=proving)
+            proving.finish()
     except KeyboardInterrupt:
         if (folder / "plan.json").is_file():
             write_tables(read_results(folder), folder / "tables")
@@ -102,6 +111,7 @@ def run(
     engine: str = "local",
     address: str | None = None,
     gpus_per_cell: float | None = None,
+    check: bool = True,
 ) -> "pd.DataFrame":
     """Run a matrix (the path of a TOML file, or a dict of the same form) and return its results frame, one row a cell.
 
@@ -109,12 +119,12 @@ def run(
     again. Cells run in child processes, which do not import the script that calls this, unless it registers plugins
     itself. on_event is called with each `vaezoo.Event`: a start, an epoch, an end. progress: whether the cells that are
     done and those that run are shown; None: in a notebook. engine="ray" runs the cells on the Ray cluster at `address`,
-    each with so many GPUs. Raises VaezooError for invalid user input; a cell that fails is a row with its status and
-    reason.
+    each with so many GPUs. check: whether plugins that `vaezoo check` has not proved yet are proved beside the cells.
+    Raises VaezooError for invalid user input; a cell that fails is a row with its status and reason.
     """
     refuse_in_child()
     receivers = [] if on_event is None else [on_event]
-    options = RunOptions(jobs=jobs, engine=EngineChoice(engine, address, gpus_per_cell))
+    options = RunOptions(jobs=jobs, engine=EngineChoice(engine, address, gpus_per_cell), prove=check)
     with Children() as children, _shown(progress) as watcher, Events(watcher, receivers) as events:
         children.warm_up()
         plan, where = plan_of(matrix, children, device=device, data_root=data_root, plugins=plugins)

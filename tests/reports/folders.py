@@ -10,6 +10,7 @@ from vaezoo.runner.plan.stored import StoredCell, StoredPlan
 from vaezoo.runner.provenance import Provenance
 from vaezoo.runner.records import Record
 from vaezoo.runner.store import Store
+from vaezoo.runner.verdicts import FOLDER, Verdict, keep
 
 DEVICE = "a processor"
 ODDNESS = (Column("oddness", better=-1),)
@@ -51,9 +52,13 @@ def rows(label, values, **others):
     return [a_record(label, seed, {"iwll": value}, **others) for seed, value in enumerate(values)]
 
 
-def write(folder, records, images=None, columns=ODDNESS, missing=()):
-    """The folder with these records. images: (label, seed) -> the iwll of each image. missing: labels not run yet."""
+def write(folder, records, images=None, columns=ODDNESS, missing=(), failure=None):
+    """The folder with these records. images: (label, seed) -> the iwll of each image. missing: labels not run yet.
+    failure: the proof of each plugin that fails.
+    """
     store, stored = Store(folder), []
+    for plugin, digest in a_cell().specification.code.items():
+        keep(store.folder / FOLDER, Verdict(plugin, digest, failure, False, "", "2026-01-01", "0.1.0"))
     timed = {(cell.label, cell.dataset): cell.stem for cell, _ in records if cell.seed is None}
     for cell, record in records:
         if images and (cell.label, cell.seed) in images:

@@ -159,6 +159,12 @@ def status_lines(folder: Path) -> list[str]:
     return lines
 
 
+def proof_lines(frame: pd.DataFrame) -> list[str]:
+    """Which proofs fail and which plugins of the results have no passing check, each with the command that shows it."""
+    found = frame.loc[frame["status"] == "ok", ["disproved", "unproved"]]
+    return list(dict.fromkeys(text for name in found for text in found[name].dropna()))
+
+
 def best_lines(frame: pd.DataFrame) -> list[str]:
     """The best ranked row of each data set with its interval, or its range."""
     from vaezoo.reports.tables import tables

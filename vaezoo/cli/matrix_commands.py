@@ -136,6 +136,7 @@ def run(
     force: Force = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="End at the first failure.")] = False,
     timings: Annotated[bool, typer.Option("--timings/--no-timings", help="Measure speeds after the cells.")] = True,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Prove new plugins beside the cells.")] = True,
     timeout: Timeout = None,
     stall: Stall = None,
     max_memory: MaxMemory = None,
@@ -160,7 +161,7 @@ def run(
     limits = _limits(timeout, stall, max_memory, retries)
     limits = limits if checkpoint is None else replace(limits, checkpoint=checkpoint)
     asked = receivers(events, tensorboard)
-    options = RunOptions(jobs, fail_fast, selection, limits, kept, choice)
+    options = RunOptions(jobs, fail_fast, selection, limits, kept, choice, check)
     _carry_out(matrix, out, device, data_root, plugin, "run", options, asked)
 
 
@@ -197,7 +198,7 @@ def try_command(
     row = {"name": bare, **row_settings(settings)}
     matrix |= {key: row.pop(key) for key in ("seeds", "timeout", "datasets", "pack") if key in row}
     matrix["variants"] = [row]
-    _carry_out(matrix, out, device, data_root, plugin, "try", RunOptions(jobs))
+    _carry_out(matrix, out, device, data_root, plugin, "try", RunOptions(jobs, prove=False))
 
 
 def _words() -> str:
@@ -217,7 +218,7 @@ def _carry_out(
     receivers: "Sequence[Receiver]" = (),
 ) -> None:
     from vaezoo.api import execute
-    from vaezoo.cli.display import best_lines
+    from vaezoo.cli.display import best_lines, proof_lines
     from vaezoo.cli.progress import Live
     from vaezoo.runner.children.client import Children
     from vaezoo.runner.events import Events
@@ -243,8 +244,7 @@ def _carry_out(
     for failure in report.failures:
         log = f"; log: {report.folder / failure.log}" if failure.log else ""
         say(f"{failure.status}: {failure.title}: {failure.reason}{log}")
-    for line in best_lines(frame):
-        say(line)
+    say(*proof_lines(frame), *best_lines(frame))
     say(f"tables: {report.folder / 'tables'}")
     passing = sum(failure.may_pass for failure in report.failures)
     if passing:
@@ -276,8 +276,9 @@ def status(folder: Folder) -> None:
 def tables_command(folder: Folder) -> None:
     """Write the tables of a results folder again (Markdown, CSV, LaTeX) and print them."""
     from vaezoo.reports.tables import write_tables
-    from vaezoo.runner.results import read_results
+    from vaezoo.runner.results import adopt_verdicts, read_results
 
+    adopt_verdicts(folder)
     frame = read_results(folder)
     paths = write_tables(frame, folder / "tables")
     _print_tables(terminal(), frame)
@@ -293,9 +294,10 @@ def merge_command(
     """Join results folders of shards of one matrix, and write its tables. Conflicting records are never overwritten."""
     from vaezoo.reports.tables import write_tables
     from vaezoo.runner.merge import merge
-    from vaezoo.runner.results import read_results
+    from vaezoo.runner.results import adopt_verdicts, read_results
 
     merged = merge(folders, out)
+    adopt_verdicts(out)
     frame = read_results(out)
     write_tables(frame, out / "tables")
     for line in merged.left_out:

@@ -88,9 +88,12 @@ def check(
     """Prove a plugin's mathematics: normalised densities, samples that follow them, gradients as claimed, and more."""
     from vaezoo.cli.display import findings_table, plain
     from vaezoo.cli.outside import Outside, everything_named, points_of
+    from vaezoo.conformance.beside import verdict_of
     from vaezoo.conformance.check import nothing_proved, proved_in_children
     from vaezoo.conformance.verdict import FAIL, NOT_RUN, PASS, Finding
     from vaezoo.runner.children.client import Children
+    from vaezoo.runner.files import DamagedFile
+    from vaezoo.runner.verdicts import cache_folder, keep
 
     console, counts, unproved = terminal(), Counter[str](), []
 
@@ -112,6 +115,11 @@ def check(
                     findings = list(proved_in_children(children, sources, slot, name, quick=quick, timeout=timeout))
                 unproved += [title] if nothing_proved(findings) else []
                 show_findings(title, findings)
+                if (verdict := verdict_of(title, findings, quick=quick)) is not None:
+                    try:
+                        keep(cache_folder(), verdict)
+                    except (OSError, DamagedFile) as error:
+                        say(f"warning: the verdict is not kept for the tables: {error}", err=True)
             if named.broken:
                 show_findings(named.title, [Finding("import", FAIL, "", named.broken)])
     say(f"{counts[PASS]} passed, {counts[FAIL]} failed, {counts[NOT_RUN]} not run")

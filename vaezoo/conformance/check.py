@@ -3,7 +3,8 @@
 import importlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from vaezoo.conformance.verdict import FAIL, NOT_RUN, PASS, Finding, NotRun, Wro
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.registry import GROUP, SLOTS, Plugin, find, register, registry
 from vaezoo.runner.children.client import Children, Outcome, in_words, outcomes
+from vaezoo.runner.plan.fingerprint import fingerprint
 from vaezoo.runner.plan.sources import Sources
 
 PROOF_MODULES = (
@@ -86,7 +88,14 @@ def prove_in_child(
             send(invalid=str(error))
             return
     chosen = next(each for each in (CONSTRUCTION, *proofs_of(slot)) if each.name == proof)
-    send(finding=asdict(prove(plugin, chosen, quick)))
+    send(finding=asdict(replace(prove(plugin, chosen, quick), code=code_of(plugin))))
+
+
+def code_of(plugin: Plugin) -> str:
+    """The fingerprint of a plugin, empty where it was not registered in a file."""
+    with suppress(VaezooError):
+        return fingerprint(plugin)
+    return ""
 
 
 def check(plugin: Plugin, *, quick: bool = False, timeout: float = TIMEOUT) -> Iterator[Finding]:

@@ -13,7 +13,8 @@ class Finding:
 
     verdict: `pass`, `FAIL` or `not run`. figure: the number that decided. detail: after a failure the formula, what it
     expected and what was found; where the proof was not run, the reason. formula: what the proof compares. false_alarm:
-    the probability that it rejects a right plugin.
+    the probability that it rejects a right plugin. code: the fingerprint of what was proved, where its process hashed
+    it.
     """
 
     proof: str
@@ -23,6 +24,7 @@ class Finding:
     seconds: float = 0.0
     formula: str = ""
     false_alarm: str = ""
+    code: str = ""
 
 
 class NotRun(Exception):

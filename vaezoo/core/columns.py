@@ -129,7 +129,9 @@ IDENTITY = ("label", "variant", "dataset", "seed")
 """The columns of the results frame that say which cell a row is."""
 PROVENANCE = ("pseudo_likelihood", "device", "precision", "seconds")
 """Further columns of the results frame, from a record or else from its plan."""
-DESCRIBING = frozenset((*IDENTITY, *PROVENANCE, "status", "reason", "warnings", *SAME_DATA, *SAME_ESTIMATE))
+PROOFS = ("unproved", "disproved")
+"""The columns of the results frame that say which plugins of a cell have no passing check."""
+DESCRIBING = frozenset((*IDENTITY, *PROVENANCE, *PROOFS, "status", "reason", "warnings", *SAME_DATA, *SAME_ESTIMATE))
 """The columns of the results frame that hold no measurement."""
 RESERVED = DESCRIBING | {
     *(column.name for column in (*TIMED, *COSTS)),

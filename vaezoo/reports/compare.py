@@ -19,6 +19,7 @@ from vaezoo.reports.comparison_lines import (
     lost_cells,
     lost_numbers,
     unmatched,
+    without_proof,
 )
 from vaezoo.reports.comparison_sheets import comparison_sheets, loss_text
 from vaezoo.reports.formats import Sheet
@@ -138,6 +139,7 @@ def compare(
         *half_measured(cells, [column.name for column in columns]),
         *half_measured(timings, [column.name for column in TIMED]),
         *differing_settings([*cells, *timings]),
+        *without_proof(old, new),
     )
     alone = tuple(unmatched(old, new))
     return Comparison(Path(before), Path(after), changes, tuple(cells), columns, losses, alone, notes)

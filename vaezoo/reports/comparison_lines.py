@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from vaezoo.core.columns import Column
+from vaezoo.core.columns import PROOFS, Column
 from vaezoo.reports.pairs import Folder, Pair
 
 Row = tuple[str, str, str]
@@ -82,6 +82,13 @@ def incomparable(pairs: Sequence[Pair], columns: Sequence[Column]) -> Iterator[s
                 seeds |= {} if pair.key[3] is None else {str(pair.key[3]): None}
     for ((label, _, dataset), reason), (names, seeds) in found.items():
         yield f"not comparable: {label} on {dataset}{_of_seeds(seeds)}: {', '.join(names)}: {reason}"
+
+
+def without_proof(old: Folder, new: Folder) -> Iterator[str]:
+    """Which plugins of either folder's ok cells have no passing check, as a table marks it."""
+    for folder, side in ((old, "A"), (new, "B")):
+        told = (cell.facts.get(name) for cell in folder.cells.values() if cell.ok for name in PROOFS)
+        yield from (f"in {side}: {text}" for text in dict.fromkeys(told) if text is not None)
 
 
 def _of_seeds(seeds: Collection[str]) -> str:

@@ -57,7 +57,7 @@ def rank(rows: Sequence[TableRow], columns: Sequence[Column]) -> Ranking:
 
     The largest set of rows that were measured alike is ranked; of equally large ones, the first. Bold is the best mean,
     where two rows or more compete. A pseudo-likelihood, a row whose seeds were measured unlike each other and a row
-    with fewer ok seeds than another do not compete.
+    with fewer ok seeds than another do not compete, nor does a row with a proof that fails, whose remark is its own.
     """
     estimates, bounds, speeds = (
         [column for column in columns if column.ranked_by == kind] for kind in ("estimate", "data", "device")
@@ -67,7 +67,7 @@ def rank(rows: Sequence[TableRow], columns: Sequence[Column]) -> Ranking:
     for row in scored:
         if row.pseudo_likelihood:
             remarks[row].append("pseudo-likelihood (a density of other values than these images): not ranked")
-    scored = [row for row in scored if not row.pseudo_likelihood]
+    scored = [row for row in scored if not row.pseudo_likelihood and not row.disproved]
     precision = ("precision",) * any(_differs_unseen(row) for row in scored)
     same_estimate, same_data = MUST_AGREE["estimate"] + precision, MUST_AGREE["data"] + precision
     by_estimate = {row: _facts(row, same_estimate) for row in scored}
@@ -88,7 +88,7 @@ def rank(rows: Sequence[TableRow], columns: Sequence[Column]) -> Ranking:
             remarks[row].append(f"not ranked: {row.counts['ok']} ok seeds where others have {full}")
     contests = [_contest(in_estimates, estimates, full), _contest(in_bounds, bounds, full)]
     ranked = next((c.competitors for c in contests if len(c.competitors) > 1), [])
-    contests.append(_speed_contest(rows, speeds, full))
+    contests.append(_speed_contest([row for row in rows if not row.disproved], speeds, full))
     for contest in contests:
         for row, found_remarks in contest.remarks.items():
             remarks[row] += found_remarks

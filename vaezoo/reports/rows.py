@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas
 
-from vaezoo.core.columns import SAME_DATA, SAME_ESTIMATE, TIMED, Column
+from vaezoo.core.columns import PROOFS, SAME_DATA, SAME_ESTIMATE, TIMED, Column
 from vaezoo.core.errors import VaezooError
 from vaezoo.reports.statistics import NOTHING, Summary, summarise
 
@@ -32,7 +32,8 @@ class TableRow:
 
     cells: column name -> Summary. facts: how its ok seeds were measured, each fact once (several where seeds differ).
     counts: how many seeds have each status. reasons: why seeds failed. messages: the warnings of its seeds, and each
-    failure in one line. source: where a reference is from.
+    failure in one line. source: where a reference is from. proved: whether all of its plugins have a passing check;
+    disproved: whether a proof of a part or the objective fails.
     """
 
     label: str
@@ -46,6 +47,8 @@ class TableRow:
     source: str = ""
     reasons: tuple[str, ...] = ()
     messages: tuple[str, ...] = ()
+    proved: bool = False
+    disproved: bool = False
 
     @property
     def seeds(self) -> str:
@@ -144,6 +147,7 @@ class _Cells:
         ok = [place for place in at if values["status"][place] == "ok"]
         failures = self._failures(at)
         pseudo = [values["pseudo_likelihood"][place] for place in ok] if "pseudo_likelihood" in values else []
+        unproved, disproved = (self._texts(name, ok) for name in PROOFS)
         return TableRow(
             label,
             {
@@ -156,8 +160,17 @@ class _Cells:
             settings={name: values[name][at[0]] for name in self.settings},
             pseudo_likelihood=any(_is_true(value) for value in pseudo),
             reasons=tuple(reason for _, reason in failures),
-            messages=tuple(dict.fromkeys([*self._warnings(ok), *_failure_lines(failures, len(at))])),
+            messages=tuple(
+                dict.fromkeys([*disproved, *unproved, *self._warnings(ok), *_failure_lines(failures, len(at))])
+            ),
+            proved=bool(ok) and "unproved" in values and not unproved and not disproved,
+            disproved=bool(disproved),
         )
+
+    def _texts(self, name: str, at: list[int]) -> tuple[str, ...]:
+        """The texts of a column at these places, each once."""
+        found = [self.values[name][place] for place in at] if name in self.values else []
+        return tuple(dict.fromkeys(str(text) for text in found if not is_missing(text)))
 
     def _facts(self, ok: list[int]) -> dict[str, tuple[Any, ...]]:
         """How the ok cells were measured. The device is that of the cells with speeds where there are such cells."""

@@ -108,6 +108,7 @@ class Table:
             columns[f"{name}_low"] = [cell.low for cell in cells]
             columns[f"{name}_high"] = [cell.high for cell in cells]
         columns["ranked"] = [row in self.ranking.ranked for row in rows]
+        columns["proved"] = [row.proved for row in rows]
         columns["reference"] = [row.reference for row in rows]
         columns["pseudo_likelihood"] = [row.pseudo_likelihood for row in rows]
         for name in FACTS:

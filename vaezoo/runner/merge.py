@@ -14,6 +14,7 @@ from vaezoo.runner.plan.cell import Kind
 from vaezoo.runner.plan.stored import StoredCell, StoredPlan
 from vaezoo.runner.records import Record
 from vaezoo.runner.store import LARGEST_IMAGES, LARGEST_RECORD, Store
+from vaezoo.runner.verdicts import FOLDER, keep, read_verdict
 
 CIRCUMSTANCES = frozenset((*(column.name for column in TIMED), "train_seconds"))
 """Results that two runs of one cell may differ in: times and memory."""
@@ -32,7 +33,8 @@ class Merged:
 
 
 def merge(folders: Sequence[str | Path], out: str | Path) -> Merged:
-    """Join results folders of one matrix into `out`: records with their weights, per-image values, logs and timings.
+    """Join results folders of one matrix into `out`: records with their weights, per-image values, logs and timings,
+    and the verdicts on their plugins.
 
     out: may exist, and be one of the folders; what it has then is kept. Of a cell, an ok record is taken before one
     that diverged, that before any other, and among equals that of `out`, then of the first folder. Two final records
@@ -66,6 +68,12 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> Merged:
         _merge_records("cells", cell.stem, cell, stores, target, merged)
     for stem in dict.fromkeys(cell.timing for plan in plans for cell in plan.cells if cell.timing):
         _merge_records("timings", stem, None, stores, target, merged)
+    for path in (path for source in sources for path in sorted((source.folder / FOLDER).glob("*.json"))):
+        try:
+            if (verdict := read_verdict(path)) is not None:
+                keep(target.folder / FOLDER, verdict)
+        except DamagedFile as error:
+            merged.left_out.append(f"{error}; it is left out")
     return merged
 
 

@@ -1,5 +1,6 @@
 """The frame of all results of a folder."""
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,11 @@ from vaezoo.core.columns import (
     TIMED,
     table_columns,
 )
+from vaezoo.core.errors import VaezooWarning
 from vaezoo.core.overlaps import in_words
 from vaezoo.runner.records import Record
 from vaezoo.runner.store import Store
+from vaezoo.runner.verdicts import Verdict, adopt, provable, remarks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
 def read_results(path: str | Path) -> "pd.DataFrame":
     """The results of a folder that `vaezoo run` wrote: one row a cell in the order of the matrix, failures included.
 
-    Log-likelihoods are in nats an image, higher is better. The column warnings holds vaezoo's warnings, a line each.
+    Log-likelihoods are in nats an image, higher is better. The column warnings holds vaezoo's warnings, a line each;
+    unproved names the plugins of the cell that have no passing check, disproved those with a proof that fails.
     frame.attrs holds the matrix's name, the settings that differ between rows, the references, and `columns`: the
     measured columns in the order of a table, each as `vaezoo.Column.to_json` gives it; and `overlaps`: for each data
     set whose splits share images, how many. A record that is damaged, or is
@@ -41,6 +45,7 @@ def read_results(path: str | Path) -> "pd.DataFrame":
     standard = [column.name for column in (*QUALITY, *TIMED, *COSTS)]
     further = dict.fromkeys(column.name for column in plan.columns if column.name not in standard and column.is_one)
     rows, shared = [], {}
+    verdicts: dict[tuple[str, str], Verdict | None] = {}
     for cell in plan.cells:
         record = store.record("cells", cell.stem, cell)  # one at a time: they may be large
         timing = timings.get(cell.timing or "")
@@ -58,6 +63,7 @@ def read_results(path: str | Path) -> "pd.DataFrame":
         row |= {name: getattr(facts, name) for name in (*SAME_DATA, *SAME_ESTIMATE)}
         row |= {name: getattr(record or cell.comparability, name, None) for name in PROVENANCE}
         row["warnings"] = "\n".join([*warned, *disturbed]) or None
+        row["unproved"], row["disproved"] = (None, None) if record is None else _proofs(record, store, verdicts)
         rows.append(row | {name: results.get(name) for name in further} | cell.settings)
     frame = pd.DataFrame(rows)
     for name in (*standard, *further):
@@ -71,6 +77,24 @@ def read_results(path: str | Path) -> "pd.DataFrame":
         "overlaps": shared,
     }
     return frame
+
+
+def adopt_verdicts(path: str | Path) -> None:
+    """Write to a results folder what this machine knows of the plugins of its records. OSError where it cannot be."""
+    store = Store(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", VaezooWarning)  # `read_results` warns of damaged records
+        records = (store.record("cells", cell.stem, cell) for cell in store.plan().cells)
+        adopt(store.folder, [record.specification.code for record in records if record is not None])
+
+
+def _proofs(
+    record: Record, store: Store, verdicts: dict[tuple[str, str], Verdict | None]
+) -> tuple[str | None, str | None]:
+    """What is to be said of the proofs of a record's plugins. verdicts: those that have been read already."""
+    code = record.specification.code
+    verdicts |= {pair: store.verdict(*pair) for pair in provable([code]) if pair not in verdicts}
+    return remarks(code, verdicts, () if record.provenance is None else record.provenance.plugins)
 
 
 def _numbers(record: Record | None) -> tuple[dict[str, float | None], list[str]]:

@@ -162,7 +162,7 @@ class RunOptions:
     """How to run a plan. jobs: cells at a time, None for as many as fit. fail_fast: whether the first failure ends the
     run. selection: which cells. limits: what a cell may take; the matrix's timeout holds where they have none.
     keep_weights: of all cells, of the best seed of each row and data set, or of none. engine: the machines that run the
-    cells; timings are measured on this one.
+    cells; timings are measured on this one. prove: whether plugins that have not been checked are proved beside them.
     """
 
     jobs: int | None = None
@@ -171,6 +171,7 @@ class RunOptions:
     limits: Limits = field(default_factory=Limits)
     keep_weights: KeepWeights = "all"
     engine: EngineChoice = field(default_factory=EngineChoice)
+    prove: bool = True
 
 
 def carry_out(

@@ -32,8 +32,10 @@ from vaezoo.runner.json_values import json_value, parsed
 from vaezoo.runner.plan.cell import Cell, Kind
 from vaezoo.runner.plan.stored import StoredCell, StoredPlan
 from vaezoo.runner.records import RESUMED, CellProgress, Record
+from vaezoo.runner.verdicts import FOLDER as VERDICTS
+from vaezoo.runner.verdicts import Verdict, path_of, provable, stored
 
-FOLDERS = ("cells", "timings", "checkpoints", "logs", "running", "resume", "claims", "tables")
+FOLDERS = ("cells", "timings", "checkpoints", "logs", "running", "resume", "claims", "tables", VERDICTS)
 LARGEST_RECORD = 2**26
 LARGEST_PLAN = 2**29
 LARGEST_IMAGES = 2**31
@@ -165,9 +167,20 @@ class Store:
             raise _damaged(path, error) from None
         return record
 
+    def verdict(self, plugin: str, fingerprint: str) -> Verdict | None:
+        """The verdict that the folder has of a plugin's code, or None. A damaged one is left out with a VaezooWarning
+        that names it.
+        """
+        try:
+            return stored(self.folder / VERDICTS, plugin, fingerprint)
+        except DamagedFile as error:
+            warnings.warn(f"{error}; it is left out", VaezooWarning, stacklevel=2)
+            return None
+
     def set_aside_damaged(self, cells: Iterable[Cell]) -> list[str]:
-        """Move every record of these cells that is damaged, or is not theirs, to damaged/, and plan.json where it is
-        damaged, and warn of each; the lines of the warnings. The cells then have no record, so they run again.
+        """Move every record of these cells that is damaged, or is not theirs, to damaged/, every damaged verdict on
+        their plugins, and plan.json where it is damaged, and warn of each; the lines of the warnings. The cells then
+        have no record, so they run again.
 
         The folder must be prepared and held. Files in damaged/ are never overwritten.
         """
@@ -177,11 +190,17 @@ class Store:
             self._stored_plan()
         except DamagedFile as error:
             damaged.append((self.folder / "plan.json", error, ""))
-        for cell in {cell.stem: cell for cell in cells}.values():
+        every = {cell.stem: cell for cell in cells}.values()
+        for cell in every:
             try:
                 self._read(cell.kind, cell.stem, cell)
             except DamagedFile as error:
                 damaged.append((self.path(cell.kind, cell.stem), error, ", and the cell runs again"))
+        for plugin, fingerprint in provable(cell.specification.code for cell in every):
+            try:
+                stored(self.folder / VERDICTS, plugin, fingerprint)
+            except DamagedFile as error:
+                damaged.append((path_of(self.folder / VERDICTS, plugin, fingerprint), error, ""))
         for path, why, then in damaged:
             lines.append(f"{why}; it is now {self.set_aside(path)}{then}")
             warnings.warn(lines[-1], VaezooWarning, stacklevel=2)

@@ -1,6 +1,7 @@
 """The fork server: jobs in processes of their own, whatever these do, and nothing that is left behind."""
 
 import os
+import queue
 import signal
 import sys
 import time
@@ -155,3 +156,17 @@ def test_where_the_server_is_killed_its_jobs_end_and_the_next_gets_a_new_one(chi
     assert found.ended == -signal.SIGKILL
     assert not alive(pid)
     assert outcome(children, "sends", x=1).ended == 0
+
+
+def test_events_that_somebody_hears_reach_nobody_else(children):
+    told = queue.SimpleQueue()
+    mine = children.start("jobs_of_test:sends", {"x": 1}, hear=told.put)
+    other = children.start("jobs_of_test:sends", {"x": 2})
+    [(job, outcome)] = outcomes(children, [other], 30.0)
+    assert (job, outcome.messages[0]["got"]) == (other, 2)
+    heard = []
+    while not heard or heard[-1].ended is None:
+        heard.append(told.get(timeout=30.0))
+    assert {event.job for event in heard} == {mine}
+    assert [event.message["got"] for event in heard if event.message] == [1]
+    assert children.events(0.0) == []

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any
@@ -60,6 +60,7 @@ class Children:
         self._reader: threading.Thread | None = None
         self._served: dict[int, int | None] = {}
         self._fresh: dict[int, subprocess.Popen[bytes]] = {}
+        self._heard: dict[int, Callable[[Event], None]] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> "Children":
@@ -77,12 +78,21 @@ class Children:
             self._reader = threading.Thread(target=self._read_server, args=(self._server,), daemon=True)
             self._reader.start()
 
-    def start(self, call: str, arguments: Mapping[str, Any], log: str | None = None) -> int:
+    def start(
+        self,
+        call: str,
+        arguments: Mapping[str, Any],
+        log: str | None = None,
+        hear: Callable[[Event], None] | None = None,
+    ) -> int:
         """Begin a job, `module:function` with these arguments (which JSON can hold), and return its number.
 
         The function gets a function that sends messages, then the arguments by name. log: the file of what it prints.
+        hear: is called with each event of the job, in another thread; without it, `events` gives them.
         """
         job = next(self._numbers)
+        if hear is not None:
+            self._heard[job] = hear
         if FORKS:
             self.warm_up()
             with self._lock:
@@ -108,6 +118,11 @@ class Children:
             while True:
                 found.append(self._events.get_nowait())
         return found
+
+    def _tell(self, event: Event) -> None:
+        """Give an event to who hears its job."""
+        hear = self._heard.pop if event.ended is not None else self._heard.get
+        (hear(event.job, None) or self._events.put)(event)
 
     def close(self) -> None:
         """End all children."""
@@ -143,7 +158,7 @@ class Children:
                     self._served.pop(event.job, None)
                 elif event.pid is not None:
                     self._served[event.job] = event.pid
-            self._events.put(event)
+            self._tell(event)
         if server.stdout is not None:
             server.stdout.close()
         server.wait()
@@ -153,13 +168,13 @@ class Children:
         with self._lock:
             lost, self._served = dict(self._served), {}
         for job in lost:
-            self._events.put(Event(job, ended=-KILL))
+            self._tell(Event(job, ended=-KILL))
 
     def _start_fresh(self, job: int, call: str, arguments: Mapping[str, Any], log: str | None) -> None:
         command = _command("vaezoo.runner.children.child", call, log or "")
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._fresh[job] = process
-        self._events.put(Event(job, pid=process.pid))
+        self._tell(Event(job, pid=process.pid))
         threading.Thread(target=self._read_fresh, args=(job, process, json.dumps(arguments)), daemon=True).start()
 
     def _read_fresh(self, job: int, process: subprocess.Popen[bytes], arguments: str) -> None:
@@ -170,10 +185,10 @@ class Children:
         with process:  # which closes its pipes
             for line in process.stdout or ():
                 with contextlib.suppress(ValueError):
-                    self._events.put(Event(job, message=json.loads(line)))
+                    self._tell(Event(job, message=json.loads(line)))
         ended = process.wait()
         self._fresh.pop(job, None)
-        self._events.put(Event(job, ended=ended))
+        self._tell(Event(job, ended=ended))
 
 
 def started_server() -> "subprocess.Popen[bytes]":
