@@ -48,9 +48,11 @@ class VerifyOptions:
 
 @dataclass
 class Verification:
-    """What was found. findings: a line each. evaluated: a line for each cell that was evaluated anew. not_evaluated: why
-    cells with a result could not be, and how many. counts: of `cells` (without skipped ones), `records`, cells that are
-    `ok`, `timings`.
+    """What was found.
+
+    findings: a line each. evaluated: a line for each cell that was evaluated anew. not_evaluated: why cells with a
+    result could not be, and how many. counts: of `cells` (without skipped ones), `records`, `timings`, and cells that
+    are `ok`.
     """
 
     findings: list[str] = field(default_factory=list)
