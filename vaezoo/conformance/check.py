@@ -18,7 +18,7 @@ from vaezoo.conformance.subject import MODULE_SLOTS, Subject
 from vaezoo.conformance.verdict import FAIL, NOT_RUN, PASS, Finding, NotRun, Wrong
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.registry import GROUP, SLOTS, Plugin, find, register, registry
-from vaezoo.runner.children.client import Children, Outcome, in_words, outcomes
+from vaezoo.runner.children.client import Children, Outcome, outcomes
 from vaezoo.runner.plan.fingerprint import fingerprint
 from vaezoo.runner.plan.sources import Sources
 
@@ -142,7 +142,7 @@ def _finding(proof: Proof, outcome: Outcome) -> Finding:
     if outcome.ended is None:
         what = f"{proof.formula} It took longer than {outcome.seconds:g} s"
         return Finding(proof.name, FAIL, "time-out", what, outcome.seconds)
-    return Finding(proof.name, FAIL, "crash", f"{proof.formula} The process died: {in_words(outcome.ended)}")
+    return Finding(proof.name, FAIL, "crash", f"{proof.formula} The process died: {outcome.death}")
 
 
 def plugins_named(name: str) -> list[Plugin]:

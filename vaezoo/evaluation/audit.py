@@ -21,6 +21,7 @@ from vaezoo.core.model import LatentModel
 from vaezoo.evaluation.audit_figures import Audit, Figure
 from vaezoo.evaluation.estimate import evaluating, log_likelihood
 from vaezoo.evaluation.evaluation import Evaluation
+from vaezoo.evaluation.pareto import RELIABLE
 from vaezoo.evaluation.prior_mass import LIMIT, log_mass
 
 IMAGES = 16
@@ -35,8 +36,6 @@ CHANCE = 1e-6
 """The most that the chance of a false alarm may be, of each bound on the probabilities of a cell's images."""
 ERRORS = 6.0
 """Standard errors above 0 that a log-probability may lie, where the standard error can be trusted."""
-TRUSTED = 0.7
-"""Pareto k-hat of the weights, below which a standard error can be trusted: Vehtari et al. (2024), arXiv:1507.02646."""
 POINTS = 480
 """Points of each proposal under which the prior's mass is taken."""
 LARGEST = 1e6
@@ -197,9 +196,9 @@ def _probabilities(model: LatentModel, evaluation: Evaluation) -> tuple[dict[str
         return figures, {names[2]: "of dequantised images one point of each cell is scored, not its mean"}
     size = 1 + values["reconstruction"].double().abs() + (values["reconstruction"] - values["elbo"]).double().abs()
     errors = (found - ROUNDING[model.precision] * size) / values["iwll_standard_error"].double().clamp(min=1e-12)
-    trusted = values["pareto_k"] < TRUSTED if "pareto_k" in values else torch.zeros_like(found, dtype=torch.bool)
+    trusted = values["pareto_k"] < RELIABLE  # NaN where K is too small to tell
     if not bool(trusted.any()):
-        return figures, {names[2]: f"the Pareto k-hat of no image is below {TRUSTED}"}
+        return figures, {names[2]: f"the Pareto k-hat of no image is below {RELIABLE}"}
     return figures | {names[2]: Figure.of(float(errors[trusted].max().clamp(-LARGEST, LARGEST)), ERRORS)}, {}
 
 

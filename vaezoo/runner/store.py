@@ -147,13 +147,14 @@ class Store:
         A record that is damaged, or is not that of `cell`, is left out: a VaezooWarning names it and says why.
         """
         try:
-            return self._read(kind, stem, cell)
+            return self.read(kind, stem, cell)
         except DamagedFile as error:
             left_out = f"{error}; it is left out, and `vaezoo run` sets it aside and runs the cell again"
             warnings.warn(left_out, VaezooWarning, stacklevel=2)
             return None
 
-    def _read(self, kind: Kind, stem: str, cell: Cell | StoredCell | None) -> Record | None:
+    def read(self, kind: Kind, stem: str, cell: Cell | StoredCell | None = None) -> Record | None:
+        """A cell's record, or None where it has none. Raises DamagedFile where `record` leaves it out."""
         path = self._inside(kind, stem)
         record = read_record(path)
         if record is None:
@@ -193,7 +194,7 @@ class Store:
         every = {cell.stem: cell for cell in cells}.values()
         for cell in every:
             try:
-                self._read(cell.kind, cell.stem, cell)
+                self.read(cell.kind, cell.stem, cell)
             except DamagedFile as error:
                 damaged.append((self.path(cell.kind, cell.stem), error, ", and the cell runs again"))
         for plugin, fingerprint in provable(cell.specification.code for cell in every):

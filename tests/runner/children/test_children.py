@@ -2,6 +2,7 @@
 
 import os
 import queue
+import re
 import signal
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 from vaezoo.runner.children import client
 from vaezoo.runner.children.child import LOST
 from vaezoo.runner.children.client import Children, outcomes
+from vaezoo.runner.engines import watch
 
 JOBS = '''
 import ctypes, os, subprocess, sys, time
@@ -116,6 +118,13 @@ def test_a_job_that_hangs_is_killed(children):
     found = outcome(children, "hangs", seconds=1.0)
     assert found.ended is None
     assert found.reason("then") == "hung then: nothing in 1 s"
+
+
+def test_a_job_is_killed_before_the_machine_has_no_memory_left(children, monkeypatch):
+    monkeypatch.setattr(watch, "RESERVE", 2.0)  # of the machine's memory, so that what is free is always too little
+    found = outcome(children, "hangs", seconds=60.0)
+    assert found.ended in (-signal.SIGKILL, -signal.SIGTERM)
+    assert re.fullmatch(r"ended its process here: it used \d\.\d GiB, the most of all .* left", found.reason("here"))
 
 
 def test_what_a_job_prints_goes_to_its_log(children, capfd, tmp_path):

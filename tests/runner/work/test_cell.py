@@ -2,11 +2,14 @@
 
 import json
 import re
+from datetime import datetime
 from pathlib import Path
 
 import numpy
 import pytest
 from safetensors.numpy import load_file
+
+import vaezoo
 
 KEPT = {"label", "variant", "dataset", "seed", "key", "specification", "comparability", "status", "reason"}
 
@@ -115,6 +118,11 @@ def test_a_cell_that_misbehaves_is_a_record_with_its_reason(odd):
         assert set(odd.records[way]) >= KEPT
         assert odd.records[way]["results"] == {}
         assert len(odd.records[way]["key"]) == 64
+        made = odd.records[way]["provenance"]  # also where the process died, and the run wrote the record
+        assert made["vaezoo"] == vaezoo.__version__, way
+        assert made["host"]
+        assert made["device"]
+        assert datetime.fromisoformat(made["started"]) <= datetime.fromisoformat(made["finished"])
 
 
 def test_a_failure_keeps_its_log(odd):

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from vaezoo.runner.children.child import LOST
+from vaezoo.runner.engines.watch import MemoryWatch
 
 FORKS = hasattr(os, "fork") and sys.platform != "darwin"
 """Whether children are forked from a server. (Frameworks of macOS do not survive a fork.)"""
@@ -205,21 +206,25 @@ def _command(module: str, *arguments: str) -> list[str]:
 @dataclass
 class Outcome:
     """The messages of a job, and how it ended: its exit code, or minus a signal; None where it was killed because it
-    had not told anything for `seconds`.
+    had not told anything for `seconds`. excess: why it was killed for the memory that it used, or None.
     """
 
     messages: list[dict[str, Any]]
     ended: int | None
     seconds: float
+    excess: str | None = None
+
+    @property
+    def death(self) -> str:
+        """How its process ended, in words."""
+        return self.excess or (f"nothing in {self.seconds:g} s" if self.ended is None else in_words(self.ended))
 
     def reason(self, when: str) -> str:
         """How the process ended, in words: `ended its process when it was imported: exit code 7`."""
         raised = next((message["raised"] for message in self.messages if "raised" in message), None)
         if raised is not None:
             return f"raised {raised} {when}"
-        if self.ended is None:
-            return f"hung {when}: nothing in {self.seconds:g} s"
-        return f"ended its process {when}: {in_words(self.ended)}"
+        return f"{'hung' if self.ended is None else 'ended its process'} {when}: {self.death}"
 
 
 def in_words(code: int) -> str:
@@ -232,8 +237,13 @@ def in_words(code: int) -> str:
 
 
 def outcomes(children: Children, jobs: Iterable[int], seconds: float) -> Iterator[tuple[int, Outcome]]:
-    """The outcome of each of these jobs, in their order. One that tells nothing for `seconds` is killed."""
-    order = list(jobs)
+    """The outcome of each of these jobs, in their order.
+
+    One that tells nothing for `seconds` is killed, and so is the largest one before the machine has no memory left.
+    """
+    order, watch = list(jobs), MemoryWatch(None)
+    pids: dict[int, int] = {}
+    excess: dict[int, str] = {}
     messages: dict[int, list[dict[str, Any]]] = {job: [] for job in order}
     heard: dict[int, float] = {}
     ended: dict[int, int | None] = {}
@@ -242,12 +252,19 @@ def outcomes(children: Children, jobs: Iterable[int], seconds: float) -> Iterato
             for event in children.events(0.2):
                 if event.job in messages:
                     heard[event.job] = time.monotonic()
+                    if event.pid is not None:
+                        pids[event.job] = event.pid
                     if event.message is not None:
                         messages[event.job].append(event.message)
                     if event.ended is not None:
                         ended.setdefault(event.job, event.ended)
+                        pids.pop(event.job, None)
+            for job, reason in watch.excess(pids).items():
+                excess[job] = reason
+                del pids[job]
+                children.kill(job, KILL)
             for job, last in heard.items():
                 if job not in ended and time.monotonic() - last > seconds:
                     ended[job] = None
                     children.kill(job, KILL)
-        yield next_job, Outcome(messages[next_job], ended[next_job], seconds)
+        yield next_job, Outcome(messages[next_job], ended[next_job], seconds, excess.get(next_job))

@@ -11,6 +11,7 @@ from vaezoo.runner.claims import Claims
 from vaezoo.runner.engines.places import Places
 from vaezoo.runner.limits import Limits
 from vaezoo.runner.plan.cell import Task
+from vaezoo.runner.provenance import Provenance, now
 from vaezoo.runner.records import Record, Status
 from vaezoo.runner.store import Store
 from vaezoo.runner.work.measure import STOPPED
@@ -30,7 +31,7 @@ class _Job:
 
     running: whether its process has started. heard: when it last told anything. epoch: when its epoch began, and
     slowest: seconds of its slowest one. stage: what it does. ending: the status and reason for which the run ends it.
-    stamps: of the records before it began.
+    stamps: of the records before it began. provenance: what its process told of itself, or None.
     """
 
     tasks: list[Task]
@@ -43,10 +44,13 @@ class _Job:
     slowest: float = 0.0
     stage: str = ""
     ending: tuple[Status, str] | None = None
+    provenance: Provenance | None = None
 
     def hear(self, message: dict[str, object]) -> None:
         """Note what the process told."""
         self.heard = time.monotonic()
+        if isinstance(told := message.get("provenance"), dict):
+            self.provenance = Provenance.from_json(told)
         if "stage" in message:
             self.stage = str(message["stage"])
         if "epoch" in message:
@@ -217,12 +221,16 @@ class Engine:
             alone = f"run alone after its pack of {len(job.tasks)} had failed"
             self.waiting += [([replace(task, alone=alone)], job.attempt) for task in left[::-1]]
         else:
-            self._fail(left[0], status, reason, passing, event.peak)
+            self._fail(left[0], job, status, reason, passing, event.peak)
 
-    def _fail(self, task: Task, status: Status, reason: str, passing: bool, peak: int | None) -> None:
+    def _fail(
+        self, task: Task, job: _Job, status: Status, reason: str, passing: bool = True, peak: int | None = None
+    ) -> None:
         """Write the record of a cell whose process has ended without one."""
         cell, log = task.cell, self.store.path("logs", task.cell.stem)
         record = replace(Record.of(cell, status, reason), may_pass=passing)
+        if job.provenance is not None:
+            record = replace(record, provenance=replace(job.provenance, finished=now()))
         if status == "oom" and peak is not None:
             record = replace(record, results={"peak_memory_bytes": peak})
         written = self.store.write(cell, replace(record, log=f"logs/{log.name}" if log.exists() else None))
@@ -257,7 +265,7 @@ class Engine:
             self.places.kill(number, KILL)
             for task in job.tasks:
                 if self._stamp(task) == job.stamps[job.tasks.index(task)]:
-                    self._fail(task, "interrupted", reason, True, None)
+                    self._fail(task, job, "interrupted", reason)
         self.jobs.clear()
 
 

@@ -39,7 +39,7 @@ class MemoryWatch:
         if low and used:
             largest = max(used, key=lambda job: used[job])
             free = _gib(scarce.available)
-            return {largest: f"it used {_gib(used[largest])}, the most of all cells, and the machine had {free} left"}
+            return {largest: f"it used {_gib(used[largest])}, the most of all here, and the machine had {free} left"}
         limit = self.limit
         return {
             job: f"it used {_gib(size)}, and --max-memory is {_gib(limit)}"

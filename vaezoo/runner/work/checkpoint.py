@@ -146,5 +146,9 @@ def _untrained(record: Record) -> LatentModel:
         raise VaezooError("the record does not say what its model needs of the data")
     spec = DataSpec(facts.shape, facts.measure, facts.levels, facts.binarisation, facts.context)
     ingredients = Ingredients.blank(spec, specification.latent, specification.hidden, facts.train_size)
-    allowed = specification.allow_pseudo_likelihood
-    return construct(specification.slots, ingredients, allow_pseudo_likelihood=allowed)[0]
+    allowed, dtype = specification.allow_pseudo_likelihood, torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)  # as where it was trained, whatever a plugin has set since
+    try:
+        return construct(specification.slots, ingredients, allow_pseudo_likelihood=allowed)[0]
+    finally:
+        torch.set_default_dtype(dtype)

@@ -81,7 +81,6 @@ def _audited(record: Record, evaluation: CellEvaluation, store: Store) -> Audit:
     """The audit of a model whose weights have been written, by a model that is built anew from the record."""
     heartbeat.tell(stage="audit")
     with globals_restored():
-        torch.set_default_dtype(torch.float32)  # as in a new process, whatever the cell's plugins have set
         reloaded = trained_model(record, store, evaluation.cell.stem).to(evaluation.model.device)
         found = audit(evaluation.model, reloaded, evaluation.images, evaluation.evaluation)
     heartbeat.tell(stage="")

@@ -12,14 +12,15 @@ from vaezoo.core import heartbeat
 from vaezoo.core.precision import no_hidden_tf32
 from vaezoo.runner.machine.sharing import say_through
 from vaezoo.runner.plan.cell import Task
-from vaezoo.runner.work.cell import run_pack
+from vaezoo.runner.work.cell import provenance, run_pack
 from vaezoo.training.checkpoint import CheckpointClock, Interrupted
 
 
 def serve(
     send: Any, tasks: Sequence[Mapping[str, Any]], device: str, threads: int, log: str, checkpoint_seconds: float
 ) -> None:
-    """Run the tasks, each into its record. send: gets the stages, epochs and heartbeats of the work. log: the file of
+    """Run the tasks, each into its record. send: gets the provenance, for the record of a cell whose process dies, and
+    the stages, epochs and heartbeats of the work. log: the file of
     what this process prints. SIGTERM ends the work at its next step, with a checkpoint.
     """
     clock = CheckpointClock(checkpoint_seconds)
@@ -35,4 +36,6 @@ def serve(
     no_hidden_tf32()
     say_through(lambda line: send(say=line))
     heartbeat.listen(lambda message: send(**message))
-    run_pack([Task.from_json(task) for task in tasks], device, clock, Path(log))
+    given = [Task.from_json(task) for task in tasks]
+    send(provenance=provenance(device, given[0]).to_json())
+    run_pack(given, device, clock, Path(log))
