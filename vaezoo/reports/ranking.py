@@ -2,20 +2,37 @@
 
 Two rows share a ranking only if they were measured alike: MUST_AGREE lists the facts that must agree, for each kind of
 column. Rows of different precisions share one only where the table shows how far each is from float32.
+
+The best row and all that cannot be told from it are bold: reports/contest.py has the rule for numbers of quality. A
+timing measures a speed once; it cannot be told from the fastest within 5 %, or where the quartiles of the two overlap.
+Where that holds for all rows no speed is bold.
 """
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from vaezoo.core.columns import MUST_AGREE, Column
+from vaezoo.reports.changes import is_slower
+from vaezoo.reports.contest import Contest, Gap, contest
+from vaezoo.reports.images import SCALED
+from vaezoo.reports.number_text import number_text
 from vaezoo.reports.rows import TableRow, facts_text
+from vaezoo.reports.statistics import summarise
 
 Remarks = Mapping[TableRow, Sequence[str]]
 """What a reader must know of each row, a sentence each."""
 _Facts = tuple[Any, ...] | None
+
+
+FEW_SEEDS = 5
+"""With so many seeds or fewer a table says "too few seeds" of rows that it cannot tell apart, never "no difference"."""
+NumberImages = Callable[[str, Hashable, str, float], "np.ndarray | None"]
+"""(label, seed, column, its number) -> the number of each test image [N], or None where there are none."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +40,10 @@ class Ranking:
     """The comparison of one data set's rows.
 
     ranked: the rows whose log-likelihood (or ELBO, where no log-likelihoods compete) competes with another row's.
-    bold: (row, column name) of each best number. remarks: why a row is not ranked with the others. unlike: the facts in
-    which a row differs from the ranked ones. chosen: the row that the others are compared with, or None where no row
-    can be ranked.
+    bold: (row, column name) of each number that cannot be told from the best. remarks: why a row is not ranked with the
+    others, or on which seeds it is. unlike: the facts in which a row differs from the ranked ones. chosen: the row that
+    the others are measured like, or None where no row can be ranked. best: the best row of each column that has bold
+    numbers. gaps: (row, column name) -> its difference to the best. notes: what holds for the rows of a column.
     """
 
     ranked: frozenset[TableRow]
@@ -33,6 +51,9 @@ class Ranking:
     remarks: Remarks
     unlike: Mapping[TableRow, frozenset[str]]
     chosen: TableRow | None
+    best: Mapping[str, TableRow] = field(default_factory=dict)
+    gaps: Mapping[tuple[TableRow, str], Gap] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,21 +64,105 @@ class _Difference:
     words: str
 
 
-@dataclass(frozen=True)
-class _Contest:
-    """The rows that compete in some columns, the best (row, column) pairs, which are bold, and remarks."""
+class _Standings:
+    """What the contests of all columns have found so far."""
 
-    competitors: list[TableRow]
-    bold: set[tuple[TableRow, str]]
-    remarks: defaultdict[TableRow, list[str]]
+    def __init__(self, images: NumberImages | None) -> None:
+        self.images = images
+        self.bold: set[tuple[TableRow, str]] = set()
+        self.best: dict[str, TableRow] = {}
+        self.gaps: dict[tuple[TableRow, str], Gap] = {}
+        self.remarks: defaultdict[TableRow, list[str]] = defaultdict(list)
+        self.notes: list[str] = []
+
+    def compare(self, rows: Sequence[TableRow], columns: Sequence[Column]) -> None:
+        """The contests of columns of quality, each among the rows that have a finite mean."""
+        subsets: dict[TableRow, dict[str, list[str]]] = {}
+        for column in columns:
+            name = column.name
+            able = [row for row in rows if row.has(name) and math.isfinite(row.cells[name].mean)]
+            if len(able) < 2:
+                continue
+            found = contest([row.numbers[name] for row in able], self._images(able, name), column.better or 1)
+            best = able[found.best]
+            bold = [able[place] for place in found.bold(column.better or 1)]
+            if bold:
+                self.best[name] = best
+            self.bold |= {(row, name) for row in bold}
+            self.gaps |= {(row, name): gap for row, gap in zip(able, found.gaps, strict=True) if gap is not None}
+            self.notes += _column_notes(column, best, found)
+            for row, gap in zip(able, found.gaps, strict=True):
+                if row is not best and (text := _subset(row, best, gap, name)):
+                    subsets.setdefault(row, {}).setdefault(text, []).append(name)
+        for row, texts in subsets.items():
+            self.remarks[row] += [f"{', '.join(names)} {text}" for text, names in texts.items()]
+
+    def _images(self, rows: Sequence[TableRow], column: str) -> Callable[[int, Hashable], "np.ndarray | None"]:
+        """The values of each image of these rows."""
+
+        def images(place: int, seed: Hashable) -> "np.ndarray | None":
+            row = rows[place]
+            return None if self.images is None else self.images(row.label, seed, column, row.numbers[column][seed])
+
+        return images
+
+    def compare_speeds(self, rows: Sequence[TableRow], columns: Sequence[Column]) -> None:
+        """The contests of speeds, among the rows on the device that most rows ran on."""
+        timed = [row for row in rows if _has(row, columns)]
+        devices = {row: _facts(row, MUST_AGREE["device"]) for row in timed}
+        sizes = Counter(devices.values())
+        chosen = max((row for row in timed if devices[row]), key=lambda row: sizes[devices[row]], default=None)
+        alike = [row for row in timed if chosen and devices[row] == devices[chosen]]
+        for column in columns:
+            able = [row for row in alike if row.has(column.name) and math.isfinite(row.cells[column.name].mean)]
+            fastest = max(able, key=lambda row: row.cells[column.name].mean, default=None)
+            if fastest is None or len(able) < 2:
+                continue
+            name = column.name
+            leaders = [row for row in able if not is_slower(row.speed(name), fastest.speed(name))]
+            if len(leaders) < len(able):
+                self.best[name] = fastest
+                self.bold |= {(row, name) for row in leaders}
+        for row in timed:
+            if found := _differences(row, chosen, MUST_AGREE["device"], several=len(alike) > 1):
+                self.remarks[row].append(f"speeds not ranked: {_in_words(found)}")
 
 
-def rank(rows: Sequence[TableRow], columns: Sequence[Column]) -> Ranking:
+def _column_notes(column: Column, best: TableRow, found: Contest) -> list[str]:
+    """What the seeds of a column can tell."""
+    gaps = [gap for gap in found.gaps if gap is not None]
+    tested = [gap for gap in gaps if gap.is_tested]
+    heading = column.heading or column.name
+    if not tested:
+        return [f"{heading}: too few seeds (1) to tell any rows apart, and no values of each image"] if gaps else []
+    alike = [gap for gap in tested if not gap.side() and 1 < len(gap.seeds) <= FEW_SEEDS]
+    if not alike or column.name in SCALED:
+        return []
+    largest = number_text(summarise([max(gap.half_width for gap in alike)]), column.style, column.unit)
+    seeds = " or ".join(map(str, sorted({len(gap.seeds) for gap in alike})))
+    return [
+        f"{heading}: too few seeds ({seeds}) to tell the other bold rows from {best.label}; "
+        f"differences up to {largest} may be chance"
+    ]
+
+
+def _subset(row: TableRow, best: TableRow, gap: Gap | None, column: str) -> str:
+    """On which seeds a row is compared with the best where these are not all seeds of both; empty where they are."""
+    if gap is None:
+        return f"not ranked: it shares no seed with {best.label}"
+    if len(gap.seeds) == len(row.numbers[column]) == len(best.numbers[column]):
+        return ""
+    which = f"seed{'s' * (len(gap.seeds) > 1)} {facts_text(gap.seeds)} alone, which it shares with {best.label}"
+    return f"compared on {which}" + ("" if gap.is_tested else ": too few seeds")
+
+
+def rank(rows: Sequence[TableRow], columns: Sequence[Column], images: NumberImages | None = None) -> Ranking:
     """Compares one data set's rows.
 
-    The largest set of rows that were measured alike is ranked; of equally large ones, the first. Bold is the best mean,
-    where two rows or more compete. A pseudo-likelihood, a row whose seeds were measured unlike each other and a row
-    with fewer ok seeds than another do not compete.
+    The largest set of rows that were measured alike is ranked; of equally large ones, the first. Bold is what cannot be
+    told from the best, where two rows or more compete. A pseudo-likelihood and a row whose seeds were measured unlike
+    each other do not compete. Rows with other seeds are compared on those that they share. images: where the numbers of
+    each test image are.
     """
     estimates, bounds, speeds = (
         [column for column in columns if column.ranked_by == kind] for kind in ("estimate", "data", "device")
@@ -82,18 +187,22 @@ def rank(rows: Sequence[TableRow], columns: Sequence[Column]) -> Ranking:
         if found := _differences(row, chosen, names, several=len(in_estimates or in_bounds) > 1):
             unlike[row] = frozenset(difference.fact for difference in found)
             remarks[row].append(f"{'iwll ' if row in comparable else ''}not ranked: {_in_words(found)}")
-    full = max((row.counts["ok"] for row in rows), default=0)
-    for row in rows:
-        if 0 < row.counts["ok"] < full:
-            remarks[row].append(f"not ranked: {row.counts['ok']} ok seeds where others have {full}")
-    contests = [_contest(in_estimates, estimates, full), _contest(in_bounds, bounds, full)]
-    ranked = next((c.competitors for c in contests if len(c.competitors) > 1), [])
-    contests.append(_speed_contest(rows, speeds, full))
-    for contest in contests:
-        for row, found_remarks in contest.remarks.items():
-            remarks[row] += found_remarks
-    bold = frozenset(pair for contest in contests for pair in contest.bold)
-    return Ranking(frozenset(ranked), bold, dict(remarks), unlike, chosen)
+    found_in = _Standings(images)
+    found_in.compare(in_estimates, estimates)
+    found_in.compare(in_bounds, bounds)
+    found_in.compare_speeds(rows, speeds)
+    for row, found_remarks in found_in.remarks.items():
+        remarks[row] += found_remarks
+    return Ranking(
+        frozenset(next((each for each in (in_estimates, in_bounds) if len(each) > 1), [])),
+        frozenset(found_in.bold),
+        dict(remarks),
+        unlike,
+        chosen,
+        found_in.best,
+        found_in.gaps,
+        tuple(dict.fromkeys(found_in.notes)),
+    )
 
 
 def _has(row: TableRow, columns: Iterable[Column]) -> bool:
@@ -148,37 +257,3 @@ def _differences(row: TableRow, chosen: TableRow | None, names: Sequence[str], *
 
 def _in_words(differences: Iterable[_Difference]) -> str:
     return "; ".join(difference.words for difference in differences)
-
-
-def _contest(rows: Sequence[TableRow], columns: Sequence[Column], full: int) -> _Contest:
-    """The best of each column among the rows with `full` ok seeds. Equal rows have no best."""
-    competitors = [row for row in rows if row.counts["ok"] == full]
-    bold: set[tuple[TableRow, str]] = set()
-    remarks: defaultdict[TableRow, list[str]] = defaultdict(list)
-    for column in columns:
-        able = []
-        for row in competitors:
-            count = row.cells[column.name].count
-            if column.ranked_by != "device" and 0 < count < full:
-                remarks[row].append(f"{column.name} not ranked: {count} of {full} seeds have it")
-            elif count and math.isfinite(row.cells[column.name].mean):
-                able.append(row)
-        best = max((column.better * row.cells[column.name].mean for row in able), default=0.0)
-        leaders = [row for row in able if column.better * row.cells[column.name].mean == best]
-        if len(leaders) < len(able):
-            bold |= {(row, column.name) for row in leaders}
-    return _Contest(competitors, bold, remarks)
-
-
-def _speed_contest(rows: Sequence[TableRow], columns: Sequence[Column], full: int) -> _Contest:
-    """The fastest rows on the device that most rows ran on."""
-    timed = [row for row in rows if _has(row, columns)]
-    devices = {row: _facts(row, MUST_AGREE["device"]) for row in timed}
-    sizes = Counter(devices.values())
-    chosen = max((row for row in timed if devices[row]), key=lambda row: sizes[devices[row]], default=None)
-    alike = [row for row in timed if chosen and devices[row] == devices[chosen]]
-    contest = _contest(alike, columns, full)
-    for row in timed:
-        if found := _differences(row, chosen, MUST_AGREE["device"], several=len(alike) > 1):
-            contest.remarks[row].append(f"speeds not ranked: {_in_words(found)}")
-    return contest

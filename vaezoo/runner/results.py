@@ -25,8 +25,9 @@ def read_results(path: str | Path) -> "pd.DataFrame":
     """The results of a folder that `vaezoo run` wrote: one row a cell in the order of the matrix, failures included.
 
     Log-likelihoods are in nats an image, higher is better. The column warnings holds vaezoo's warnings, a line each.
-    frame.attrs holds the matrix's name, the settings that differ between rows, the references, and `columns`: the
-    measured columns in the order of a table, each as `vaezoo.Column.to_json` gives it. A record that is damaged, or is
+    frame.attrs holds the matrix's name, the settings that differ between rows, the references, the folder, where tables
+    find the values of each test image, and `columns`: the measured columns in the order of a table, each as
+    `vaezoo.Column.to_json` gives it. A record that is damaged, or is
     not its plan's, is left out with a VaezooWarning that names it: its cell is `missing`. Raises VaezooError where the
     folder holds no results.
     """
@@ -38,6 +39,7 @@ def read_results(path: str | Path) -> "pd.DataFrame":
     timings = {stem: record for stem in timed if (record := store.record("timings", stem)) is not None}
     standard = [column.name for column in (*QUALITY, *TIMED, *COSTS)]
     further = dict.fromkeys(column.name for column in plan.columns if column.name not in standard and column.is_one)
+    quartiles = [f"{column.name}_{end}" for column in TIMED if column.ranked_by for end in ("low", "high")]
     rows = []
     for cell in plan.cells:
         record = store.record("cells", cell.stem, cell)  # one at a time: they may be large
@@ -53,10 +55,11 @@ def read_results(path: str | Path) -> "pd.DataFrame":
         row |= {name: measured.get(name) for name in standard}
         row |= {name: getattr(facts, name) for name in (*SAME_DATA, *SAME_ESTIMATE)}
         row |= {name: getattr(record or cell.comparability, name, None) for name in PROVENANCE}
+        row |= {name: speeds.get(name) for name in quartiles}
         row["warnings"] = "\n".join([*warned, *disturbed]) or None
         rows.append(row | {name: results.get(name) for name in further} | cell.settings)
     frame = pd.DataFrame(rows)
-    for name in (*standard, *further):
+    for name in (*standard, *further, *quartiles):
         if name in frame:
             frame[name] = pd.to_numeric(frame[name])
     frame.attrs |= {
@@ -64,6 +67,7 @@ def read_results(path: str | Path) -> "pd.DataFrame":
         "settings": list(plan.settings),
         "columns": [column.to_json() for column in table_columns(plan.columns, further)],
         "references": list(plan.references),
+        "folder": str(Path(path).absolute()),
     }
     return frame
 
