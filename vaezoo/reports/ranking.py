@@ -2,37 +2,22 @@
 
 Two rows share a ranking only if they were measured alike: MUST_AGREE lists the facts that must agree, for each kind of
 column. Rows of different precisions share one only where the table shows how far each is from float32.
-
-The best row and all that cannot be told from it are bold: reports/contest.py has the rule for numbers of quality. A
-timing measures a speed once; it cannot be told from the fastest within 5 %, or where the quartiles of the two overlap.
-Where that holds for all rows no speed is bold.
+reports/contest.py has the rule for what is bold.
 """
 
-import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from vaezoo.core.columns import MUST_AGREE, Column
-from vaezoo.reports.changes import is_slower
-from vaezoo.reports.contest import Contest, Gap, contest
-from vaezoo.reports.images import SCALED
-from vaezoo.reports.number_text import number_text
+from vaezoo.reports.contest import Gap
 from vaezoo.reports.rows import TableRow, facts_text
-from vaezoo.reports.statistics import summarise
+from vaezoo.reports.standings import NumberImages, Standings
 
 Remarks = Mapping[TableRow, Sequence[str]]
 """What a reader must know of each row, a sentence each."""
 _Facts = tuple[Any, ...] | None
-
-
-FEW_SEEDS = 5
-"""With so many seeds or fewer a table says "too few seeds" of rows that it cannot tell apart, never "no difference"."""
-NumberImages = Callable[[str, Hashable, str, float], "np.ndarray | None"]
-"""(label, seed, column, its number) -> the number of each test image [N], or None where there are none."""
 
 
 @dataclass(frozen=True)
@@ -62,98 +47,6 @@ class _Difference:
 
     fact: str
     words: str
-
-
-class _Standings:
-    """What the contests of all columns have found so far."""
-
-    def __init__(self, images: NumberImages | None) -> None:
-        self.images = images
-        self.bold: set[tuple[TableRow, str]] = set()
-        self.best: dict[str, TableRow] = {}
-        self.gaps: dict[tuple[TableRow, str], Gap] = {}
-        self.remarks: defaultdict[TableRow, list[str]] = defaultdict(list)
-        self.notes: list[str] = []
-
-    def compare(self, rows: Sequence[TableRow], columns: Sequence[Column]) -> None:
-        """The contests of columns of quality, each among the rows that have a finite mean."""
-        subsets: dict[TableRow, dict[str, list[str]]] = {}
-        for column in columns:
-            name = column.name
-            able = [row for row in rows if row.has(name) and math.isfinite(row.cells[name].mean)]
-            if len(able) < 2:
-                continue
-            found = contest([row.numbers[name] for row in able], self._images(able, name), column.better or 1)
-            best = able[found.best]
-            bold = [able[place] for place in found.bold(column.better or 1)]
-            if bold:
-                self.best[name] = best
-            self.bold |= {(row, name) for row in bold}
-            self.gaps |= {(row, name): gap for row, gap in zip(able, found.gaps, strict=True) if gap is not None}
-            self.notes += _column_notes(column, best, found)
-            for row, gap in zip(able, found.gaps, strict=True):
-                if row is not best and (text := _subset(row, best, gap, name)):
-                    subsets.setdefault(row, {}).setdefault(text, []).append(name)
-        for row, texts in subsets.items():
-            self.remarks[row] += [f"{', '.join(names)} {text}" for text, names in texts.items()]
-
-    def _images(self, rows: Sequence[TableRow], column: str) -> Callable[[int, Hashable], "np.ndarray | None"]:
-        """The values of each image of these rows."""
-
-        def images(place: int, seed: Hashable) -> "np.ndarray | None":
-            row = rows[place]
-            return None if self.images is None else self.images(row.label, seed, column, row.numbers[column][seed])
-
-        return images
-
-    def compare_speeds(self, rows: Sequence[TableRow], columns: Sequence[Column]) -> None:
-        """The contests of speeds, among the rows on the device that most rows ran on."""
-        timed = [row for row in rows if _has(row, columns)]
-        devices = {row: _facts(row, MUST_AGREE["device"]) for row in timed}
-        sizes = Counter(devices.values())
-        chosen = max((row for row in timed if devices[row]), key=lambda row: sizes[devices[row]], default=None)
-        alike = [row for row in timed if chosen and devices[row] == devices[chosen]]
-        for column in columns:
-            able = [row for row in alike if row.has(column.name) and math.isfinite(row.cells[column.name].mean)]
-            fastest = max(able, key=lambda row: row.cells[column.name].mean, default=None)
-            if fastest is None or len(able) < 2:
-                continue
-            name = column.name
-            leaders = [row for row in able if not is_slower(row.speed(name), fastest.speed(name))]
-            if len(leaders) < len(able):
-                self.best[name] = fastest
-                self.bold |= {(row, name) for row in leaders}
-        for row in timed:
-            if found := _differences(row, chosen, MUST_AGREE["device"], several=len(alike) > 1):
-                self.remarks[row].append(f"speeds not ranked: {_in_words(found)}")
-
-
-def _column_notes(column: Column, best: TableRow, found: Contest) -> list[str]:
-    """What the seeds of a column can tell."""
-    gaps = [gap for gap in found.gaps if gap is not None]
-    tested = [gap for gap in gaps if gap.is_tested]
-    heading = column.heading or column.name
-    if not tested:
-        return [f"{heading}: too few seeds (1) to tell any rows apart, and no values of each image"] if gaps else []
-    alike = [gap for gap in tested if not gap.side() and 1 < len(gap.seeds) <= FEW_SEEDS]
-    if not alike or column.name in SCALED:
-        return []
-    largest = number_text(summarise([max(gap.half_width for gap in alike)]), column.style, column.unit)
-    seeds = " or ".join(map(str, sorted({len(gap.seeds) for gap in alike})))
-    return [
-        f"{heading}: too few seeds ({seeds}) to tell the other bold rows from {best.label}; "
-        f"differences up to {largest} may be chance"
-    ]
-
-
-def _subset(row: TableRow, best: TableRow, gap: Gap | None, column: str) -> str:
-    """On which seeds a row is compared with the best where these are not all seeds of both; empty where they are."""
-    if gap is None:
-        return f"not ranked: it shares no seed with {best.label}"
-    if len(gap.seeds) == len(row.numbers[column]) == len(best.numbers[column]):
-        return ""
-    which = f"seed{'s' * (len(gap.seeds) > 1)} {facts_text(gap.seeds)} alone, which it shares with {best.label}"
-    return f"compared on {which}" + ("" if gap.is_tested else ": too few seeds")
 
 
 def rank(rows: Sequence[TableRow], columns: Sequence[Column], images: NumberImages | None = None) -> Ranking:
@@ -187,12 +80,20 @@ def rank(rows: Sequence[TableRow], columns: Sequence[Column], images: NumberImag
         if found := _differences(row, chosen, names, several=len(in_estimates or in_bounds) > 1):
             unlike[row] = frozenset(difference.fact for difference in found)
             remarks[row].append(f"{'iwll ' if row in comparable else ''}not ranked: {_in_words(found)}")
-    found_in = _Standings(images)
+    found_in = Standings(images)
     found_in.compare(in_estimates, estimates)
     found_in.compare(in_bounds, bounds)
-    found_in.compare_speeds(rows, speeds)
-    for row, found_remarks in found_in.remarks.items():
-        remarks[row] += found_remarks
+    timed = [row for row in rows if _has(row, speeds)]
+    devices = {row: _facts(row, MUST_AGREE["device"]) for row in timed}
+    sizes = Counter(devices.values())
+    common = max((row for row in timed if devices[row]), key=lambda row: sizes[devices[row]], default=None)
+    alike = [row for row in timed if common and devices[row] == devices[common]]
+    found_in.compare_speeds(alike, speeds)
+    for row, told in found_in.remarks.items():
+        remarks[row] += told
+    for row in timed:
+        if found := _differences(row, common, MUST_AGREE["device"], several=len(alike) > 1):
+            remarks[row].append(f"speeds not ranked: {_in_words(found)}")
     return Ranking(
         frozenset(next((each for each in (in_estimates, in_bounds) if len(each) > 1), [])),
         frozenset(found_in.bold),
@@ -201,7 +102,7 @@ def rank(rows: Sequence[TableRow], columns: Sequence[Column], images: NumberImag
         chosen,
         found_in.best,
         found_in.gaps,
-        tuple(dict.fromkeys(found_in.notes)),
+        tuple(found_in.notes),
     )
 
 
