@@ -95,7 +95,7 @@ def contest(rows: Sequence[Mapping[Hashable, float]], images: PerImage, better: 
     """
     most = max(map(len, rows))
     full = [place for place, row in enumerate(rows) if len(row) == most]
-    best = max(full, key=lambda place: better * math.fsum(rows[place].values()))
+    best = max(full, key=lambda place: better * math.fsum(value / most for value in rows[place].values()))
     seen: set[int] = set()
     while True:
         seen.add(best)

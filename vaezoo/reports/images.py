@@ -45,7 +45,7 @@ class ImageValues:
         mean = float(values.mean(dtype=np.float64))
         if column in SCALED:
             return values * np.float64(number / mean) if mean else None
-        return values if abs(mean - number) <= 1e-4 * max(1.0, abs(number)) else None
+        return values if abs(mean - number) <= 1e-5 * max(1.0, abs(number)) else None
 
     def _read(self, dataset: str, label: str, seed: Hashable) -> dict[str, np.ndarray]:
         """The values of one cell by column. A damaged file is left out with a VaezooWarning."""

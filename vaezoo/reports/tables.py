@@ -142,7 +142,9 @@ class Table:
             gaps = [self.ranking.gaps.get((row, name)) for row in self.rows]
             if any(gap is not None for gap in gaps):
                 for end, part in (("", "mean"), ("_low", "low"), ("_high", "high")):
-                    columns[f"{name}_gap{end}"] = [math.nan if gap is None else getattr(gap, part) for gap in gaps]
+                    columns[f"{name}_gap{end}"] = [
+                        math.nan if gap is None else _short(getattr(gap, part)) for gap in gaps
+                    ]
         return columns
 
     def csv(self) -> str:
@@ -198,6 +200,11 @@ def _table(
     title = f"{attrs['name']}: {dataset}" if attrs.get("name") else dataset
     lead = [_measured(rows, ranking.chosen), _LEGEND, *_bold_legend(ranking)]
     return Table(dataset, title, lead, rows + references, shown, ranking, remarks, footnotes)
+
+
+def _short(value: float) -> float:
+    """The value with ten digits: the last ones of a sum over images differ between processors."""
+    return float(f"{value:.10g}")
 
 
 def _bold_legend(ranking: Ranking) -> list[str]:
