@@ -17,11 +17,12 @@ f(R, S) is the 95 % point of the largest (best - row) / sqrt(max(v, m) / S) in s
 seeds of normal noise, and at least Student's factor t(S - 1), which holds for a single row that is noisier than all
 others. t(N) is Student's factor at 5 % over all R (R - 1) / 2 pairs of rows (Bonferroni), any of which may turn out
 as the best and another row. m guards against variances that are small by chance, which those of two or three seeds
-often are: without it f(6, 2) is above 100, with it 12.7. A row that is far noisier than the others does not move m.
+often are: without it f(8, 2) is 126, with it 12.7. A row that is far noisier than the others does not move m.
 
 With one shared seed b decides alone. Without values of each image a does; with neither no row is told from the best.
 
-Banerjee, S. K. (1960), Sankhya 22, 357-358; Hsu (1996), Multiple Comparisons: Theory and Methods.
+Banerjee, S. K. (1960): Approximate confidence interval for linear functions of means of k populations when the
+population variances are not equal. Sankhya 22, 357-358.
 """
 
 import math
