@@ -189,7 +189,8 @@ def test_the_numbers_of_a_metric_are_plain():
 
 
 def test_rank_changes_no_row():
-    frame = framed(cells("a", [-86.0]), cells("b", [-87.0], images=5, **{"train.epochs": 3}), cells("c", [-85.0]))
+    rest = [cells("b", [-87.0] * 2, images=5, **{"train.epochs": 3}), cells("c", [-85.0] * 2)]
+    frame = framed(cells("a", [-86.0] * 2), *rest)
     ((_, rows),) = dataset_rows(frame, table_columns())
     before = [repr(row) for row in rows]
     ranking = rank(rows, table_columns())

@@ -20,16 +20,18 @@ def test_best_is_bold_and_nothing_else():
     assert table.ranking.ranked == set(table.rows)
 
 
-def test_nothing_is_bold_alone_or_where_all_are_equal():
+def test_nothing_is_bold_alone_and_everything_where_all_are_equal():
+    """Speeds that are all alike are not bold."""
     (table,) = tables(framed(cells("vae", [-86.0, -86.1])))
     assert not bold(table)
     assert not table.ranking.ranked
-    (table,) = tables(framed(cells("a", [-86.0]), cells("b", [-86.0])))
-    assert not bold(table)
+    for values in ([-86.0, -86.1], [-86.0]):
+        (table,) = tables(framed(cells("a", values), cells("b", values)))
+        assert bold(table) == {(label, heading) for label in "ab" for heading in (IWLL, ELBO)}
 
 
 def test_infinite_is_never_best():
-    (table,) = tables(framed(cells("a", [math.inf]), cells("b", [-86.0]), cells("c", [-87.0])))
+    (table,) = tables(framed(cells("a", [math.inf] * 2), cells("b", [-86.0] * 2), cells("c", [-87.0] * 2)))
     assert bold(table) == {("b", IWLL), ("b", ELBO)}
     assert shown(table)["a"][IWLL] == "inf"
 
@@ -81,7 +83,7 @@ def test_another_estimate_leaves_the_elbo_ranked(name, value):
 
 
 def test_first_of_equal_groups_is_named():
-    (table,) = tables(framed(cells("a", [-86.0]), cells("b", [-80.0], importance_samples=50)))
+    (table,) = tables(framed(cells("a", [-86.0] * 2), cells("b", [-80.0] * 2, importance_samples=50)))
     assert bold(table) == {("b", ELBO)}
     assert "[a] iwll not ranked: importance_samples is 50, a has 1000" in table.notes
 
@@ -95,42 +97,69 @@ def test_seeds_that_disagree_are_not_ranked():
 
 
 def test_pseudo_likelihoods_are_not_ranked():
-    pseudo = cells("pseudo", [900.0], pseudo_likelihood=True, train_images_per_second=9e9)
-    (table,) = tables(framed(pseudo, cells("a", [-86.0]), cells("b", [-87.0])))
+    pseudo = cells("pseudo", [900.0] * 2, pseudo_likelihood=True, train_images_per_second=9e9)
+    (table,) = tables(framed(pseudo, cells("a", [-86.0] * 2), cells("b", [-87.0] * 2)))
     assert bold(table) == {("a", IWLL), ("a", ELBO), ("pseudo", TRAIN)}
     assert table.notes == ["[a] pseudo-likelihood (a density of other values than these images): not ranked"]
     assert table.frame().pseudo_likelihood.tolist() == [True, False, False]
-    (table,) = tables(framed(pseudo, cells("p", [901.0], pseudo_likelihood=True)))
+    (table,) = tables(framed(pseudo, cells("p", [901.0] * 2, pseudo_likelihood=True)))
     assert not {IWLL, ELBO} & {heading for _, heading in bold(table)}
 
 
 def test_speeds_are_ranked_on_one_device():
-    fast = cells("fast", [-88.0], device="NVIDIA H200", train_images_per_second=1e6)
-    slow = cells("slow", [-87.0], train_images_per_second=1e4)
-    (table,) = tables(framed(fast, cells("a", [-86.0]), slow))
+    fast = cells("fast", [-88.0] * 2, device="NVIDIA H200", train_images_per_second=1e6)
+    slow = cells("slow", [-87.0] * 2, train_images_per_second=1e4)
+    (table,) = tables(framed(fast, cells("a", [-86.0] * 2), slow))
     assert bold(table) == {("a", IWLL), ("a", ELBO), ("a", TRAIN)}
     assert table.notes == ["[a] speeds not ranked: device is NVIDIA H200, the ranked rows have cpu"]
 
 
-def test_fewer_seeds_are_no_reason_to_look_better():
+def test_rows_are_compared_on_the_seeds_that_they_share():
+    """A row with fewer seeds is compared on those, and the table says so."""
     short = cells("short", [-80.0, -80.1], failed=[("diverged", "loss is NaN at step 812")])
     (table,) = tables(framed(short, cells("a", [-86.0] * 3), cells("b", [-87.0] * 3)))
     row = shown(table)["short"]
     assert row["seeds"] == "2 of 3 (1 diverged)"
-    assert row[IWLL] == "-80.10 .. -80.00"
-    assert bold(table) == {("a", IWLL), ("a", ELBO)}
+    assert row[IWLL] == "**-80.10 .. -80.00**"
+    assert bold(table) == {("short", IWLL), ("short", ELBO)}
     assert table.notes == [
         "[a] seed 2 diverged: loss is NaN at step 812",
-        "[b] not ranked: 2 ok seeds where others have 3",
+        "[b] iwll, elbo compared on seeds 0 and 1 alone, which it shares with short",
     ]
     assert table.frame()[["seeds", "seeds_planned", "status"]].iloc[0].tolist() == [2, 3, "2 ok, 1 diverged"]
 
 
-def test_a_number_that_some_seeds_lack_is_not_ranked():
-    part = cells("part", [-80.0, math.nan, -80.2])
-    (table,) = tables(framed(part, cells("a", [-86.0] * 3), cells("b", [-87.0] * 3)))
-    assert bold(table) == {("a", IWLL), ("a", ELBO)}
-    assert "[a] iwll not ranked: 2 of 3 seeds have it" in table.notes
+def test_rows_that_share_one_seed_or_none():
+    """Lucky seeds alone make no row the best: `b` is better in the mean, and `a` where both were measured."""
+    a = cells("a", [-80.0, -88.0])
+    b = [dict(row, seed=seed) for seed, row in zip((1, 2), cells("b", [-89.0, -70.0]), strict=True)]
+    (table,) = tables(framed(a, b))
+    assert {pair for pair in bold(table) if pair[1] == IWLL} == {("a", IWLL), ("b", IWLL)}
+    assert "[a] iwll, elbo compared on seed 1 alone, which it shares with b: too few seeds" in table.notes
+    apart = [dict(row, seed=7) for row in cells("b", [-89.0])]
+    (table,) = tables(framed(cells("a", [-80.0]), apart))
+    assert not bold(table)
+    assert table.notes == ["[a] iwll, elbo not ranked: it shares no seed with a"]
+
+
+def test_a_row_with_fewer_seeds_is_not_the_best_by_its_mean():
+    """`short` lacks the two bad seeds of all rows; where it was measured it is worse."""
+    (table,) = tables(
+        framed(
+            cells("a", [-80.0, -80.2, -95.0, -95.1]),
+            cells("b", [-80.5, -80.7, -95.5, -95.5]),
+            cells("short", [-82.0, -82.3]),
+        )
+    )
+    assert table.ranking.best["iwll"].label == "a"
+    assert ("short", IWLL) not in bold(table)
+
+
+def test_a_number_that_some_seeds_lack_is_compared_on_the_others():
+    part = cells("part", [-86.2, math.nan, -86.1])
+    (table,) = tables(framed(part, cells("a", [-86.0, -80.0, -86.3]), cells("b", [-87.0, -81.0, -87.3])))
+    assert {label for label, heading in bold(table) if heading == IWLL} == {"part", "a"}
+    assert "[a] iwll, elbo compared on seeds 0 and 2 alone, which it shares with a" in table.notes
 
 
 def test_numbers_of_cells_that_are_not_ok_do_not_count():
@@ -208,7 +237,7 @@ def test_a_subset_of_the_images_is_noted():
 
 
 def test_references_are_shown_and_never_ranked():
-    (table,) = tables(framed(cells("a", [-86.0]), cells("b", [-87.0]), references=REFERENCES))
+    (table,) = tables(framed(cells("a", [-86.0] * 2), cells("b", [-87.0] * 2), references=REFERENCES))
     assert list(shown(table)) == ["a", "b", "*from elsewhere:*", "a paper (arXiv:1, K = 5,000)"]
     assert shown(table)["a paper (arXiv:1, K = 5,000)"][IWLL] == "-70.00"
     assert bold(table) == {("a", IWLL), ("a", ELBO)}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from vaezoo.conformance.verdict import Finding
+    from vaezoo.reports import tables
     from vaezoo.runner.plan.catalogue import Entry
     from vaezoo.runner.throughput import Speed
 
@@ -165,17 +166,17 @@ def proof_lines(frame: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(text for name in found for text in found[name].dropna()))
 
 
-def best_lines(frame: pd.DataFrame) -> list[str]:
-    """The best ranked row of each data set with its interval, or its range."""
-    from vaezoo.reports.tables import tables
-
+def best_lines(made: Sequence[tables.Table]) -> list[str]:
+    """The best ranked row of each table with its interval, or its range, and how many rows cannot be told from it."""
     lines = []
-    for table in tables(frame):
-        for row in table.rows:
-            if (row, "iwll") in table.ranking.bold:
-                best = row.cells["iwll"]
-                span = f" ({best.low:.2f} to {best.high:.2f})" if best.count > 1 else ""
-                lines.append(f"best on {table.dataset}: {row.label}, iwll {best.mean:.2f} nats{span}")
+    for table in made:
+        if (row := table.ranking.best.get("iwll")) is None:
+            continue
+        best = row.cells["iwll"]
+        span = f" ({best.low:.2f} to {best.high:.2f})" if best.count > 1 else ""
+        alike = sum(name == "iwll" for _, name in table.ranking.bold) - 1
+        more = f"; {alike} row{'s' * (alike > 1)} cannot be told from it" if alike else ""
+        lines.append(f"best on {table.dataset}: {row.label}, iwll {best.mean:.2f} nats{span}{more}")
     return lines
 
 

@@ -47,9 +47,9 @@ from vaezoo.cli.app import (
 from vaezoo.registry import register
 
 if TYPE_CHECKING:
-    import pandas as pd
     from rich.console import Console
 
+    from vaezoo.reports.tables import Table
     from vaezoo.runner.children.client import Children
     from vaezoo.runner.events import Receiver
     from vaezoo.runner.limits import Limits
@@ -220,6 +220,7 @@ def _carry_out(
     from vaezoo.api import execute
     from vaezoo.cli.display import best_lines, proof_lines
     from vaezoo.cli.progress import Live
+    from vaezoo.reports.tables import tables
     from vaezoo.runner.children.client import Children
     from vaezoo.runner.events import Events
     from vaezoo.runner.results import read_results
@@ -239,12 +240,14 @@ def _carry_out(
     finally:
         watcher.close()
     frame = read_results(report.folder)
-    _print_tables(console, frame)
+    written = tables(frame)
+    _print_tables(console, written)
     say(", ".join(f"{n} {status}" for status, n in sorted(report.counts.items())))
     for failure in report.failures:
         log = f"; log: {report.folder / failure.log}" if failure.log else ""
         say(f"{failure.status}: {failure.title}: {failure.reason}{log}")
-    say(*proof_lines(frame), *best_lines(frame))
+    for line in [*proof_lines(frame), *best_lines(written)]:
+        say(line)
     say(f"tables: {report.folder / 'tables'}")
     passing = sum(failure.may_pass for failure in report.failures)
     if passing:
@@ -256,10 +259,8 @@ def _carry_out(
         raise typer.Exit(1)
 
 
-def _print_tables(console: "Console", frame: "pd.DataFrame") -> None:
-    from vaezoo.reports.tables import tables
-
-    for table in tables(frame):
+def _print_tables(console: "Console", written: "Sequence[Table]") -> None:
+    for table in written:
         console.print(table.terminal())
         console.print()
 
@@ -275,13 +276,13 @@ def status(folder: Folder) -> None:
 @app.command("tables")
 def tables_command(folder: Folder) -> None:
     """Write the tables of a results folder again (Markdown, CSV, LaTeX) and print them."""
-    from vaezoo.reports.tables import write_tables
+    from vaezoo.reports.tables import tables, write_tables
     from vaezoo.runner.results import adopt_verdicts, read_results
 
     adopt_verdicts(folder)
-    frame = read_results(folder)
-    paths = write_tables(frame, folder / "tables")
-    _print_tables(terminal(), frame)
+    made = tables(read_results(folder))
+    paths = write_tables(made, folder / "tables")
+    _print_tables(terminal(), made)
     for path in paths:
         say(str(path))
 

@@ -6,12 +6,21 @@ from typing import Literal
 
 from vaezoo.core.columns import TIMED, Column
 from vaezoo.reports.pairs import Folder, Key, Pair, image_differences
-from vaezoo.reports.statistics import NOTHING, Paired, Summary, holm, over_images, over_seeds, summarise
+from vaezoo.reports.statistics import (
+    NOTHING,
+    ROUNDING,
+    SIGNIFICANT,
+    Paired,
+    Summary,
+    holm,
+    over_images,
+    over_seeds,
+    summarise,
+)
 
 Verdict = Literal["same", "loss", "gain", "no significant change", "too few seeds", "not comparable", "not judged"]
-SIGNIFICANT = 0.05
-ROUNDING = 1e-6
-"""A mean difference below this share of the number is rounding: no loss and no gain, however regular it is."""
+TOLERANCE = 0.05
+"""The share of a speed that may be lost."""
 
 
 @dataclass(frozen=True)
@@ -143,11 +152,16 @@ def _speed(pair: Pair, column: Column, tolerance: float) -> Change:
         return replace(change, verdict="same")
     if "single" in (old.kind, new.kind):
         return replace(change, reason="no quartiles")
-    if ratio < 1 - tolerance and new.high < old.low:
+    if is_slower(new, old, tolerance):
         return replace(change, verdict="loss")
     if ratio > 1 + tolerance and new.low > old.high:
         return replace(change, verdict="gain")
     return replace(change, verdict="no significant change")
+
+
+def is_slower(speed: Summary, than: Summary, tolerance: float = TOLERANCE) -> bool:
+    """Whether a speed is below 1 - tolerance of another, and the quartiles of the two (the ends) do not overlap."""
+    return bool(than.mean) and speed.mean / than.mean < 1 - tolerance and speed.high < than.low
 
 
 def _median(numbers: Mapping[str, float], name: str) -> Summary:

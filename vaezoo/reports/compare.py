@@ -10,7 +10,7 @@ import pandas
 
 from vaezoo.core.columns import TIMED, Column
 from vaezoo.core.errors import VaezooError, unknown
-from vaezoo.reports.changes import Change, quality_changes, speed_changes
+from vaezoo.reports.changes import TOLERANCE, Change, quality_changes, speed_changes
 from vaezoo.reports.comparison_lines import (
     changed_status,
     differing_settings,
@@ -25,9 +25,6 @@ from vaezoo.reports.comparison_sheets import comparison_sheets, loss_text
 from vaezoo.reports.formats import Sheet
 from vaezoo.reports.pairs import Folder, Pair, paired, read_folder
 from vaezoo.reports.statistics import Paired
-
-TOLERANCE = 0.05
-"""The share of a speed that may be lost."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from vaezoo.core.columns import MUST_AGREE, TIMED, Column, table_columns
+from vaezoo.reports.contest import mean_difference
+from vaezoo.reports.images import stored_images
 from vaezoo.reports.rows import is_missing, refuse_twice, setting_text
-from vaezoo.runner.files import DamagedFile
 from vaezoo.runner.records import Record
 from vaezoo.runner.results import read_results
 from vaezoo.runner.store import Store
@@ -174,24 +175,11 @@ def image_differences(pairs: Sequence[Pair], column: str, before: Store, after: 
     """The mean over these pairs of after - before for each test image; None where a pair lacks them, or a value is not
     finite.
     """
-    total: np.ndarray | None = None
-    for pair in pairs:
-        old, new = (_of_images(*each, column) for each in ((before, pair.before), (after, pair.after)))
-        if old is None or new is None or old.ndim != 1 or old.shape != new.shape or len(old) < 2:
-            return None
-        difference = new.astype(np.float64) - old.astype(np.float64)
-        if total is not None and total.shape != difference.shape:
-            return None
-        total = difference if total is None else total + difference
-    return None if total is None or not np.isfinite(total).all() else total / len(pairs)
 
+    def values(store: Store, cell: Measured) -> np.ndarray | None:
+        return stored_images(store, cell.stem, cell.record, column)
 
-def _of_images(store: Store, cell: Measured, column: str) -> np.ndarray | None:
-    """A column's value for each test image; None where there is no readable file."""
-    try:
-        return None if cell.record is None else store.images(cell.stem, cell.record).get(column)
-    except DamagedFile:
-        return None
+    return mean_difference([(values(after, pair.after), values(before, pair.before)) for pair in pairs])
 
 
 def _settings(record: Record) -> dict[str, Any]:

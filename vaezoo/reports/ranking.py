@@ -2,16 +2,18 @@
 
 Two rows share a ranking only if they were measured alike: MUST_AGREE lists the facts that must agree, for each kind of
 column. Rows of different precisions share one only where the table shows how far each is from float32.
+reports/contest.py has the rule for what is bold.
 """
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from vaezoo.core.columns import MUST_AGREE, Column
+from vaezoo.reports.contest import Gap
 from vaezoo.reports.rows import TableRow, facts_text
+from vaezoo.reports.standings import NumberImages, Standings
 
 Remarks = Mapping[TableRow, Sequence[str]]
 """What a reader must know of each row, a sentence each."""
@@ -23,9 +25,10 @@ class Ranking:
     """The comparison of one data set's rows.
 
     ranked: the rows whose log-likelihood (or ELBO, where no log-likelihoods compete) competes with another row's.
-    bold: (row, column name) of each best number. remarks: why a row is not ranked with the others. unlike: the facts in
-    which a row differs from the ranked ones. chosen: the row that the others are compared with, or None where no row
-    can be ranked.
+    bold: (row, column name) of each number that cannot be told from the best. remarks: why a row is not ranked with the
+    others, or on which seeds it is. unlike: the facts in which a row differs from the ranked ones. chosen: the row that
+    the others are measured like, or None where no row can be ranked. best: the best row of each column that has bold
+    numbers. gaps: (row, column name) -> its difference to the best. notes: what holds for the rows of a column.
     """
 
     ranked: frozenset[TableRow]
@@ -33,6 +36,9 @@ class Ranking:
     remarks: Remarks
     unlike: Mapping[TableRow, frozenset[str]]
     chosen: TableRow | None
+    best: Mapping[str, TableRow] = field(default_factory=dict)
+    gaps: Mapping[tuple[TableRow, str], Gap] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,21 +49,13 @@ class _Difference:
     words: str
 
 
-@dataclass(frozen=True)
-class _Contest:
-    """The rows that compete in some columns, the best (row, column) pairs, which are bold, and remarks."""
-
-    competitors: list[TableRow]
-    bold: set[tuple[TableRow, str]]
-    remarks: defaultdict[TableRow, list[str]]
-
-
-def rank(rows: Sequence[TableRow], columns: Sequence[Column]) -> Ranking:
+def rank(rows: Sequence[TableRow], columns: Sequence[Column], images: NumberImages | None = None) -> Ranking:
     """Compares one data set's rows.
 
-    The largest set of rows that were measured alike is ranked; of equally large ones, the first. Bold is the best mean,
-    where two rows or more compete. A pseudo-likelihood, a row whose seeds were measured unlike each other and a row
-    with fewer ok seeds than another do not compete, nor does a row with a proof that fails, whose remark is its own.
+    The largest set of rows that were measured alike is ranked; of equally large ones, the first. Bold is what cannot be
+    told from the best, where two rows or more compete. A pseudo-likelihood and a row whose seeds were measured unlike
+    each other do not compete, nor does a row with a proof that fails, whose remark is its own. Rows with other seeds are compared on those that they share. images: where the numbers of
+    each test image are.
     """
     estimates, bounds, speeds = (
         [column for column in columns if column.ranked_by == kind] for kind in ("estimate", "data", "device")
@@ -82,18 +80,30 @@ def rank(rows: Sequence[TableRow], columns: Sequence[Column]) -> Ranking:
         if found := _differences(row, chosen, names, several=len(in_estimates or in_bounds) > 1):
             unlike[row] = frozenset(difference.fact for difference in found)
             remarks[row].append(f"{'iwll ' if row in comparable else ''}not ranked: {_in_words(found)}")
-    full = max((row.counts["ok"] for row in rows), default=0)
-    for row in rows:
-        if 0 < row.counts["ok"] < full:
-            remarks[row].append(f"not ranked: {row.counts['ok']} ok seeds where others have {full}")
-    contests = [_contest(in_estimates, estimates, full), _contest(in_bounds, bounds, full)]
-    ranked = next((c.competitors for c in contests if len(c.competitors) > 1), [])
-    contests.append(_speed_contest([row for row in rows if not row.disproved], speeds, full))
-    for contest in contests:
-        for row, found_remarks in contest.remarks.items():
-            remarks[row] += found_remarks
-    bold = frozenset(pair for contest in contests for pair in contest.bold)
-    return Ranking(frozenset(ranked), bold, dict(remarks), unlike, chosen)
+    found_in = Standings(images)
+    found_in.compare(in_estimates, estimates)
+    found_in.compare(in_bounds, bounds)
+    timed = [row for row in rows if _has(row, speeds) and not row.disproved]
+    devices = {row: _facts(row, MUST_AGREE["device"]) for row in timed}
+    sizes = Counter(devices.values())
+    common = max((row for row in timed if devices[row]), key=lambda row: sizes[devices[row]], default=None)
+    alike = [row for row in timed if common and devices[row] == devices[common]]
+    found_in.compare_speeds(alike, speeds)
+    for row, told in found_in.remarks.items():
+        remarks[row] += told
+    for row in timed:
+        if found := _differences(row, common, MUST_AGREE["device"], several=len(alike) > 1):
+            remarks[row].append(f"speeds not ranked: {_in_words(found)}")
+    return Ranking(
+        frozenset(next((each for each in (in_estimates, in_bounds) if len(each) > 1), [])),
+        frozenset(found_in.bold),
+        dict(remarks),
+        unlike,
+        chosen,
+        found_in.best,
+        found_in.gaps,
+        tuple(found_in.notes),
+    )
 
 
 def _has(row: TableRow, columns: Iterable[Column]) -> bool:
@@ -148,37 +158,3 @@ def _differences(row: TableRow, chosen: TableRow | None, names: Sequence[str], *
 
 def _in_words(differences: Iterable[_Difference]) -> str:
     return "; ".join(difference.words for difference in differences)
-
-
-def _contest(rows: Sequence[TableRow], columns: Sequence[Column], full: int) -> _Contest:
-    """The best of each column among the rows with `full` ok seeds. Equal rows have no best."""
-    competitors = [row for row in rows if row.counts["ok"] == full]
-    bold: set[tuple[TableRow, str]] = set()
-    remarks: defaultdict[TableRow, list[str]] = defaultdict(list)
-    for column in columns:
-        able = []
-        for row in competitors:
-            count = row.cells[column.name].count
-            if column.ranked_by != "device" and 0 < count < full:
-                remarks[row].append(f"{column.name} not ranked: {count} of {full} seeds have it")
-            elif count and math.isfinite(row.cells[column.name].mean):
-                able.append(row)
-        best = max((column.better * row.cells[column.name].mean for row in able), default=0.0)
-        leaders = [row for row in able if column.better * row.cells[column.name].mean == best]
-        if len(leaders) < len(able):
-            bold |= {(row, column.name) for row in leaders}
-    return _Contest(competitors, bold, remarks)
-
-
-def _speed_contest(rows: Sequence[TableRow], columns: Sequence[Column], full: int) -> _Contest:
-    """The fastest rows on the device that most rows ran on."""
-    timed = [row for row in rows if _has(row, columns)]
-    devices = {row: _facts(row, MUST_AGREE["device"]) for row in timed}
-    sizes = Counter(devices.values())
-    chosen = max((row for row in timed if devices[row]), key=lambda row: sizes[devices[row]], default=None)
-    alike = [row for row in timed if chosen and devices[row] == devices[chosen]]
-    contest = _contest(alike, columns, full)
-    for row in timed:
-        if found := _differences(row, chosen, MUST_AGREE["device"], several=len(alike) > 1):
-            contest.remarks[row].append(f"speeds not ranked: {_in_words(found)}")
-    return contest

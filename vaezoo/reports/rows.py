@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,10 +30,11 @@ _NUMBERS = re.compile(r"\d[\d.,]*")
 class TableRow:
     """One variant on one data set over its seeds, or a number from elsewhere (`reference`).
 
-    cells: column name -> Summary. facts: how its ok seeds were measured, each fact once (several where seeds differ).
-    counts: how many seeds have each status. reasons: why seeds failed. messages: the warnings of its seeds, and each
-    failure in one line. source: where a reference is from. proved: whether all of its plugins have a passing check;
-    disproved: whether a proof of a part or the objective fails.
+    cells: column name -> Summary. numbers: ranked column -> the number of each ok seed that has one. quartiles: speed
+    -> the quartiles of its timing, where they are known. facts: how its ok seeds were measured, each fact once (several
+    where seeds differ). counts: how many seeds have each status. reasons: why seeds failed. messages: the warnings of
+    its seeds, and each failure in one line. source: where a reference is from. proved: whether all of its plugins have
+    a passing check; disproved: whether a proof of a part or the objective fails.
     """
 
     label: str
@@ -49,6 +50,8 @@ class TableRow:
     messages: tuple[str, ...] = ()
     proved: bool = False
     disproved: bool = False
+    numbers: Mapping[str, Mapping[Hashable, float]] = field(default_factory=dict)
+    quartiles: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def seeds(self) -> str:
@@ -63,6 +66,12 @@ class TableRow:
             return "reference"
         counts = self.counts
         return "".join(counts) if len(counts) < 2 else ", ".join(f"{n} {status}" for status, n in counts.items())
+
+    def speed(self, column: str) -> Summary:
+        """A speed, with the quartiles of its timing as ends where they are known."""
+        mean = self.cells[column].mean
+        low, high = self.quartiles.get(column, (mean, mean))
+        return Summary(mean, low, high, 1, "range")
 
     def has(self, *columns: str) -> bool:
         """Whether there is a number in any of these columns."""
@@ -138,6 +147,9 @@ class _Cells:
         for name in set(FACTS) & set(self.values):
             gone = frame[name].isna()
             self.values[name] = [None if g else fact for fact, g in zip(self.values[name], gone, strict=True)]
+        self.ranked = [c.name for c in columns if c.ranked_by and c.ranked_by != "device"]
+        self.speeds = [c.name for c in TIMED if f"{c.name}_low" in frame and f"{c.name}_high" in frame]
+        self.ends = {f"{n}_{end}": _floats(frame[f"{n}_{end}"]) for n in self.speeds for end in ("low", "high")}
         names = frame.attrs.get("settings", [name for name in self.values if "." in name])
         self.settings = [name for name in dict.fromkeys([*names, "evaluate.images"]) if name in self.values]
 
@@ -165,7 +177,20 @@ class _Cells:
             ),
             proved=bool(ok) and "unproved" in values and not unproved and not disproved,
             disproved=bool(disproved),
+            numbers={name: self._numbers(name, ok) for name in self.ranked if self.numbers.get(name)},
+            quartiles={name: ends for name in self.speeds if (ends := self._quartiles(name, ok))},
         )
+
+    def _numbers(self, name: str, ok: list[int]) -> dict[Hashable, float]:
+        """The number of each ok seed; seeds that the frame does not name are counted."""
+        column, seeds = self.numbers[name], self.values.get("seed")
+        numbered = ((place if seeds is None else seeds[at], column[at]) for place, at in enumerate(ok))
+        return {seed: number for seed, number in numbered if not math.isnan(number)}
+
+    def _quartiles(self, name: str, ok: list[int]) -> tuple[float, float] | None:
+        """The mean quartiles of a speed, which all seeds share; None where they are not known."""
+        low, high = (summarise(self.ends[f"{name}_{end}"][place] for place in ok) for end in ("low", "high"))
+        return (low.mean, high.mean) if low.count and high.count else None
 
     def _texts(self, name: str, at: list[int]) -> tuple[str, ...]:
         """The texts of a column at these places, each once."""

@@ -9,6 +9,9 @@ from typing import Literal
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
+SIGNIFICANT = 0.05
+ROUNDING = 1e-6
+"""A mean difference below this share of the number is rounding: no loss and no gain, however regular it is."""
 RESAMPLES = 1999
 """How often `over_images` resamples the images."""
 
@@ -61,7 +64,7 @@ def summarise(values: Iterable[float]) -> Summary:
     mean, error = _mean_and_error(kept)
     if count == 2:
         return Summary(mean, min(kept), max(kept), 2, "range")
-    half = _quantile(count - 1) * error
+    half = student_factor(count - 1, SIGNIFICANT) * error
     return Summary(mean, mean - half, mean + half, count, "interval")
 
 
@@ -84,7 +87,7 @@ def over_seeds(differences: Sequence[float]) -> Paired:
     mean, error = _mean_and_error(differences)
     if not math.isfinite(error):
         return Paired(mean, -math.inf, math.inf, len(differences), 1.0)
-    half = _quantile(len(differences) - 1) * error
+    half = student_factor(len(differences) - 1, SIGNIFICANT) * error
     return Paired(mean, mean - half, mean + half, len(differences), _p_value(mean, error, len(differences)))
 
 
@@ -139,6 +142,6 @@ def _p_value(mean: float, error: float, count: int) -> float:
 
 
 @cache
-def _quantile(degrees: int) -> float:
-    """The 0.975 quantile of Student's t."""
-    return float(stdtrit(degrees, 0.975))
+def student_factor(degrees: int, level: float) -> float:
+    """What |t| of Student's t exceeds with this probability."""
+    return float(-stdtrit(degrees, level / 2))

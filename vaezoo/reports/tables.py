@@ -6,7 +6,7 @@ Only `ok` cells give numbers, all cells are counted, and no row is dropped.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pandas
 from vaezoo.core.columns import Column, table_columns
 from vaezoo.reports import formats
 from vaezoo.reports.formats import Line, Sheet
+from vaezoo.reports.images import ImageValues
 from vaezoo.reports.number_text import number_text
 from vaezoo.reports.ranking import Ranking, rank
 from vaezoo.reports.remarks import merged, setting_remarks, subset_remarks
@@ -27,9 +28,16 @@ _LEGEND = (
     "± is the 95 % Student interval of the mean over seeds; with two seeds the range is shown, with one the value. "
     "The Monte-Carlo error is that of a seed's mean iwll over the images, from its importance samples; the effective "
     "samples of K are a mean over the images. "
-    "Likelihoods are in nats per image, higher is better (a published NLL is the negative). "
-    "Bold is the best of the rows that are ranked together."
+    "Likelihoods are in nats per image, higher is better (a published NLL is the negative)."
 )
+_BOLD = (
+    "Bold is every number that cannot be told from the best of the rows that are ranked together: the interval of its "
+    "paired difference to the best, over the shared seeds and the test images, holds 0. The intervals hold for all "
+    "rows together: rows that are equally good are all bold in 95 of 100 tables."
+)
+_BOLD_SPEEDS = "Bold speeds are within 5 % of the fastest, or their quartiles overlap."
+_ONE_SEED = "One seed is compared over the test images alone: bold speaks of these trained models, not of new ones."
+_NO_IMAGES = "Without values of each image the seeds alone decide: bold speaks of these test images."
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,7 @@ class Table:
             columns[f"{name}_mean"] = [cell.mean for cell in cells]
             columns[f"{name}_low"] = [cell.low for cell in cells]
             columns[f"{name}_high"] = [cell.high for cell in cells]
+        columns |= self._comparison()
         columns["ranked"] = [row in self.ranking.ranked for row in rows]
         columns["proved"] = [row.proved for row in rows]
         columns["reference"] = [row.reference for row in rows]
@@ -122,6 +131,23 @@ class Table:
                 columns[name] = [row.settings.get(name, math.nan) for row in rows]
         return pandas.DataFrame(columns)
 
+    def _comparison(self) -> dict[str, list[Any]]:
+        """For each ranked column x: `x_best`, whether a number is bold, and `x_gap`, `x_gap_low`, `x_gap_high`, its
+        mean difference to the best with the interval that decides.
+        """
+        columns: dict[str, list[Any]] = {}
+        for column in self.columns:
+            name = column.name
+            if name in self.ranking.best:
+                columns[f"{name}_best"] = [(row, name) in self.ranking.bold for row in self.rows]
+            gaps = [self.ranking.gaps.get((row, name)) for row in self.rows]
+            if any(gap is not None for gap in gaps):
+                for end, part in (("", "mean"), ("_low", "low"), ("_high", "high")):
+                    columns[f"{name}_gap{end}"] = [
+                        math.nan if gap is None else _short(getattr(gap, part)) for gap in gaps
+                    ]
+        return columns
+
     def csv(self) -> str:
         """`frame` as CSV, whose texts no spreadsheet computes."""
         frame = self.frame()
@@ -134,19 +160,24 @@ class Table:
 def tables(frame: pandas.DataFrame) -> list[Table]:
     """One table for each data set of a results frame, in the order of the frame.
 
-    frame.attrs["columns"] says which columns were measured; a frame without it has the standard ones. Raises
-    VaezooError where the frame lacks `label`, `dataset` or `status`, or has a cell twice.
+    frame.attrs["columns"] says which columns were measured; a frame without it has the standard ones.
+    frame.attrs["folder"] is the results folder, whose values of each test image rankings use; without them the seeds
+    alone decide. Raises VaezooError where the frame lacks `label`, `dataset` or `status`, or has a cell twice.
     """
     stored = frame.attrs.get("columns")
     columns = table_columns() if stored is None else [Column.from_json(column) for column in stored]
-    return [_table(dataset, rows, columns, frame.attrs) for dataset, rows in dataset_rows(frame, columns)]
+    ranked = tuple(column.name for column in columns if column.ranked_by and column.ranked_by != "device")
+    images = ImageValues(frame.attrs.get("folder"), ranked)
+    return [_table(dataset, rows, columns, frame.attrs, images) for dataset, rows in dataset_rows(frame, columns)]
 
 
-def write_tables(frame: pandas.DataFrame, folder: Path) -> list[Path]:
-    """Writes each data set's `.md`, `.csv` and `.tex` into the folder, each file atomically; returns the paths."""
+def write_tables(made: pandas.DataFrame | Sequence[Table], folder: Path) -> list[Path]:
+    """Writes each data set's `.md`, `.csv` and `.tex` into the folder, each file atomically; returns the paths. made: a
+    results frame, or its tables.
+    """
     taken: set[str] = set()
     paths = []
-    for table in tables(frame):
+    for table in tables(made) if isinstance(made, pandas.DataFrame) else made:
         name = formats.file_name(table.dataset, taken)
         for ending, text in (("md", table.markdown()), ("csv", table.csv()), ("tex", table.latex())):
             path = folder / f"{name}.{ending}"
@@ -155,9 +186,11 @@ def write_tables(frame: pandas.DataFrame, folder: Path) -> list[Path]:
     return paths
 
 
-def _table(dataset: str, rows: list[TableRow], columns: list[Column], attrs: Mapping[Any, Any]) -> Table:
+def _table(
+    dataset: str, rows: list[TableRow], columns: list[Column], attrs: Mapping[Any, Any], images: ImageValues
+) -> Table:
     """The table of these rows: ranked, with remarks, and with the references below."""
-    ranking = rank(rows, columns)
+    ranking = rank(rows, columns, partial(images.of, dataset))
     few_images, footnotes = subset_remarks(rows, attrs)
     remarks = merged(rows, ranking.remarks, setting_remarks(rows, ranking), few_images)
     given = [reference for reference in attrs.get("references", []) if reference.get("dataset") == dataset]
@@ -167,8 +200,27 @@ def _table(dataset: str, rows: list[TableRow], columns: list[Column], attrs: Map
     footnotes = [*footnotes, *filter(None, [attrs.get("overlaps", {}).get(dataset)])]
     shown = [column for column in columns if any(row.has(column.name) for row in rows + references)]
     title = f"{attrs['name']}: {dataset}" if attrs.get("name") else dataset
-    lead = [_measured(rows, ranking.chosen), _LEGEND]
+    lead = [_measured(rows, ranking.chosen), _LEGEND, *_bold_legend(ranking)]
     return Table(dataset, title, lead, rows + references, shown, ranking, remarks, footnotes)
+
+
+def _short(value: float) -> float:
+    """The value with ten digits: the last ones of a sum over images differ between processors."""
+    return float(f"{value:.10g}")
+
+
+def _bold_legend(ranking: Ranking) -> list[str]:
+    """What bold means, and what the seeds can tell; nothing where nothing is ranked."""
+    told = []
+    if tested := [gap for gap in ranking.gaps.values() if gap.is_tested]:
+        told.append(_BOLD)
+        if any(len(gap.seeds) == 1 for gap in tested):
+            told.append(_ONE_SEED)
+        if any(not gap.images for gap in tested):
+            told.append(_NO_IMAGES)
+    if any(column not in {name for _, name in ranking.gaps} for column in ranking.best):
+        told.append(_BOLD_SPEEDS)
+    return [text for text in (" ".join(told), " ".join(f"{note}." for note in ranking.notes)) if text]
 
 
 def _measured(rows: Sequence[TableRow], chosen: TableRow | None) -> str:

@@ -30,11 +30,11 @@ def read_results(path: str | Path) -> "pd.DataFrame":
 
     Log-likelihoods are in nats an image, higher is better. The column warnings holds vaezoo's warnings, a line each;
     unproved names the plugins of the cell that have no passing check, disproved those with a proof that fails.
-    frame.attrs holds the matrix's name, the settings that differ between rows, the references, and `columns`: the
-    measured columns in the order of a table, each as `vaezoo.Column.to_json` gives it; and `overlaps`: for each data
-    set whose splits share images, how many. A record that is damaged, or is
-    not its plan's, is left out with a VaezooWarning that names it: its cell is `missing`. Raises VaezooError where the
-    folder holds no results.
+    frame.attrs holds the matrix's name, the settings that differ between rows, the references, the folder, where tables
+    find the values of each test image, `columns`: the measured columns in the order of a table, each as
+    `vaezoo.Column.to_json` gives it; and `overlaps`: for each data set whose splits share images, how many. A record
+    that is damaged, or is not its plan's, is left out with a VaezooWarning that names it: its cell is `missing`. Raises
+    VaezooError where the folder holds no results.
     """
     import pandas as pd
 
@@ -44,6 +44,7 @@ def read_results(path: str | Path) -> "pd.DataFrame":
     timings = {stem: record for stem in timed if (record := store.record("timings", stem)) is not None}
     standard = [column.name for column in (*QUALITY, *TIMED, *COSTS)]
     further = dict.fromkeys(column.name for column in plan.columns if column.name not in standard and column.is_one)
+    quartiles = [f"{column.name}_{end}" for column in TIMED if column.ranked_by for end in ("low", "high")]
     rows, shared = [], {}
     verdicts: dict[tuple[str, str], Verdict | None] = {}
     for cell in plan.cells:
@@ -62,11 +63,12 @@ def read_results(path: str | Path) -> "pd.DataFrame":
         row |= {name: measured.get(name) for name in standard}
         row |= {name: getattr(facts, name) for name in (*SAME_DATA, *SAME_ESTIMATE)}
         row |= {name: getattr(record or cell.comparability, name, None) for name in PROVENANCE}
+        row |= {name: speeds.get(name) for name in quartiles}
         row["warnings"] = "\n".join([*warned, *disturbed]) or None
         row["unproved"], row["disproved"] = (None, None) if record is None else _proofs(record, store, verdicts)
         rows.append(row | {name: results.get(name) for name in further} | cell.settings)
     frame = pd.DataFrame(rows)
-    for name in (*standard, *further):
+    for name in (*standard, *further, *quartiles):
         if name in frame:
             frame[name] = pd.to_numeric(frame[name])
     frame.attrs |= {
@@ -75,6 +77,7 @@ def read_results(path: str | Path) -> "pd.DataFrame":
         "columns": [column.to_json() for column in table_columns(plan.columns, further)],
         "references": list(plan.references),
         "overlaps": shared,
+        "folder": str(Path(path).absolute()),
     }
     return frame
 

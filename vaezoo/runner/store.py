@@ -299,8 +299,8 @@ class Store:
         np.savez_compressed(file, allow_pickle=False, **{k: np.asarray(v, dtype) for k, v in values.items()})
         write_atomically(self.path("images", stem), file.getvalue())
 
-    def images(self, stem: str, record: Record) -> dict[str, np.ndarray]:
-        """The per-image values of a record, name -> [N]; empty where there are none.
+    def images(self, stem: str, record: Record, names: Container[str] | None = None) -> dict[str, np.ndarray]:
+        """The per-image values of a record, name -> [N], or those of `names` alone; empty where there are none.
 
         Raises DamagedFile where the file holds anything else, or is not that of the record.
         """
@@ -314,7 +314,9 @@ class Store:
                 if sum(part.file_size for part in parts.infolist()) > LARGEST_IMAGES:
                     raise ValueError(f"expected at most {LARGEST_IMAGES:,} bytes")
                 with np.load(io.BytesIO(content), allow_pickle=False) as found:
-                    values = {str(name): np.asarray(found[name]) for name in found.files}
+                    values = {
+                        str(name): np.asarray(found[name]) for name in found.files if names is None or name in names
+                    }
             if not all(value.ndim == 1 and value.dtype in (np.float32, np.float64) for value in values.values()):
                 raise ValueError("expected floats [N] of each name")
         except Exception as error:  # numpy and zipfile raise many kinds for a damaged file

@@ -1,0 +1,202 @@
+"""Which rows of one column cannot be told from the best: the rule of a table's bold numbers.
+
+A difference between two rows varies for two reasons: a model trained anew, with another seed, gives another number, and
+so do other test images. Both rows of a pair have the seeds and the images (and the noise) in common, so their
+difference d[s, n] in seed s and image n is paired in both. With S shared seeds, N images and R rows, a row is told from
+the best where |mean d| > sqrt(a^2 + b^2):
+
+    a = f(R, S) sqrt(max(v, m) / S), v the variance over s of mean_n d, m the median of v over the rows
+    b = t(N) sqrt(w / N), w the variance over n of mean_s d
+
+The images are the same in every seed, so that their part of the variance does not shrink with S: a alone, an interval
+over seeds, speaks of these test images only, and b alone of these trained models only. Half-widths that are added in
+squares cover at least as often as each does (Banerjee 1960), and the interaction of seeds and images counts in both.
+
+Family-wise: with no true difference, all rows stay bold in 95 of 100 tables, although the best is chosen by its number.
+f(R, S) is the 95 % point of the largest (best - row) / sqrt(max(v, m) / S) in simulated tables of R equal rows with S
+seeds of normal noise, and at least Student's factor t(S - 1), which holds for a single row that is noisier than all
+others. t(N) is Student's factor at 5 % over all R (R - 1) / 2 pairs of rows (Bonferroni), any of which may turn out
+as the best and another row. m guards against variances that are small by chance, which those of two or three seeds
+often are: without it f(8, 2) is 126, with it 12.7. A row that is far noisier than the others does not move m.
+
+With one shared seed b decides alone. Without values of each image a does; with neither no row is told from the best.
+
+Banerjee, S. K. (1960): Approximate confidence interval for linear functions of means of k populations when the
+population variances are not equal. Sankhya 22, 357-358.
+"""
+
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from vaezoo.reports.statistics import ROUNDING, SIGNIFICANT, student_factor
+
+MOST_FILES = 1000
+"""How many files of per-image values one table reads, or one of each row where it has more rows: b then averages over
+the first shared seeds alone, which makes it larger."""
+_SIMULATED, _AT_ONCE = 4_000_000, 500_000
+
+PerImage = Callable[[int, Hashable], "np.ndarray | None"]
+"""(row, seed) -> its values of the test images [N], or None where there are none."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The mean of row - best over the seeds that the two share, and its interval, which holds for all rows together.
+
+    seeds: those that they share. images: how many test images the interval covers; 0 where only the seeds decide. The
+    interval is infinite where neither seeds nor images can decide.
+    """
+
+    mean: float
+    low: float
+    high: float
+    seeds: tuple[Hashable, ...]
+    images: int = 0
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether there were enough seeds, or values of each image."""
+        return self.low > -math.inf
+
+    @property
+    def half_width(self) -> float:
+        """How large the difference must be to be told from 0."""
+        return (self.high - self.low) / 2
+
+    def side(self) -> int:
+        """1 where the row is told above the best, -1 where it is told below it, else 0."""
+        return int(self.low > 0) - int(self.high < 0)
+
+
+@dataclass(frozen=True)
+class Contest:
+    """The place of the best row, and the gap of every row to it: that of the best is None, and that of a row without a
+    shared seed.
+    """
+
+    best: int
+    gaps: Sequence[Gap | None]
+
+    def bold(self, better: int) -> list[int]:
+        """The rows that cannot be told from the best; none where no other row shares a seed with it."""
+        shared = [place for place, gap in enumerate(self.gaps) if gap is not None]
+        alike = [place for place in shared if (gap := self.gaps[place]) and gap.side() * better >= 0]
+        return sorted([self.best, *alike]) if shared else []
+
+
+def contest(rows: Sequence[Mapping[Hashable, float]], images: PerImage, better: int) -> Contest:
+    """Compares rows, two or more, with the best of them. rows: the finite number of each seed; better: 1 or -1.
+
+    The best is the row with the best mean among those with most seeds: fewer seeds are no reason to look better. Where
+    another row is told above it on the seeds that they share, that one takes its place.
+    """
+    most = max(map(len, rows))
+    full = [place for place, row in enumerate(rows) if len(row) == most]
+    best = max(full, key=lambda place: better * math.fsum(value / most for value in rows[place].values()))
+    seen: set[int] = set()
+    while True:
+        seen.add(best)
+        gaps = _gaps(rows, best, images)
+        above = [(better * gap.mean, -at) for at, gap in enumerate(gaps) if gap and gap.side() * better > 0]
+        above = [(mean, at) for mean, at in above if -at not in seen]
+        if not above:
+            return Contest(best, gaps)
+        best = -max(above)[1]
+
+
+def _gaps(rows: Sequence[Mapping[Hashable, float]], best: int, images: PerImage) -> list[Gap | None]:
+    """The gap of each row to the best one."""
+    found: list[tuple[tuple[Hashable, ...], float, float]] = []
+    for row in rows:
+        seeds = tuple(seed for seed in rows[best] if seed in row)
+        differences = np.array([row[seed] - rows[best][seed] for seed in seeds])
+        with np.errstate(all="ignore"):
+            mean = float(differences.mean()) if seeds else math.nan
+            found.append((seeds, mean, float(differences.var(ddof=1)) if len(seeds) > 1 else math.nan))
+    variances = [v for place, (_, _, v) in enumerate(found) if place != best and not math.isnan(v)]
+    middle = float(np.median(variances)) if variances else math.nan
+    files = max(1, MOST_FILES // len(rows))
+
+    def gap(place: int) -> Gap | None:
+        seeds, mean, variance = found[place]
+        if place == best or not seeds:
+            return None
+        error, count = _image_error([(images(place, seed), images(best, seed)) for seed in seeds[:files]])
+        half = _image_factor(len(rows), count) * error if count else 0.0
+        if len(seeds) > 1:
+            half = math.hypot(half, seed_factor(len(rows), len(seeds)) * math.sqrt(max(variance, middle) / len(seeds)))
+        elif not count:
+            return Gap(mean, -math.inf, math.inf, seeds)
+        scale = max(map(abs, rows[best].values()))
+        if abs(mean) <= ROUNDING * scale:  # however regular it is
+            half = max(half, abs(mean))
+        return Gap(mean, mean - half, mean + half, seeds, count)
+
+    return [gap(place) for place in range(len(rows))]
+
+
+def _image_error(pairs: Sequence[tuple[np.ndarray | None, np.ndarray | None]]) -> tuple[float, int]:
+    """The standard error of the mean difference over the images, and their number: 0 where values are not there."""
+    difference = mean_difference(pairs)
+    if difference is None:
+        return 0.0, 0
+    return float(difference.std(ddof=1)) / math.sqrt(len(difference)), len(difference)
+
+
+def mean_difference(pairs: Sequence[tuple[np.ndarray | None, np.ndarray | None]]) -> np.ndarray | None:
+    """The mean over pairs of first - second for each test image [N]; None where a pair lacks them, has others, or a
+    value is not finite.
+    """
+    total: np.ndarray | None = None
+    for one, other in pairs:
+        if one is None or other is None or one.ndim != 1 or one.shape != other.shape or len(one) < 2:
+            return None
+        difference = one.astype(np.float64) - other.astype(np.float64)
+        if total is not None and total.shape != difference.shape:
+            return None
+        total = difference if total is None else total + difference
+    return None if total is None or not np.isfinite(total).all() else total / len(pairs)
+
+
+@cache
+def _image_factor(rows: int, images: int) -> float:
+    """t(N): Student's factor at 5 % over all pairs of rows."""
+    return student_factor(images - 1, SIGNIFICANT / math.comb(rows, 2))
+
+
+@cache
+def seed_factor(rows: int, seeds: int) -> float:
+    """f(R, S) of this module's rule. Student's factor for two rows; else also from simulated tables, always the same,
+    two standard errors of their share above the 95 % point.
+
+    >>> round(seed_factor(2, 3), 2), round(seed_factor(6, 2), 2)
+    (4.3, 12.71)
+    """
+    student = student_factor(seeds - 1, SIGNIFICANT)
+    if rows == 2:
+        return student
+    random = np.random.default_rng(0)
+    wanted = min(40_000, max(400, _SIMULATED // (rows * seeds)))
+    found: list[np.ndarray] = []
+    while sum(map(len, found)) < wanted:
+        numbers = random.standard_normal((min(wanted, max(1, _AT_ONCE // (rows * seeds))), rows, seeds))
+        found.append(_largest(numbers))
+    largest = np.concatenate(found)
+    point = 1 - SIGNIFICANT + 2 * math.sqrt(SIGNIFICANT * (1 - SIGNIFICANT) / len(largest))
+    return max(student, float(np.quantile(largest, point)))
+
+
+def _largest(numbers: np.ndarray) -> np.ndarray:
+    """The largest (best - row) / sqrt(max(v, m) / S) of each table [T, R, S]."""
+    tables, rows, seeds = numbers.shape
+    best = numbers.mean(2).argmax(1)
+    others = np.arange(rows) != best[:, None]
+    differences = (numbers[np.arange(tables), best][:, None] - numbers)[others].reshape(tables, rows - 1, seeds)
+    variances = differences.var(2, ddof=1)
+    errors = np.sqrt(np.maximum(variances, np.median(variances, 1, keepdims=True)) / seeds)
+    largest: np.ndarray = (differences.mean(2) / errors).max(1)
+    return largest
