@@ -90,3 +90,9 @@ def test_the_settings_of_an_evaluation_cannot_be_changed(name):
     evaluation = evaluation_with().evaluation
     with pytest.raises(AttributeError, match=f"the evaluation's {name} cannot be changed by a metric"):
         setattr(evaluation, name, {})
+
+
+def test_a_metric_is_told_the_objective_of_the_cell():
+    evaluation = evaluation_with()
+    assert evaluation.evaluation.objective == evaluation.cell.specification.slots["objective"]
+    assert evaluation.evaluation.own_copy().objective == evaluation.evaluation.objective
