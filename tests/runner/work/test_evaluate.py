@@ -93,6 +93,8 @@ def test_the_settings_of_an_evaluation_cannot_be_changed(name):
 
 
 def test_a_metric_is_told_the_objective_of_the_cell():
-    evaluation = evaluation_with()
-    assert evaluation.evaluation.objective == evaluation.cell.specification.slots["objective"]
-    assert evaluation.evaluation.own_copy().objective == evaluation.evaluation.objective
+    made, chosen = evaluation_with(), ("iwae", {"importance_samples": 7})
+    wanted = replace(made.cell.specification, slots={**made.cell.specification.slots, "objective": chosen})
+    evaluation = CellEvaluation(replace(made.cell, specification=wanted), made.model, made.dataset).evaluation
+    assert evaluation.objective == chosen
+    assert evaluation.own_copy().objective == chosen
