@@ -81,7 +81,7 @@ def test_a_metric_gets_copies_and_its_globals_are_put_back(own_registry, tmp_pat
     assert evaluation.evaluation.index.tolist() == [0, 1, 2, 3]
     assert torch.equal(evaluation.evaluation.per_image["iwll"], per_image)
     assert evaluation.evaluation.per_image["own"].tolist() == [0, 1, 2, 3]
-    assert evaluation.evaluation.notes == {"own": "why"}
+    assert evaluation.evaluation.notes["own"] == "why"
     assert all(torch.equal(value, weights[name]) for name, value in evaluation.model.state_dict().items())
 
 

@@ -58,7 +58,7 @@ def outcome(folder, cell):
         record.pop(name)
     images = numpy.load(folder / "cells" / f"{cell.stem}.npz")
     weights = load_file(store.path("checkpoints", cell.stem))
-    return record, {n: images[n].tolist() for n in images.files}, {n: v.tolist() for n, v in weights.items()}
+    return record, {n: images[n].tobytes() for n in images.files}, {n: v.tolist() for n, v in weights.items()}
 
 
 def resume_files(folder):
