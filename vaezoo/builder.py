@@ -370,12 +370,14 @@ def _chosen(slot: str, choice: object) -> tuple[str, Mapping[str, Any]]:
     raise VaezooError(f"overrides[{slot!r}] must be a name or (name, {{hyper-parameters}}), got {choice!r}")
 
 
-def objective_for(model: LatentModel, name: str, dataset: Dataset, *, seed: int = 0) -> Objective:
-    """The registered objective of this name for a model that is built, with its default hyper-parameters."""
+def objective_for(
+    model: LatentModel, name: str, options: Mapping[str, Any], dataset: Dataset, *, seed: int = 0
+) -> Objective:
+    """The registered objective of this name for a model that is built. options: hyper-parameters, else the defaults."""
     plugin = registry("objective")[name]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(noise.derive(seed, "objective"))
         latent = model.prior_sample(1)[-1].shape[-1]
-        made = _make(plugin, Ingredients.of(dataset, latent, ()).served(), checked_options(plugin, {}))
+        made = _make(plugin, Ingredients.of(dataset, latent, ()).served(), checked_options(plugin, options))
     assert isinstance(made, Objective)
     return made.to(model.device, model.dtype)

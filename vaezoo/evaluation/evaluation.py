@@ -1,6 +1,7 @@
 """The argument that a metric receives besides the model and the images."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -17,9 +18,10 @@ class Evaluation:
 
     importance_samples: K. seed: of the evaluation's noise, the same for every variant. dataset: the dataset of the test
     images. index: [N], the images' numbers in their split. context: [N, C], the images' contexts where the model is
-    conditional, else None. per_image: name -> [N], values of each image, which are stored beside the record. vectors:
-    name -> any other tensor (a KL for each dimension), stored in the record. notes: column -> why a metric has no
-    number for it, stored in the record.
+    conditional, else None. objective: the registered name and the hyper-parameters of the objective that trained the
+    model, or None where there is none. per_image: name -> [N], values of each image, which are stored beside the
+    record. vectors: name -> any other tensor (a KL for each dimension), stored in the record. notes: column -> why a
+    metric has no number for it, stored in the record.
 
     The settings cannot be changed: AttributeError. Entries can be added to the last three.
     """
@@ -29,6 +31,7 @@ class Evaluation:
     dataset: Dataset
     index: Tensor
     context: Tensor | None = None
+    objective: tuple[str, Mapping[str, Any]] | None = None
     per_image: dict[str, Tensor] = field(default_factory=dict)
     vectors: dict[str, Tensor] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
@@ -42,11 +45,9 @@ class Evaluation:
     def own_copy(self) -> "Evaluation":
         """The same evaluation for one metric, which changes nothing of this one."""
         context = None if self.context is None else self.context.clone()
-        found = {name: dict(getattr(self, name)) for name in FINDINGS[1:]}
+        found: dict[str, Any] = {name: dict(getattr(self, name)) for name in FINDINGS[1:]}
         per_image = {name: value.clone() for name, value in self.per_image.items()}
-        return Evaluation(
-            self.importance_samples, self.seed, self.dataset, self.index.clone(), context, per_image, **found
-        )
+        return replace(self, index=self.index.clone(), context=context, per_image=per_image, **found)
 
     def take(self, other: "Evaluation") -> None:
         """Take over what a metric has added to its copy. What was there before stays as it is."""

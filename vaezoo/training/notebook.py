@@ -46,7 +46,7 @@ def train(
     if model.spec != dataset.spec:
         raise VaezooError(f"the model was built for {model.spec}, and these data are {dataset.spec}")
     if not isinstance(objective, Objective):
-        objective = objective_for(model, objective or "elbo", dataset, seed=seed)
+        objective = objective_for(model, objective or "elbo", {}, dataset, seed=seed)
     model.precision = checked.precision
     return _frame(train_model(model, objective, dataset, checked, seed=seed))
 

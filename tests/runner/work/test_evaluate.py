@@ -90,3 +90,11 @@ def test_the_settings_of_an_evaluation_cannot_be_changed(name):
     evaluation = evaluation_with().evaluation
     with pytest.raises(AttributeError, match=f"the evaluation's {name} cannot be changed by a metric"):
         setattr(evaluation, name, {})
+
+
+def test_a_metric_is_told_the_objective_of_the_cell():
+    made, chosen = evaluation_with(), ("iwae", {"importance_samples": 7})
+    wanted = replace(made.cell.specification, slots={**made.cell.specification.slots, "objective": chosen})
+    evaluation = CellEvaluation(replace(made.cell, specification=wanted), made.model, made.dataset).evaluation
+    assert evaluation.objective == chosen
+    assert evaluation.own_copy().objective == chosen

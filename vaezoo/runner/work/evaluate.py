@@ -39,6 +39,7 @@ class CellEvaluation:
             dataset=dataset,
             index=torch.arange(count),
             context=None if given is None else given[:count],
+            objective=cell.specification.slots.get("objective"),
         )
         self.options = dict(cell.specification.metrics or ())
         self.results: dict[str, Any] = {}
