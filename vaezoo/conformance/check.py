@@ -20,7 +20,19 @@ from vaezoo.runner.children.client import Children, Outcome, in_words, outcomes
 from vaezoo.runner.plan.catalogue import declared_parts
 from vaezoo.runner.plan.sources import Sources, sources_of
 
-PROOF_MODULES = ("declarations", "modules", "derivatives", "states", "densities", "likelihoods", "objectives", "others")
+PROOF_MODULES = (
+    "declarations",
+    "modules",
+    "derivatives",
+    "states",
+    "densities",
+    "log_determinants",
+    "wide",
+    "likelihoods",
+    "causal",
+    "objectives",
+    "others",
+)
 """The modules of this package that hold proofs."""
 TIMEOUT = 120.0
 """Seconds that one proof may take; a plugin that hangs fails it."""
