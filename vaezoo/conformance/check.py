@@ -30,6 +30,7 @@ PROOF_MODULES = (
     "wide",
     "likelihoods",
     "causal",
+    "axes",
     "objectives",
     "others",
 )
