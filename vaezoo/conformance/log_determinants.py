@@ -37,7 +37,9 @@ def wide_latents(subject: Subject) -> list[tuple[int, ...]]:
 @PROOFS.add("log-determinant", "posterior", "prior", "variant")
 def log_determinant(subject: Subject) -> str:
     """log q(z|x), or log p(z), = log N(eps) - log |det dz/deps|, by automatic differentiation of samples by their
-    noise, in 3 and in 20 dimensions; it is exact, so that a right one never fails.
+    noise, in 3 and in 20 dimensions, within 1e-6.
+
+    Nothing is random: false alarm 0.
     """
     return over([subject.latents(3), *wide_latents(subject)], lambda latents: by_jacobian(subject, latents))
 
@@ -49,12 +51,7 @@ def by_jacobian(subject: Subject, latents: tuple[int, ...]) -> str:
         raise NotRun("its latents are not all of R^Z: the grid and E[h/q] tell")
     prior = subject.plugin.slot == "prior"
     images = [rows(batch, slice(n, n + 1)) for n in range(1 if prior else len(batch.x))]
-    found = []
-    for one in images:
-        draw = _from_prior(model, one) if prior else _from_posterior(model, one)
-        for seed in SEEDS:
-            with keyed(seed, model, None if prior else one):
-                found.append(_two_sides(draw))
+    found = [by_change_of_variables(model, one, seed, prior) for one in images for seed in SEEDS]
     offsets = [given - expected for given, expected in found]
     copies = math.exp(min(offsets[0], 700))
     if copies > 1.5 and max(offsets) - min(offsets) < TOLERANCE and abs(copies / round(copies) - 1) < TOLERANCE:
@@ -66,6 +63,13 @@ def by_jacobian(subject: Subject, latents: tuple[int, ...]) -> str:
         what = f"its log density at a sample in {sum(latents)}-D"
         must(off <= TOLERANCE, f"{off:.2g}", f"{what}: expected {expected:.8g}, found {given:.8g}")
     return f"{worst:.0g}"
+
+
+def by_change_of_variables(model: LatentModel, one: Batch, seed: int, prior: bool = False) -> tuple[float, float]:
+    """The log density of one sample of q(z|x) of one image, or of p(z): as the part reports it, and from its noise."""
+    draw = _from_prior(model, one) if prior else _from_posterior(model, one)
+    with keyed(seed, model, None if prior else one):
+        return _two_sides(draw)
 
 
 def _from_posterior(model: LatentModel, one: Batch) -> Draw:

@@ -122,9 +122,12 @@ class Subject:
             yield Subject(self.plugin, self.quick, measure, self.context)
 
     def in_each_variant(self) -> Iterator[Subject]:
-        """This subject, then the plugin with the other parts of every variant that names it."""
+        """This subject, then the plugin with the other parts of every variant that names it, and where it asks for
+        `latents`, of every other variant.
+        """
         yield self
-        for other in self._naming():
+        every = list(registry("variant").values()) if self.grouped and self.plugin.slot in PARTS else []
+        for other in {each.name: each for each in (*self._naming(), *every)}.values():
             yield Subject(self.plugin, self.quick, self.measure, _around=other.target)
 
     @property

@@ -18,7 +18,9 @@ SAMPLES = 24000
 @PROOFS.add("mass far out", "prior")
 def mass_far_out(subject: Subject) -> str:
     """log of the mean of p(z) / N(z; 0, s^2 I) over z ~ N(0, s^2 I), s = 1 to 1000, in 20 dimensions, is at most
-    ln 1000: a density with a floor exceeds it; false alarm at most 1e-3 for each s (Markov), in practice none.
+    ln 1000.
+
+    A density with a floor exceeds it. By Markov's inequality: false alarm at most 1e-3 for each s.
     """
 
     def one(latents: tuple[int, ...]) -> str:
@@ -35,10 +37,11 @@ def mass_far_out(subject: Subject) -> str:
 @PROOFS.add("density in 20 dimensions", "prior", "posterior")
 def wide_density(subject: Subject) -> str:
     """E_h[f p/(p + h)] = E_p[f h/(p + h)] for a mixture h fitted to half of the samples, and f = 1, tanh of each
-    coordinate and random waves, in 20 dimensions: p has mass 1 and its samples follow it; false alarm 1e-4.
+    coordinate and random waves, in 20 dimensions: p has mass 1 and its samples follow it.
 
-    Both sides are means of bounded numbers, also where p or h has heavy tails. Where p and h overlap too little to tell
-    its mass within a few percent, the log-determinant of the samples decides, or nothing does.
+    At 5 standard errors of 41 means: false alarm 1e-4. Both sides are means of bounded numbers, also where p or h has
+    heavy tails. Where p and h overlap too little to tell p's mass within 6 %, the log-determinant of the samples
+    decides, or nothing does.
     """
     prior = subject.plugin.slot == "prior"
 
