@@ -11,8 +11,8 @@ from vaezoo.conformance.verdict import must
 from vaezoo.core.draws import Batch
 from vaezoo.core.model import LatentModel
 
-SIZES = ((3, 3, 3), (2, 3, 3), (2, 4, 2), (2, 2, 4), (4, 2, 3), (5, 1, 2), (2, 3, 1))
-"""(Z, K, B): all equal, each pair equal, all different, and with one sample or one image."""
+SIZES = ((3, 3, 3), (4, 2, 3), (2, 3, 3), (2, 4, 2), (2, 2, 4))
+"""(Z, K, B): all equal, all different, and each pair equal. Quick mode takes the first two."""
 SQUARE = (3, 3, 3)
 """A shape of images whose every axis is as long as K and B."""
 TOLERANCE = 1e-9
@@ -20,14 +20,14 @@ TOLERANCE = 1e-9
 Case = tuple[tuple[int, int, int], tuple[int, ...] | None]
 
 
-@PROOFS.add("sizes alike", *ALONE)
+@PROOFS.add("sizes alike", *(slot for slot in ALONE if slot != "variant"))
 def sizes_alike(subject: Subject) -> str:
     """z, log p(x|z), log p(z), log q(z|x) and KL of sample k of image b are those of that sample and image alone, where
     K, B, Z and the images' axes are equal or different, within 1e-9.
 
     Nothing is random: false alarm 0.
     """
-    cases: list[Case] = [(sizes, None) for sizes in SIZES]
+    cases: list[Case] = [(sizes, None) for sizes in (SIZES[:2] if subject.quick else SIZES)]
     cases.append((SIZES[0], SQUARE))
 
     worst = 0.0

@@ -18,6 +18,10 @@ COMPONENTS = (1, 2, 4, 8, 16, 32, 64)
 """The numbers of components that are tried in turn, until the held-out score falls."""
 DEGREES = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, math.inf)
 """Degrees of freedom of Student's t that are tried for each marginal; with infinitely many it is normal."""
+FITTED = 5000
+"""The most samples that are fitted."""
+GAIN = 0.01
+"""The held-out nats a sample that more components must gain."""
 KNOTS = 32
 """The probability of a marginal is spread evenly over so many pieces."""
 EDGE = 1e-300
@@ -89,7 +93,7 @@ class Fitted:
     """
 
     def __init__(self, samples: Tensor):
-        every = samples.numpy()
+        every = samples[:FITTED].numpy()
         held = len(every) - len(every) // 5
         self.marginals, self.mixture = None, GaussianMixture()
         best, marginals = -math.inf, Marginals.of(every[:held])
@@ -99,7 +103,7 @@ class Fitted:
                 continue
             for mixture in _mixtures(points[:held]):
                 score = float((mixture.score_samples(points[held:]) + log_det[held:]).mean())
-                if score <= best:
+                if score <= best + GAIN:
                     break
                 best, self.marginals, self.mixture = score, chosen, mixture
 
@@ -122,11 +126,11 @@ class Fitted:
 
 
 def _mixtures(points: np.ndarray) -> Iterator[GaussianMixture]:
-    """Mixtures of more and more components, as long as each can have 4 samples for each coordinate."""
+    """Mixtures of more and more components, as long as each can have 3 samples for each coordinate."""
     for components in COMPONENTS:
-        if components > 1 and 4 * components * points.shape[1] > len(points):
+        if components > 1 and 3 * components * points.shape[1] > len(points):
             return
-        options = {"reg_covar": 1e-9, "max_iter": 60, "random_state": 0, "init_params": "k-means++"}
+        options = {"reg_covar": 1e-9, "max_iter": 40, "random_state": 0, "init_params": "k-means++"}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             yield GaussianMixture(components, **options).fit(points)

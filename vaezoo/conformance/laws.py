@@ -39,6 +39,8 @@ def sizes_of(subject: Subject, dimensions: int | tuple[int, ...]) -> tuple[int, 
     """The size of each latent group that has these coordinates: a sphere needs one dimension more."""
     sizes = dimensions if isinstance(dimensions, tuple) else subject.latents(dimensions)
     kinds = supports(subject.build()[0], len(sizes))
+    if len(kinds) != len(sizes):
+        raise NotRun(f"its support is that of {len(kinds)} latent groups")
     return tuple(size + (kind == "sphere") for size, kind in zip(sizes, kinds, strict=True))
 
 

@@ -12,6 +12,8 @@ from vaezoo.conformance.verdict import ERRORS, NotRun, must
 
 VAGUE = 0.06
 """The relative standard error of the mass above which the comparison does not decide."""
+REACHED = 50
+"""The sum of p/(p + h), and of h/(p + h), that shows that p and h overlap."""
 PROBES = 20
 """Random waves cos(w.y) with which samples and density are compared, beside each coordinate."""
 
@@ -40,7 +42,8 @@ def overlap(density: Density, samples: Tensor, h: Drawable) -> str:
         _compare(title, of_p * probe(drawn), of_h * probe(samples))
     mass = float(of_p.mean() / of_h.mean())
     error = math.hypot(float(of_p.std() / of_p.mean()), float(of_h.std() / of_h.mean())) / math.sqrt(len(samples))
-    if not error <= VAGUE:
+    reached = min(float(of_p.sum()), float(of_h.sum())) > REACHED
+    if not (error <= VAGUE and reached):
         raise NotRun(
             f"undecided: a mass of {mass:.2g} +- {error * mass:.1g}, as samples and fitted density overlap little"
         )
