@@ -66,6 +66,9 @@ class Causal(vaezoo.Decoder):
         seen = x.flatten(1) @ self.weight.tril(self.diagonal).T
         return (self.of_z(z) + seen).view(-1, *self.parameter_shape)
 
+    def pixel_order(self, shape):
+        return torch.arange(math.prod(shape))
+
 
 @decoder("causal-wrong")
 class CausalWrong(Causal):

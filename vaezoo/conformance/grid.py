@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ TOLERANCE = 0.005
 POWERS = (1, 2, 3, 4)
 
 Density = Callable[[Tensor], Tensor]
+Case = TypeVar("Case")
 
 
 class Grid:
@@ -122,8 +124,31 @@ class Grid:
                 within_errors(float(mixed.mean()), expected / total, error, what)
 
 
-def over(cases: Iterable[int], prove: Callable[[int], str]) -> str:
-    """Carry out a proof for each case. NotRun where it applies to none of them."""
+def same_frequencies(found: Tensor, expected: Tensor, drawn: int) -> str:
+    """How often each value came against the number expected, chi-square; those expected under 10 times are one cell.
+    [N], [N] -> the p-value. Wrong where it is below FALSE_ALARM.
+    """
+    likely = expected >= 10
+    others = float(drawn - found[likely].sum())
+    rest = max(0.0, drawn - float(expected[likely].sum()))
+    seen, wanted = found[likely], expected[likely]
+    if rest < 10:  # too few for a chi-square: their number is nearly Poisson
+        p = float(stats.poisson.sf(others - 1, max(rest, 1e-12)))
+        must(p > FALSE_ALARM, f"p = {p:.1g}", f"{int(others)} samples are rare values, expected {rest:.2g}")
+    else:
+        seen, wanted = torch.cat([seen, seen.new_tensor([others])]), torch.cat([wanted, wanted.new_tensor([rest])])
+    statistic = float(((seen - wanted).square() / wanted).sum())
+    p = float(stats.chi2.sf(statistic, max(1, len(wanted) - (rest >= 10))))
+    return must(p > FALSE_ALARM, f"p = {p:.2g}", f"samples are not distributed as log_prob says: p = {p:.2g}")
+
+
+def over(cases: Iterable[Case], prove: Callable[[Case], str]) -> str:
+    """Carry out a proof for each case; the figures, joined. NotRun where it applies to none of them."""
+    return ", ".join(figures_over(cases, prove))
+
+
+def figures_over(cases: Iterable[Case], prove: Callable[[Case], str]) -> list[str]:
+    """The figures of a proof for each case to which it applies. NotRun where it applies to none of them."""
     figures, reasons = [], []
     for case in cases:
         try:
@@ -132,4 +157,4 @@ def over(cases: Iterable[int], prove: Callable[[int], str]) -> str:
             reasons.append(str(reason))
     if not figures:
         raise NotRun(reasons[0])
-    return ", ".join(figures)
+    return figures

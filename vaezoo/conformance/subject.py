@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -27,15 +28,21 @@ CONTEXT = 3
 """Length of each image's context. A model none of whose parts requests it is not conditional."""
 TRAIN_SIZE = 600
 LEVELS = 5
+FEW = 8
+"""In 20 dimensions a mixture has at most so many components: those of more cannot be fitted to samples."""
+TOGETHER = 12
+"""How many variants of a module's own parts are tried."""
 BOUNDED = 256
 """Levels of continuous images in [0, 1): for a plugin that skips those on the whole line."""
 
 
-def specs_of(measure: str, shape: tuple[int, ...], context: int | None = CONTEXT) -> list[DataSpec]:
-    """Specs of a measure, in few levels, to be tried in turn."""
+def specs_of(
+    measure: str, shape: tuple[int, ...], context: int | None = CONTEXT, levels: int = LEVELS
+) -> list[DataSpec]:
+    """Specs of a measure, to be tried in turn. levels: of discrete images."""
     if measure == "continuous":
-        return [DataSpec(shape, measure, levels, context=context) for levels in (None, BOUNDED)]
-    return [DataSpec(shape, measure, LEVELS if measure == "discrete" else None, context=context)]
+        return [DataSpec(shape, measure, bounds, context=context) for bounds in (None, BOUNDED)]
+    return [DataSpec(shape, measure, levels if measure == "discrete" else None, context=context)]
 
 
 def images(spec: DataSpec, count: int, seed: int = 0) -> Tensor:
@@ -44,8 +51,8 @@ def images(spec: DataSpec, count: int, seed: int = 0) -> Tensor:
     uniform = torch.rand(count, *spec.shape, generator=generator)
     if spec.measure == "binary":
         return (uniform < 0.4).float()
-    if spec.measure == "discrete":
-        return (uniform * LEVELS).floor().clamp(max=LEVELS - 1) / (LEVELS - 1)
+    if spec.measure == "discrete" and spec.levels is not None:
+        return (uniform * spec.levels).floor().clamp(max=spec.levels - 1) / (spec.levels - 1)
     if spec.measure == "counts":
         return (uniform * 5).floor()
     return uniform if spec.levels else torch.randn(count, *spec.shape, generator=generator)
@@ -115,9 +122,12 @@ class Subject:
             yield Subject(self.plugin, self.quick, measure, self.context)
 
     def in_each_variant(self) -> Iterator[Subject]:
-        """This subject, then the plugin with the other parts of every variant that names it."""
+        """This subject, then the plugin with the other parts of every variant that names it, and where it asks for
+        `latents`, of every other variant.
+        """
         yield self
-        for other in self._naming():
+        every = list(registry("variant").values()) if self.grouped and self.plugin.slot in PARTS else []
+        for other in {each.name: each for each in (*self._naming(), *every)}.values():
             yield Subject(self.plugin, self.quick, self.measure, _around=other.target)
 
     @property
@@ -149,23 +159,28 @@ class Subject:
     def build(
         self,
         *,
-        latent: int | None = None,
+        latent: int | tuple[int, ...] | None = None,
         shape: tuple[int, ...] | None = None,
+        levels: int = LEVELS,
         seed: int = 0,
         double: bool = False,
         altered: bool = False,
+        few: bool = False,
         overrides: dict[str, Any] | None = None,
     ) -> tuple[LatentModel, Objective]:
         """A small model with the plugin in its slot and plain parts around it, all parameters moved from their start.
 
-        latent: the latent dimensions of all groups, which `latents` divides; 2 when left out, or 3 for two groups.
-        altered: with other hyper-parameters than the defaults, at which a missing factor may be 1.
+        latent: the size of each group, top first, or the latent dimensions of all groups, which `latents` divides; 2
+        when left out, or 3 for two groups. levels: of discrete images. altered: with other hyper-parameters than the
+        defaults, at which a missing factor may be 1. few: with at most FEW components, layers or exemplars.
         """
-        options = self._altered_options() if altered else {}
-        latents = self.latents(latent or self._latent)
+        options: dict[str, float] = self._altered_options() if altered else {}
+        if few:
+            options = options | self._few_options()
+        latents = latent if isinstance(latent, tuple) else self.latents(latent or self._latent)
         for candidate in (shape,) if shape else (self._shape,) if self._shape else SHAPES:
             assert candidate is not None
-            for spec in specs_of(self.measure, candidate, self.context):
+            for spec in specs_of(self.measure, candidate, self.context, levels):
                 try:
                     made = self.build_on(spec, latents, seed, overrides or {}, options)
                 except Skip as reason:
@@ -215,16 +230,18 @@ class Subject:
         """The variant whose other parts surround the plugin, and whether the plugin fits into it.
 
         It is the first that fits of: the variants of the plugin's own module that name it, `vae`, all others that name
-        it, and, for a plugin of several groups, all other variants. Where none fits, it is the first of these. An error
-        other than a VaezooError is the plugin's own: the proofs report it.
+        it, for a plugin of several groups all other variants, and what can be put together from the parts of its own
+        module. Where none fits, it is the first with which a pass raises an error other than a VaezooError, which the
+        proofs report, or else the first of these.
         """
         if isinstance(self.plugin.target, Variant):
             return self.plugin.target, True
         every, naming = list(registry("variant").values()), self._naming()
         own = [p.target for p in naming if p.module == self.plugin.module]
         plain: Variant = registry("variant")["vae"].target
-        others = [*naming, *(every if self.grouped else [])]
-        chosen = list({variant.name: variant for variant in [*own, plain, *(p.target for p in others)]}.values())
+        others = [p.target for p in (*naming, *(every if self.grouped else []))]
+        chosen = list({each.name: each for each in [*own, plain, *others, *self._put_together(plain)]}.values())
+        raised: list[tuple[Variant, str]] = []
         for around in chosen:
             try:
                 model, objective = made(around)
@@ -233,9 +250,26 @@ class Subject:
             except VaezooError:  # they do not fit together; where nothing fits, the proof builds the first and says why
                 continue
             except Exception as error:
-                self._remarks.append(f"a pass raised {type(error).__name__}: {error}".splitlines()[0])
-            return around, True
+                raised.append((around, f"a pass raised {type(error).__name__}: {error}".splitlines()[0]))
+            else:
+                return around, True
+        if raised:
+            self._remarks.append(raised[0][1])
+            return raised[0][0], True
         return chosen[0], False
+
+    def _put_together(self, plain: Variant) -> list[Variant]:
+        """Variants of the other parts that the plugin's own module registers, each in place of the plain one."""
+        slots = [slot for slot in PARTS if slot not in (self.plugin.slot, "objective")]
+        own = {slot: [p.name for p in registry(slot).values() if p.module == self.plugin.module] for slot in slots}
+        filled = {slot: names for slot, names in own.items() if names}
+        if not filled:
+            return []
+        choices = itertools.islice(itertools.product(*filled.values()), TOGETHER)
+        return [
+            replace(plain, name=f"own parts {n}", **dict(zip(filled, names, strict=True)))
+            for n, names in enumerate(choices)
+        ]
 
     def _naming(self) -> list[Plugin]:
         """The registered variants that name the plugin as a part; none where it is a variant itself."""
@@ -258,6 +292,15 @@ class Subject:
                     else:
                         self._options[name] = value
         return self._options
+
+    def _few_options(self) -> dict[str, float]:
+        """FEW in place of every whole number above it, without those that the plugin's constructor refuses."""
+        options: dict[str, float] = {}
+        for name, parameter in self.plugin.hyperparameters.items():
+            many = type(parameter.default) is int and parameter.default > FEW
+            if many and not self._refusal({**options, name: FEW}):
+                options[name] = FEW
+        return options
 
     def _refusal(self, options: dict[str, float]) -> str | None:
         """Why the plugin cannot be built with these hyper-parameters; None where it can, or skips these images."""
