@@ -118,8 +118,8 @@ MUTANTS = {
     "dataset/values-wrong": "the same twice",
     "dataset/known-wrong": "true likelihood",
     "dataset/vast-wrong": "a model can be built",
-    "metric/weights-wrong": "finite and repeatable",
-    "metric/mode-wrong": "finite and repeatable",
+    "metric/weights-wrong": "leaves all as it was",
+    "metric/mode-wrong": "leaves all as it was",
     "metric/random-wrong": "finite and repeatable",
     "metric/nan-wrong": "finite and repeatable",
     "metric/columns-wrong": "finite and repeatable",
@@ -127,6 +127,25 @@ MUTANTS = {
     "metric/frame-wrong": "finite and repeatable",
     "metric/tensor-wrong": "finite and repeatable",
     "metric/untyped-wrong": "declaration",
+    **{f"dataset/apart-{kind}-wrong": "splits of their own" for kind in ("test-in-train", "valid-is-test", "copied")},
+    "dataset/apart-dynamic-wrong": "splits of their own",
+    **{f"dataset/leveled-{kind}-wrong": "levels as declared" for kind in ("unused", "coarse")},
+    **{f"dataset/dequantised-{kind}-wrong": "levels as declared" for kind in ("not", "narrow")},
+    **{f"dataset/stated-{kind}-wrong": "true likelihood" for kind in ("constant", "width", "coupled")},
+    **{
+        f"dataset/alone-{kind}-wrong": "the same twice"
+        for kind in ("numpy", "python", "seeds", "time", "folder", "options")
+    },
+    "dataset/alone-hash-wrong": "in a fresh process",
+    **{
+        f"metric/tidy-{kind}-wrong": "leaves all as it was"
+        for kind in ("training-mode", "one-layer", "gradients", "frozen", "images", "dataset", "dtype", "seeds")
+    },
+    **{f"metric/tidy-{kind}-wrong": "leaves all as it was" for kind in ("numpy", "python", "environment", "settings")},
+    **{
+        f"metric/tidy-{kind}-wrong": "values of each image" for kind in ("shape", "infinite", "order", "batch", "place")
+    },
+    **{f"metric/tidy-{kind}-wrong": "finite and repeatable" for kind in ("memory", "global")},
 }
 """Each wrong plugin, and the proof that must reject it."""
 
@@ -141,6 +160,8 @@ UNABLE = {
     "gradient as claimed": "it makes no claim",
     "below log p(x)": "it does not declare",
     "true likelihood": "is not known",
+    "in a fresh process": "not in quick mode",
+    "levels as declared": "it declares no levels",
 }
 """Why a right twin's proof may not run."""
 
@@ -171,11 +192,17 @@ def own_plugins() -> list[str]:
     return [f"{slot}/{p.name}" for slot in SLOTS for p in registry(slot).values() if p.module in files]
 
 
-@pytest.mark.parametrize("name", MUTANTS)
+SLOW = ("in a fresh process",)
+"""Proofs that are not run in quick mode."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.nightly) if MUTANTS[name] in SLOW else name for name in MUTANTS]
+)
 def test_a_mutant_is_rejected_by_its_figure(name):
     plugin = plugin_named(name)
     (proof,) = [p for p in proofs_of(plugin.slot) if p.name == MUTANTS[name]]
-    found = prove(plugin, proof, quick=True)
+    found = prove(plugin, proof, quick=proof.name not in SLOW)
     assert found.verdict == FAIL, found
     assert found.figure not in ("", "raised", "crash"), found
     assert found.detail.startswith(proof.formula), found

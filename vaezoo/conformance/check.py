@@ -20,7 +20,10 @@ from vaezoo.runner.children.client import Children, Outcome, in_words, outcomes
 from vaezoo.runner.plan.catalogue import declared_parts
 from vaezoo.runner.plan.sources import Sources, sources_of
 
-PROOF_MODULES = ("declarations", "modules", "derivatives", "states", "densities", "likelihoods", "objectives", "others")
+PROOF_MODULES = (
+    *("declarations", "modules", "derivatives", "states", "densities", "likelihoods"),
+    *("objectives", "datasets", "metrics"),
+)
 """The modules of this package that hold proofs."""
 TIMEOUT = 120.0
 """Seconds that one proof may take; a plugin that hangs fails it."""
