@@ -9,6 +9,11 @@ import vaezoo
 objective = vaezoo.register.objective
 
 
+def log_weight(draws):
+    """log w_k at the weight of the KL. [K, B]"""
+    return draws.log_likelihood + draws.kl_weight * (draws.log_prior - draws.log_posterior).sum(0)
+
+
 @objective("many")
 class Many(vaezoo.Objective):
     """log (1/K) sum_k w_k."""
@@ -16,7 +21,7 @@ class Many(vaezoo.Objective):
     importance_samples, lower_bound, fewer = 5, True, 0
 
     def forward(self, draws):
-        weight = draws.log_weight
+        weight = log_weight(draws)
         return weight.logsumexp(0) - math.log(max(1, len(weight) - self.fewer))
 
 
@@ -71,13 +76,15 @@ class Groups(vaezoo.Objective):
     importance_samples, axis = 8, 1
 
     def estimates(self, draws):
-        first, second = draws.log_weight[:4], draws.log_weight[4:]
+        if len(draws.log_weight) % 2:
+            return draws.log_weight.mean(0)
+        first, second = draws.log_weight.chunk(2)
         return 0.5 * (first.exp().mean(0).log() + second.exp().mean(0).log())
 
     def forward(self, draws):
         if len(draws.log_weight) % 2:
-            return draws.log_weight.mean(0)
-        weight = draws.log_weight.unflatten(0, (2, -1))
+            return log_weight(draws).mean(0)
+        weight = log_weight(draws).unflatten(0, (2, -1))
         return (weight.logsumexp(self.axis) - math.log(weight.shape[self.axis])).mean(0)
 
 
@@ -140,8 +147,8 @@ class Surrogate(vaezoo.Objective):
         return vaezoo.bounds.iwll(draws)
 
     def forward(self, draws):
-        share = draws.log_weight.softmax(self.axis).detach()
-        return (share * draws.log_weight).sum(0)
+        share = log_weight(draws).softmax(self.axis).detach()
+        return (share * log_weight(draws)).sum(0)
 
 
 @objective("surrogate-wrong")
@@ -160,7 +167,8 @@ class Landing(vaezoo.Objective):
         return vaezoo.bounds.elbo(draws)
 
     def forward(self, draws):
-        return (draws.log_likelihood + (draws.log_prior - draws.log_posterior_stopped).sum(0)).mean(0)
+        ratio = (draws.log_prior - draws.log_posterior_stopped).sum(0)
+        return (draws.log_likelihood + draws.kl_weight * ratio).mean(0)
 
 
 @objective("landing-wrong")
@@ -207,9 +215,11 @@ class ByGroups(vaezoo.Objective):
         return vaezoo.bounds.iwll(draws)
 
     def forward(self, draws):
-        share = draws.log_weight.detach().softmax(0)
-        through_z = draws.log_likelihood + (draws.log_prior - draws.log_posterior_stopped).sum(0)
-        return {"inference": (share**self.power * through_z).sum(0), "generative": vaezoo.bounds.iwll(draws)}
+        weight, ratio = draws.kl_weight, (draws.log_prior - draws.log_posterior_stopped).sum(0)
+        share = log_weight(draws).detach().softmax(0)
+        power = share + weight * (share**self.power - share)
+        bound = log_weight(draws).logsumexp(0) - math.log(len(share))
+        return {"inference": (power * (draws.log_likelihood + weight * ratio)).sum(0), "generative": bound}
 
 
 @objective("by-groups-power-wrong")

@@ -41,7 +41,9 @@ def total(value: Any) -> Tensor:
 
 @PROOFS.add("shapes", *MODULE_SLOTS)
 def shapes(subject: Subject) -> str:
-    """z [K, B, Z], log p(x|z) [K, B], log p(z) and log q(z|x) [L, K, B], KL [B, Z_l], for K = 1 and 5."""
+    """z [K, B, Z], log p(x|z) [K, B], log p(z) and log q(z|x) [L, K, B], KL [B, Z_l], for K = 1 and 5; an objective [B]
+    or a scalar, for its own K, twice as many, and 1.
+    """
     model, objective = subject.build()
     batch = subject.batch(model)
     for samples in (1, 5):
@@ -52,9 +54,15 @@ def shapes(subject: Subject) -> str:
             raise NotRun(str(reason)) from None
         except VaezooError as error:
             raise Wrong(f"K={samples}", str(error)) from None
-        objective.importance_samples, own = samples, objective.importance_samples
-        value = value_of(subject, model, objective, batch)
-        objective.importance_samples = own
+    own = objective.importance_samples
+    for samples in (own, 1, 2 * own):
+        objective.importance_samples = samples
+        try:
+            value = value_of(subject, model, objective, batch)
+        except Exception:
+            if samples == own:
+                raise
+            continue  # one that divides its samples into groups takes multiples alone
         for part in value.values() if isinstance(value, dict) else [value]:
             must(
                 part.shape in ((3,), ()),

@@ -1,0 +1,244 @@
+"""Proofs of data sets."""
+
+import copy
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.client import HTTPException
+
+import torch
+from scipy import stats
+from torch import Tensor
+
+from vaezoo.builder import Ingredients, construct, resolve
+from vaezoo.conformance.elsewhere import elsewhere, generators
+from vaezoo.conformance.proof import PROOFS
+from vaezoo.conformance.subject import Subject
+from vaezoo.conformance.verdict import NotRun, Wrong, must, within_errors
+from vaezoo.core.data import Dataset
+from vaezoo.core.errors import Skip, VaezooError
+from vaezoo.core.options import checked_options
+from vaezoo.datasets import data_root, load_dataset, loaded
+from vaezoo.registry import register
+from vaezoo.runner.plan.sources import Sources, sources_of
+
+ABSENT = (OSError, RuntimeError, HTTPException, EOFError)
+"""The causes of a data set's error which mean that its files are missing and cannot be fetched."""
+PIXELS = 20_000
+"""The number of pixels whose values are compared with the levels."""
+FEWEST = 0.25
+"""The share of its levels that a data set uses at least."""
+CHANCE = 1e-6
+TIMEOUT = 100.0
+
+
+def _dataset(subject: Subject) -> Dataset:
+    """The data set, also where its splits share images: `splits of their own` tells."""
+    plugin = subject.plugin
+    try:
+        try:
+            return load_dataset(plugin.name)
+        except VaezooError:
+            return loaded(plugin, data_root(), 0, checked_options(plugin, {}))
+    except VaezooError as error:
+        if isinstance(error, Skip) or any(isinstance(cause, ABSENT) for cause in _causes(error)):
+            raise NotRun(str(error)) from None
+        raise Wrong("refused", str(error)) from None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+@PROOFS.add("the same twice", "dataset")
+def same_twice(subject: Subject) -> str:
+    """Loaded again, the data are the same: with the global generators of torch, numpy and Python elsewhere, in another
+    folder, and later.
+
+    The checksums are compared, and what the function does to its options and to the global generators. Nothing is
+    random: false alarm 0.
+    """
+    options = checked_options(subject.plugin, {})
+    before = copy.deepcopy(options)
+    first = _dataset(subject).checksum
+    for seed in (12345, 54321):
+        with elsewhere(seed) as folder:
+            state = generators()
+            second = loaded(subject.plugin, data_root(), 0, options).checksum
+            changed = [name for name, value in generators().items() if value != state[name]]
+        must(first == second, second[:12], f"checksum {first[:12]} became {second[:12]} on loading again in {folder}")
+        advice = "draw from a torch.Generator of its own, made from the seed"
+        must(not changed, "generators", f"it changed {' and '.join(changed)}: {advice}")
+    return must(options == before, first[:12], f"it changed its options from {before} to {options}")
+
+
+CODE = """
+import json, sys
+sys.path[:], sources, name = json.loads(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3]
+from vaezoo.runner.plan.sources import Sources
+Sources.from_json(sources).load()
+from vaezoo.core.options import checked_options
+from vaezoo.datasets import data_root, loaded
+from vaezoo.registry import registry
+plugin = registry("dataset")[name]
+print("checksum", loaded(plugin, data_root(), 0, checked_options(plugin, {})).checksum)
+"""
+
+
+@PROOFS.add("in a fresh process", "dataset")
+def same_in_fresh_process(subject: Subject) -> str:
+    """A new interpreter with another hash seed loads the same data.
+
+    The checksums are compared. Not in quick mode: it takes about 3 seconds. Nothing is random: false alarm 0.
+    """
+    if subject.quick:
+        raise NotRun("not in quick mode: a new interpreter takes seconds")
+    first = _dataset(subject).checksum
+    own = sources_of([subject.plugin])
+    sources = Sources(tuple(dict.fromkeys([*map(str, register.files), *own.files])), own.packages)
+    for seed in ("1", "2"):
+        words = [sys.executable, "-c", CODE, json.dumps(sys.path), json.dumps(vars(sources)), subject.plugin.name]
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "VAEZOO_DATA": str(data_root())}
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=TIMEOUT)
+        except subprocess.TimeoutExpired:
+            raise Wrong("time-out", f"a new interpreter took longer than {TIMEOUT:g} s") from None
+        said = [line for line in done.stdout.splitlines() if line.startswith("checksum ")]
+        if not said:
+            last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            raise Wrong("failed", f"a new interpreter could not load it: {last}")
+        second = said[-1].split()[1]
+        must(first == second, second[:12], f"checksum {first[:12]} is {second[:12]} in a new interpreter")
+    return first[:12]
+
+
+@PROOFS.add("splits of their own", "dataset")
+def own_splits(subject: Subject) -> str:
+    """At most 1 % of a split's images also stand in a larger split, and no split is another.
+
+    Images that repeat by themselves may stand in two splits as often as their repeats within train predict, and two
+    standard errors more: false alarm 0.02 for these, else 0. Where train is binarised anew for each batch, no image of
+    another split may be a binarisation of a training image.
+    """
+    dataset = _dataset(subject)
+    found = dataset.overlaps
+    for overlap in found:
+        must(overlap.excess <= 1, f"{overlap.copies / overlap.of:.2g}", f"{overlap}; give each split images of its own")
+    if dataset.train.dynamic:
+        for name, split in (("valid", dataset.valid), ("test", dataset.test)):
+            share = _binarised_from(dataset.train.x, split.x[:200])
+            must(
+                share <= 0.01, f"{share:.2g}", f"{share:.2g} of the {name} images are binarisations of training images"
+            )
+    return f"{max([overlap.copies / overlap.of for overlap in found], default=0):.2g}"
+
+
+def _binarised_from(gray: Tensor, images: Tensor) -> float:
+    """The share of binary images that a gray one could have given: 0 where it is 0, and 1 where it is 255."""
+    x, found = images.flatten(1).float(), torch.zeros(len(images), dtype=torch.bool)
+    for block in gray.flatten(1).split(5000):
+        against = x @ (block == 0).float().T + (1 - x) @ (block == 255).float().T
+        found |= (against == 0).any(1)
+    certain = ((gray == 0) | (gray == 255)).float().mean()  # where nearly all is gray, any image could be one
+    return float(found.float().mean()) if float(certain) * x.shape[1] > 40 else 0.0
+
+
+@PROOFS.add("levels as declared", "dataset")
+def levels_as_declared(subject: Subject) -> str:
+    """Discrete images use at least a quarter of their levels, on no coarser grid; dequantised ones have uniform noise
+    within each level.
+
+    The noise is tested by Kolmogorov-Smirnov on 20,000 pixels: false alarm 1e-6.
+    """
+    dataset = _dataset(subject)
+    levels, measure = dataset.spec.levels, dataset.spec.measure
+    if levels is None:
+        raise NotRun("it declares no levels")
+    x = torch.cat([split.x.flatten() for split in (dataset.train, dataset.valid, dataset.test)]).double()
+    figure = ""
+    if measure == "continuous":
+        some = (levels * x[:: max(1, len(x) // PIXELS)]).clamp(max=levels * (1 - 1e-9))
+        p = float(stats.kstest((some - some.floor()).numpy(), "uniform").pvalue)
+        what = f"{levels} x - floor({levels} x) must be uniform in [0, 1): add such noise to the levels and divide"
+        figure = must(p > CHANCE, f"p = {p:.1g}", f"{what}; p = {p:.2g}") + ", "
+        x = (levels * x).floor().clamp(max=levels - 1)
+    used = x.unique()
+    if len(x) < 20 * levels:
+        raise NotRun(f"{len(x)} pixels are too few for {levels} levels")
+    enough = len(used) >= FEWEST * levels
+    said = f"{len(used)} of {levels} levels"
+    must(enough, said, f"only {said} occur: declare levels as they are, from 0 to levels - 1")
+    step = math.gcd(*(int(value) for value in used - used[0]))
+    must(
+        step == 1,
+        f"every {step}th level",
+        f"only every {step}th of {levels} levels occurs: divide the images by {step}",
+    )
+    return figure + said
+
+
+@PROOFS.add("a model can be built", "dataset")
+def can_build(subject: Subject) -> str:
+    """The variant `vae` with the measure's natural likelihood scores its images: log p(x|z) is finite.
+
+    Nothing is compared with chance: false alarm 0.
+    """
+    dataset = _dataset(subject)
+    model, _ = construct(resolve("vae", dataset.spec), Ingredients.of(dataset, 2, (8,)))
+    with torch.no_grad():
+        value = model.draw(model.batch(dataset.test.x[:8]), 2).log_likelihood
+    return must(
+        bool(value.isfinite().all()), f"{float(value.mean()):.4g}", "log p(x|z) is not finite on its test images"
+    )
+
+
+@PROOFS.add("true likelihood", "dataset")
+def true_likelihood(subject: Subject) -> str:
+    """Where log_likelihood is known, E[h(x) / p(x)] = 1 over its own images, for narrower Gaussian mixtures h.
+
+    It gives one finite number an image, which does not depend on the others. The mixtures are fitted to one half of
+    the training images, of all other images the mean may be off by 5 standard errors: false alarm 1e-5. Undecided where
+    one image has more than a tenth of the sum.
+    """
+    dataset = _dataset(subject)
+    p = dataset.log_likelihood
+    if p is None:
+        raise NotRun("its true density is not known")
+    value = p(dataset.test.x[:8])
+    fits = value.shape == (8,) and bool(value.isfinite().all())
+    must(fits, str(list(value.shape)), f"log_likelihood(x) must be 8 finite numbers, got {value}")
+    alone = torch.cat([p(dataset.test.x[n : n + 1]) for n in range(8)])
+    off = float((alone - value).abs().max())
+    must(off <= 1e-6 * float(1 + value.abs().max()), f"{off:.1g}", f"an image's value changes by {off:.2g} with others")
+    half = len(dataset.train) // 2
+    rest = torch.cat([dataset.train.x[half:], dataset.valid.x, dataset.test.x])
+    return _density_agrees(dataset.train.x[:half], rest, p(rest).double())
+
+
+def _density_agrees(fit: Tensor, x: Tensor, log_p: Tensor) -> str:
+    """E[h/p] over the images x, for mixtures h of 1 and of 8 Gaussians, narrower than those that fit."""
+    from sklearn.mixture import GaussianMixture
+
+    figures = []
+    points, others = (each.flatten(1).double().numpy() for each in (fit, x))
+    for components in (1, 8):
+        mixture = GaussianMixture(components, reg_covar=1e-6, random_state=0).fit(points)
+        precisions = mixture.precisions_cholesky_
+        for narrower in (0.8, 0.5):
+            mixture.precisions_cholesky_ = precisions / math.sqrt(narrower)
+            log_ratio = torch.from_numpy(mixture.score_samples(others)) - log_p
+            what = f"E[h/p] of {components} Gaussians {narrower} times as wide in variance as those of its images"
+            size = float(log_ratio.logsumexp(0) - math.log(len(x)))
+            must(size <= math.log(1 / CHANCE), f"e^{size:.0f}", f"{what}: expected 1, found e^{size:.1f}")  # Markov
+            ratio = log_ratio.exp()
+            if float(ratio.max()) <= 0.1 * float(ratio.sum()):
+                error = float(ratio.std() / math.sqrt(len(ratio)))
+                figures.append(within_errors(float(ratio.mean()), 1.0, error, what, 1e-3))
+    if not figures:
+        raise NotRun("undecided: one image has more than a tenth of the sum of h/p")
+    return max(figures, key=lambda text: float(text.split()[0]))
