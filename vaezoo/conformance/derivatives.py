@@ -131,6 +131,7 @@ def _compare(subject: Subject, place: Place, tally: _Tally) -> None:
     for number, (title, leaf) in enumerate(place.leaves.items()):
         undecided = {name for name in weighted.values if not _is_exempt(place.model, title, name)}
         tally.seen |= {(name, title) for name in undecided}
+        undecided -= {name for name, decided in tally.decided if decided == title}
         least = subject.count(DIRECTIONS) if _is_own(subject, title) else 1
         for n in range(DIRECTIONS):
             if n >= least and not undecided:
