@@ -43,11 +43,11 @@ def derivatives(subject: Subject) -> str:
     tally = _Tally()
     for place in places(subject):
         _compare(subject, place, tally)
-    if tally.compared == 0:
-        raise NotRun("it declares surrogate, and nothing else can be differentiated")
     if undecided := tally.undecided():
         raise NotRun(f"undecided, every direction crosses a kink: {', '.join(undecided[:3])}")
     note = "; z jumps at fixed noise: at given z alone" if tally.jumps else ""
+    parts = (place.model.encoder, place.model.posterior_net, place.model.decoder)
+    note += "; without a part that declares surrogate" if any(part.surrogate for part in parts) else ""
     return f"{tally.compared} slopes, off by {tally.worst:.1g} or less{note}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -48,6 +49,10 @@ def largest_jump(model: LatentModel, batch: Batch, suspects: int = 4) -> tuple[b
             drawn = torch.cat(model.posterior(batch).rsample_and_log_prob(SAMPLES)[0], -1)
         return (drawn / scale).flatten()
 
+    def element_at(element: int, t: float) -> float:
+        """One element of it."""
+        return float(z(t)[element])
+
     try:
         scale = torch.ones(())
         scale = z(0.0).view(SAMPLES * len(batch.x), -1).std(0) + 1e-12
@@ -58,7 +63,7 @@ def largest_jump(model: LatentModel, batch: Batch, suspects: int = 4) -> tuple[b
         worst = 0.0
         for element in ratio.argsort(descending=True)[:suspects].tolist():
             low = int(where[element]) / GRID
-            worst = max(worst, _last_step(lambda t, n=element: float(z(t)[n]), low, low + 1 / GRID))
+            worst = max(worst, _last_step(partial(element_at, element), low, low + 1 / GRID))
     finally:
         for parameter, first in zip(parameters, start, strict=True):
             parameter.copy_(first)

@@ -101,7 +101,7 @@ def place(subject: Subject, model: LatentModel, far: bool) -> Place:
     context = None if batch.context is None else (batch.context * (FAR if far else 1)).requires_grad_()
     seen = seen.detach().clone().requires_grad_()
     batch = replace(batch, x=seen if model.spec.measure == "continuous" else x, context=context)
-    leaves = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    leaves: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p.requires_grad}
     leaves |= {} if far else {"x": seen}  # at its ends a clamp has a kink
     leaves |= {} if context is None else {"context": context}
     size = 5.0 if far else 0.0

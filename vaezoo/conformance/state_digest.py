@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import random
 import sys
@@ -18,6 +19,7 @@ from weakref import ReferenceType
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.distributions.utils import lazy_property
 
 from vaezoo.plugin_files import PREFIX
 from vaezoo.training.replay.rule import OWN
@@ -25,7 +27,7 @@ from vaezoo.training.replay.rule import OWN
 LIMIT = 200_000
 """The most objects that are looked at."""
 PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device, torch.Size, Path, range, slice)
-OPAQUE = (BuiltinFunctionType, CodeType)
+OPAQUE = (BuiltinFunctionType, CodeType, logging.Logger)
 """Kinds of objects that are not looked into."""
 KNOWN = {*OWN, "numpy"}
 """The packages whose code holds no plugin's state."""
@@ -168,6 +170,8 @@ def _attributes(name: str, value: Any) -> list[tuple[str, object]]:
     """The attributes and slots of an object."""
     found: list[tuple[str, object]] = []
     for key, inner in list(getattr(value, "__dict__", {}).items()):
+        if isinstance(getattr(type(value), key, None), lazy_property):  # of torch's distributions: computed when read
+            continue
         if isinstance(value, nn.Module) and key in ("_parameters", "_buffers", "_modules"):
             found += [(f"{name}.{each}", held) for each, held in inner.items()]
         else:
