@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from vaezoo.conformance.expectations import largest_jump
+from vaezoo.conformance.modules import off_by
 from vaezoo.conformance.places import OF_PASS, Place, places
 from vaezoo.conformance.proof import PROOFS
 from vaezoo.conformance.subject import Subject
-from vaezoo.conformance.verdict import NotRun, Wrong
+from vaezoo.conformance.verdict import NotRun, Wrong, must
 from vaezoo.core.model import LatentModel
 from vaezoo.registry import PARTS
 
@@ -96,6 +97,12 @@ class _Weighted:
             / (1 + value.detach().nan_to_num().abs().clamp(max=1e100))
             for name, value in first.items()
         }
+        with torch.no_grad():
+            plain = place.terms()
+        for name, value in first.items():
+            off = off_by(plain[name].nan_to_num(), value.nan_to_num())
+            what = f"{name} differs by {off:.3g} with and without gradients ({place.title})"
+            must(off < ROUNDING, f"{off:.2g}", what)
         near = place.title.startswith("near")  # where a gradient that is NaN at a finite value is wrong
         self.strict = {name: near and bool(value.isfinite().all()) for name, value in first.items()}
         self.values = self._sums(first)
