@@ -196,7 +196,15 @@ def own_plugins() -> list[str]:
 
 SLOW = ("gradient of E f(z)", "in a fresh process")
 """Proofs that take more than a second to reject a mutant."""
-CASES = [pytest.param(name, marks=pytest.mark.nightly) if MUTANTS[name] in SLOW else name for name in MUTANTS]
+HALVES = ("encoder/leaving-", "decoder/taking-")
+"""Halves of the variants that leak, which stand for them outside of the nightly tests."""
+
+
+def is_nightly(name: str) -> bool:
+    return MUTANTS[name] in SLOW or name.startswith(HALVES)
+
+
+CASES = [pytest.param(name, marks=pytest.mark.nightly if is_nightly(name) else ()) for name in MUTANTS]
 
 
 @pytest.mark.parametrize("name", CASES)
