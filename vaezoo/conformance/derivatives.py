@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from vaezoo.conformance.expectations import largest_jump
+from vaezoo.conformance.modules import off_by
 from vaezoo.conformance.places import OF_PASS, Place, places
 from vaezoo.conformance.proof import PROOFS
 from vaezoo.conformance.subject import Subject
-from vaezoo.conformance.verdict import NotRun, Wrong
+from vaezoo.conformance.verdict import NotRun, Wrong, must
 from vaezoo.core.model import LatentModel
 from vaezoo.registry import PARTS
 
@@ -43,11 +44,11 @@ def derivatives(subject: Subject) -> str:
     tally = _Tally()
     for place in places(subject):
         _compare(subject, place, tally)
-    if tally.compared == 0:
-        raise NotRun("it declares surrogate, and nothing else can be differentiated")
     if undecided := tally.undecided():
         raise NotRun(f"undecided, every direction crosses a kink: {', '.join(undecided[:3])}")
     note = "; z jumps at fixed noise: at given z alone" if tally.jumps else ""
+    parts = (place.model.encoder, place.model.posterior_net, place.model.decoder)
+    note += "; without a part that declares surrogate" if any(part.surrogate for part in parts) else ""
     return f"{tally.compared} slopes, off by {tally.worst:.1g} or less{note}"
 
 
@@ -96,6 +97,12 @@ class _Weighted:
             / (1 + value.detach().nan_to_num().abs().clamp(max=1e100))
             for name, value in first.items()
         }
+        with torch.no_grad():
+            plain = place.terms()
+        for name, value in first.items():
+            off = off_by(plain[name].nan_to_num(), value.nan_to_num())
+            what = f"{name} differs by {off:.3g} with and without gradients ({place.title})"
+            must(off < ROUNDING, f"{off:.2g}", what)
         near = place.title.startswith("near")  # where a gradient that is NaN at a finite value is wrong
         self.strict = {name: near and bool(value.isfinite().all()) for name, value in first.items()}
         self.values = self._sums(first)
@@ -131,6 +138,7 @@ def _compare(subject: Subject, place: Place, tally: _Tally) -> None:
     for number, (title, leaf) in enumerate(place.leaves.items()):
         undecided = {name for name in weighted.values if not _is_exempt(place.model, title, name)}
         tally.seen |= {(name, title) for name in undecided}
+        undecided -= {name for name, decided in tally.decided if decided == title}
         least = subject.count(DIRECTIONS) if _is_own(subject, title) else 1
         for n in range(DIRECTIONS):
             if n >= least and not undecided:

@@ -1,20 +1,25 @@
 """The proof that log q(z|x) is that of its samples far from the start, where standard deviations reach their bounds."""
 
 import copy
+import math
+from unittest.mock import patch
 
 import torch
+from torch import Tensor
 
-from vaezoo.conformance.densities import _by_change_of_variables
-from vaezoo.conformance.places import spread
+from vaezoo.conformance.log_determinants import by_change_of_variables
+from vaezoo.conformance.places import spread, supports
 from vaezoo.conformance.proof import PROOFS
 from vaezoo.conformance.subject import Subject, keyed, rows
 from vaezoo.conformance.verdict import NotRun, must
+from vaezoo.core import noise
 from vaezoo.core.draws import Batch
 from vaezoo.core.model import LatentModel
 
 TOLERANCE = 1e-5
 """The largest difference, relative to 1 + the size of log q, that is rounding in float64."""
 SAMPLES = 20
+SEED = 113
 TIMES = 2
 """How often all weights are multiplied by 4."""
 
@@ -42,7 +47,8 @@ def log_q_far_out(subject: Subject) -> str:
             tally += _of_own_samples(model, moved, batch)
             for one in (rows(batch, slice(n, n + 1)) for n in range(len(batch.x))):
                 try:
-                    here, there = (_by_change_of_variables(each, one, 113) for each in (model, moved))
+                    _refuse_other_draws(model, one)
+                    here, there = (by_change_of_variables(each, one, SEED) for each in (model, moved))
                 except NotRun as reason:
                     why = str(reason)
                 else:
@@ -59,6 +65,22 @@ def _in_last_digits(model: LatentModel) -> LatentModel:
     for parameter in moved.parameters():
         parameter.mul_(1 + 1e-14 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype))
     return moved
+
+
+def _refuse_other_draws(model: LatentModel, one: Batch) -> None:
+    """NotRun where z is not on the real line, or is drawn with other than normal numbers."""
+    normals, normal = [], noise.normal
+
+    def record(*shape: int) -> Tensor:
+        """Draws normal numbers and counts the call."""
+        normals.append(shape)
+        return normal(*shape)
+
+    with torch.no_grad(), keyed(SEED, model, one), patch.object(noise, "normal", record):
+        z, _ = model.posterior(one).rsample_and_log_prob(1)
+        opened = noise.source().stream
+    if set(supports(model, len(z))) != {"real"} or opened is None or opened.calls != len(normals):
+        raise NotRun("it draws other than normal numbers, or not on the real line")
 
 
 def _of_own_samples(model: LatentModel, moved: LatentModel, batch: Batch) -> list[float]:
@@ -82,6 +104,9 @@ def _compared(model: LatentModel, here: tuple[float, float], there: tuple[float,
     of a model, and of one that differs in its last digits.
     """
     (found, expected), room = here, TOLERANCE * (1 + abs(here[1]))
+    copies = math.exp(min(found - expected, 50.0))
+    if copies > 1.5 and abs(copies - round(copies)) < TOLERANCE and "det" in title:
+        return []  # each z comes from 2 or more values of its noise, as |eps| does
     if not all(abs(a - b) <= 1e-3 * room for a, b in zip(here, there, strict=True)):  # also where one is NaN
         return []
     mode = "train" if model.training else "eval"

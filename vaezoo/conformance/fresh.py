@@ -60,7 +60,7 @@ def fresh_values(subject: Subject, model: LatentModel, batch: Batch, z: Latents)
 
     Wrong where it fails, with the last line that it wrote.
     """
-    question = {"slot": subject.plugin.slot, "name": subject.plugin.name, "measure": subject.measure}
+    question: dict[str, Any] = {"slot": subject.plugin.slot, "name": subject.plugin.name, "measure": subject.measure}
     question |= {"sources": vars(sources_with_parts(subject.plugin)), "context": subject.context}
     points = {"x": batch.x, **{f"z{n}": group for n, group in enumerate(z)}}
     points |= {} if batch.context is None else {"context": batch.context}

@@ -97,12 +97,13 @@ def place(subject: Subject, model: LatentModel, far: bool) -> Place:
     """The place of a model as it stands, with images at their ends and large latents where it is far."""
     generator = torch.Generator().manual_seed(41 + far)
     batch = subject.batch(model, training=model.training)
-    x, seen = _images(model, batch.x, far)
+    x, seen = _images(model, batch.x, far, generator)
     context = None if batch.context is None else (batch.context * (FAR if far else 1)).requires_grad_()
     seen = seen.detach().clone().requires_grad_()
     batch = replace(batch, x=seen if model.spec.measure == "continuous" else x, context=context)
-    leaves = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    leaves |= {"x": seen} if context is None else {"x": seen, "context": context}
+    leaves: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    leaves |= {} if far else {"x": seen}  # at its ends a clamp has a kink
+    leaves |= {} if context is None else {"context": context}
     size = 5.0 if far else 0.0
     for title, shape in (
         ("the features", model.encoder.features),
@@ -124,16 +125,19 @@ def supports(model: LatentModel, groups: int) -> tuple[str, ...]:
     return support if isinstance(support, tuple) else (support,) * groups
 
 
-def _images(model: LatentModel, x: Tensor, far: bool) -> tuple[Tensor, Tensor]:
-    """Images to be scored, and to be encoded: these lie inside of their range, so that they can be moved."""
-    if model.spec.measure == "continuous" and model.spec.levels is None:
-        x = 10 * x if far else x
+def _images(model: LatentModel, x: Tensor, far: bool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Images to be scored, and to be encoded. Near the start no two pixels that are encoded are equal, so that no
+    maximum over pixels is a tie, and all can be moved; far from it they are at their ends.
+    """
+    spread_out = 0.02 * torch.rand(x.shape, generator=generator, dtype=x.dtype)
+    if model.spec.measure == "continuous":
+        x = x if not far else 10 * x if model.spec.levels is None else 1e-4 + 0.9998 * x.round()
         return x, x
     if model.spec.measure == "counts":
         x = torch.where(x > 2, 50.0, 0.0).to(x) if far else x
-        return x, x + 0.3
-    inside = x.round() if far else x
-    return inside, (0.001 + 0.998 * inside if far else 0.05 + 0.9 * inside)
+        return x, x if far else x + 0.3 + spread_out
+    x = x.round() if far else x
+    return x, x if far else 0.05 + 0.85 * x + spread_out
 
 
 @torch.no_grad()

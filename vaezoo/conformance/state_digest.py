@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import random
 import sys
@@ -18,6 +19,7 @@ from weakref import ReferenceType
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.distributions.utils import lazy_property
 
 from vaezoo.plugin_files import PREFIX
 from vaezoo.training.replay.rule import OWN
@@ -25,8 +27,10 @@ from vaezoo.training.replay.rule import OWN
 LIMIT = 200_000
 """The most objects that are looked at."""
 PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device, torch.Size, Path, range, slice)
-OPAQUE = (BuiltinFunctionType, CodeType)
+OPAQUE = (BuiltinFunctionType, CodeType, logging.Logger)
 """Kinds of objects that are not looked into."""
+NUMBERS = (int, float, Tensor)
+"""Kinds of globals that are compared in every module."""
 KNOWN = {*OWN, "numpy"}
 """The packages whose code holds no plugin's state."""
 
@@ -36,17 +40,18 @@ class StateDigest:
 
     It goes through attributes, slots, containers, plain objects, bound methods, closures, defaults, the classes of
     plugins, and the globals of their modules and of the modules beside them. Beside them stand the global generators,
-    torch's defaults, the environment, the working folder, and every tensor that is a global of any module. Of the code
-    of vaezoo, torch, the standard library and installed packages that hold no plugin, only instances are looked into.
+    torch's defaults, the environment, the working folder, and every tensor or number that is a global of any module.
+    Of the code of vaezoo, torch, the standard library and installed packages that hold no plugin, only instances are
+    looked into.
     """
 
     def __init__(self, **roots: nn.Module):
         self.values: dict[str, str] = dict(_of_process())
+        self._numbers = _global_numbers()
         self._seen: dict[int, object] = {}
         kinds = [kind for root in roots.values() for part in root.modules() for kind in type(part).__mro__]
         self._plugins = {_top(kind.__module__) for kind in kinds} - KNOWN
         waiting: deque[tuple[str, object]] = deque(roots.items())
-        waiting.extend(_global_tensors())
         while waiting and len(self._seen) < LIMIT:
             name, value = waiting.popleft()
             while name in self.values:
@@ -62,6 +67,11 @@ class StateDigest:
         """The names whose values differ, are new or are gone."""
         names = dict.fromkeys([*self.values, *after.values])
         found = [name for name in names if self.values.get(name) != after.values.get(name)]
+        for module, numbers in after._numbers.items():
+            known = self._numbers.get(module, numbers)  # one that was imported meanwhile
+            for key, value in {**known, **numbers}.items():
+                if value is not known.get(key) and value != known.get(key):
+                    found.append(f"{module}.{key}")
         return sorted(found, key=lambda name: (self.values.get(name) is None, len(name)))
 
     def _inside(self, name: str, value: Any) -> Iterator[tuple[str, object]]:
@@ -115,12 +125,13 @@ class StateDigest:
         return top in self._plugins or not {"site-packages", "dist-packages"} & set(parts)
 
 
-def _global_tensors() -> Iterator[tuple[str, object]]:
-    """Every tensor that is a global of a module."""
+def _global_numbers() -> dict[str, dict[str, object]]:
+    """Module -> the numbers and tensors among its globals: there too a plugin may leave what it keeps."""
+    found: dict[str, dict[str, object]] = {}
     for name, module in list(sys.modules.items()):
-        for key, value in list(getattr(module, "__dict__", {}).items()):
-            if type(value) is Tensor:
-                yield f"{name}.{key}", value
+        values = [(key, v) for key, v in list(getattr(module, "__dict__", {}).items()) if type(v) in NUMBERS]
+        found[name] = {key: _own_digest(v) if isinstance(v, Tensor) else v for key, v in values if key[0] != "_"}
+    return found
 
 
 def _top(module: str) -> str:
@@ -168,6 +179,8 @@ def _attributes(name: str, value: Any) -> list[tuple[str, object]]:
     """The attributes and slots of an object."""
     found: list[tuple[str, object]] = []
     for key, inner in list(getattr(value, "__dict__", {}).items()):
+        if isinstance(getattr(type(value), key, None), lazy_property):  # of torch's distributions: computed when read
+            continue
         if isinstance(value, nn.Module) and key in ("_parameters", "_buffers", "_modules"):
             found += [(f"{name}.{each}", held) for each, held in inner.items()]
         else:

@@ -90,7 +90,8 @@ def _inputs(subject: Subject, model: LatentModel, seed: int) -> Inputs:
 
 def _new_buffers(module: TrainingModule, inputs: Inputs) -> Values:
     """The new buffers of a step, which is taken twice; Wrong where it changes anything, or differs from itself."""
-    found, objective = [], module.objective
+    found: list[Values] = []
+    objective = module.objective
     for torch_seed in (1, 2):
         before = digest(module.model, objective)
         with torch.random.fork_rng(devices=[]):
@@ -136,7 +137,7 @@ def refit_writes_its_own(subject: Subject) -> str:
             must(off == 0, f"{off:.2g}", f"{name} differs by {off:.3g} when the same images are given to a copy")
             must(bool(value.isfinite().all()), "not finite", f"{name} is not finite after refit(images)")
         for name, tensor in [*part.named_parameters(), *part.named_buffers()]:
-            graph = tensor.grad is not None or tensor.grad_fn is not None
+            graph = tensor.grad_fn is not None or (tensor.is_leaf and tensor.grad is not None)
             must(not graph, name, f"refit(images) leaves a gradient, or a graph, in {name}: it runs without gradients")
     return f"{len(own)} tensors, equal twice"
 
@@ -158,7 +159,7 @@ def annealing_ends(subject: Subject) -> str:
     noise; a difference up to 1e-5 is rounding. Nothing is random: false alarm 0.
     """
     model, objective = subject.build()
-    until = max(part.annealed_until for part in parts_of(model, objective).values())  # type: ignore[type-var]
+    until = max(float(getattr(part, "annealed_until", 0.0)) for part in parts_of(model, objective).values())
     must(0 <= until <= 1, str(until), f"annealed_until must be in 0..1, got {until!r}")
     worst, before = 0.0, 0.0
     for training in (False, True):

@@ -54,8 +54,8 @@ def rank(rows: Sequence[TableRow], columns: Sequence[Column], images: NumberImag
 
     The largest set of rows that were measured alike is ranked; of equally large ones, the first. Bold is what cannot be
     told from the best, where two rows or more compete. A pseudo-likelihood and a row whose seeds were measured unlike
-    each other do not compete, nor does a row with a proof that fails, whose remark is its own. Rows with other seeds are compared on those that they share. images: where the numbers of
-    each test image are.
+    each other do not compete, nor does a row with a proof that fails, whose remark is its own. Rows with other seeds
+    are compared on those that they share. images: where the numbers of each test image are.
     """
     estimates, bounds, speeds = (
         [column for column in columns if column.ranked_by == kind] for kind in ("estimate", "data", "device")
