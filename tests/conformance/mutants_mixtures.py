@@ -8,7 +8,7 @@ from scored_heads import Heads, Scored
 import vaezoo
 
 
-class TwoBells(Scored):
+class HalfBells(Scored):
     """Half N(m_1, s_1^2) + half N(m_2, s_2^2): a uniform number chooses."""
 
     def __init__(self, head):
@@ -23,21 +23,21 @@ class TwoBells(Scored):
         return torch.logaddexp(*(bell.log_density(z) for bell in self.bells)) - math.log(2)
 
 
-@vaezoo.register.posterior("two-bells")
-class TwoBellsHeads(Heads):
+@vaezoo.register.posterior("half-bells")
+class HalfBellsHeads(Heads):
     """A mixture of two Gaussians."""
 
-    width, kind = 4, TwoBells
+    width, kind = 4, HalfBells
 
     def distribution(self, head):
         return self.kind(head)
 
 
-@vaezoo.register.posterior("two-bells-wrong")
-class TwoBellsWrong(TwoBellsHeads):
+@vaezoo.register.posterior("half-bells-wrong")
+class HalfBellsWrong(HalfBellsHeads):
     """The mixture's dimensions choose apart in the density, together in the samples."""
 
-    class kind(TwoBells):
+    class kind(HalfBells):
         def log_density(self, z):
             scores = [
                 -(0.5 * ((z - b.mean) / b.std) ** 2 + b.log_std + 0.5 * math.log(2 * math.pi)) for b in self.bells
@@ -45,7 +45,7 @@ class TwoBellsWrong(TwoBellsHeads):
             return (torch.logaddexp(*scores) - math.log(2)).sum(-1)
 
 
-class Choosing(TwoBells):
+class Choosing(HalfBells):
     """The same, with exactly as many draws as latents: one uniform and Z - 1 further normals are shared."""
 
     def draw(self, samples):
@@ -56,7 +56,7 @@ class Choosing(TwoBells):
 
 
 @vaezoo.register.posterior("choosing")
-class ChoosingHeads(TwoBellsHeads):
+class ChoosingHeads(HalfBellsHeads):
     """A mixture whose Z normal numbers are shared by its components: no change of variables gives its density."""
 
     kind = Choosing

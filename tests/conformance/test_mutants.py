@@ -144,7 +144,7 @@ NIGHTLY = {
     "posterior/in-ball-wrong": "E[h/q] = 1",
     "posterior/logit-normal-wrong": "posterior on a grid",
     "posterior/one-hot-wrong": "images alone",
-    "posterior/two-bells-wrong": "density in 20 dimensions",
+    "posterior/half-bells-wrong": "density in 20 dimensions",
     "prior/sphere-then-line-wrong": "samples as density",
     "posterior/sphere-then-line-wrong": "posterior on a grid",
     "prior/ball-wrong": "samples as density",
