@@ -14,40 +14,29 @@ def log_sphere(size):
     return math.log(2) + size / 2 * math.log(math.pi) - math.lgamma(size / 2)
 
 
-class PowerSpherical(Scored):
-    """q(z) proportional to (1 + m.z)^k on the unit sphere (De Cao and Aziz 2020)."""
+class Angular(Scored):
+    """q(z) of z = s eps / |s eps| on the unit sphere, the angular central Gaussian (Tyler 1987)."""
 
-    share = 1.0
+    less = 0
 
     def __init__(self, head):
-        self.mean = F.normalize(head, dim=-1)
-        self.k = head.norm(dim=-1) + 0.5
+        self.log_scale = head
 
     def draw(self, samples):
-        size = self.mean.shape[-1]
-        shape = (samples, *self.k.shape)
-        a, b = (size - 1) / 2 + self.k, self.k.new_full((), (size - 1) / 2)
-        first, second = vaezoo.noise.gamma(a.expand(shape)), vaezoo.noise.gamma(b.expand(shape))
-        t = 2 * first / (first + second) - 1
-        side = F.normalize(vaezoo.noise.normal(*shape, size - 1).to(self.mean), dim=-1)
-        z = torch.cat([t[..., None], (1 - t.square()).clamp(min=1e-12).sqrt()[..., None] * side], -1)
-        first_axis = torch.zeros_like(self.mean)
-        first_axis[..., 0] = 1
-        u = F.normalize(first_axis - self.mean, dim=-1)
-        return z - 2 * (z * u).sum(-1, keepdim=True) * u
+        eps = vaezoo.noise.normal(samples, *self.log_scale.shape).to(self.log_scale)
+        return F.normalize(self.log_scale.exp() * eps, dim=-1)
 
     def log_density(self, z):
-        size = self.mean.shape[-1]
-        a, b = (size - 1) / 2 + self.k, (size - 1) / 2
-        constant = (a + b) * math.log(2) + b * math.log(math.pi) + torch.lgamma(a) - torch.lgamma(a + b)
-        return self.k * torch.log1p((self.mean * z).sum(-1)) - self.share * constant
+        size = z.shape[-1]
+        square = (z * (-self.log_scale).exp()).square().sum(-1)
+        return -self.log_scale.sum(-1) - (size - self.less) / 2 * square.log() - log_sphere(size)
 
 
-@vaezoo.register.posterior("power-spherical")
-class PowerSphericalHeads(Heads):
+@vaezoo.register.posterior("angular")
+class AngularHeads(Heads):
     """On the unit sphere."""
 
-    support, width, kind = "sphere", 1, PowerSpherical
+    support, width, kind = "sphere", 1, Angular
 
     def distribution(self, head):
         if self.latent == 1:
@@ -55,13 +44,12 @@ class PowerSphericalHeads(Heads):
         return self.kind(head)
 
 
-@vaezoo.register.posterior("power-spherical-wrong")
-class PowerSphericalWrong(PowerSphericalHeads):
-    """Without log pi^b: right in no dimension."""
+@vaezoo.register.posterior("angular-wrong")
+class AngularWrong(AngularHeads):
+    """The power of a sphere of one dimension less."""
 
-    class kind(PowerSpherical):
-        def log_density(self, z):
-            return super().log_density(z) + (self.mean.shape[-1] - 1) / 2 * math.log(math.pi)
+    class kind(Angular):
+        less = 1
 
 
 @vaezoo.register.prior("sphere")
@@ -89,7 +77,7 @@ class SphereWrong(Sphere):
         return super().log_density(z) + math.log(z.shape[-1])
 
 
-vaezoo.register.variant(vaezoo.Variant("spherical", posterior="power-spherical", prior="sphere"))
+vaezoo.register.variant(vaezoo.Variant("spherical", posterior="angular", prior="sphere"))
 
 
 class InBall(Scored):

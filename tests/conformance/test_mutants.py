@@ -140,7 +140,7 @@ NIGHTLY = {
     "decoder/in-order-channels-wrong": "decoder normalised",
     "decoder/in-order-rows-wrong": "decoder normalised",
     "decoder/in-order-gradient-wrong": "pixels in order",
-    "posterior/power-spherical-wrong": "posterior on a grid",
+    "posterior/angular-wrong": "posterior on a grid",
     "posterior/in-ball-wrong": "E[h/q] = 1",
     "posterior/logit-normal-wrong": "posterior on a grid",
     "posterior/one-hot-wrong": "images alone",
