@@ -273,8 +273,8 @@ class SquareDensity:
 
     gaussian = None
 
-    def __init__(self, mean, log_std):
-        self.q = vaezoo.DiagonalGaussian(mean, log_std)
+    def __init__(self, head):
+        self.q = vaezoo.DiagonalGaussian.from_heads(head)
 
     def rsample_and_log_prob(self, samples):
         z = self.q.rsample(samples)
@@ -301,7 +301,7 @@ class Square(vaezoo.Posterior):
         self.heads = nn.Sequential(nn.Flatten(1), nn.Linear(math.prod(features), 2 * latent))
 
     def forward(self, features):
-        return self.kind(*self.heads(features).chunk(2, -1))
+        return self.kind(self.heads(features))
 
 
 @vaezoo.register.posterior("square-wrong")

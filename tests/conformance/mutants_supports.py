@@ -1,39 +1,12 @@
-"""Latents on spheres, in balls, in [0, 1]^Z and discrete ones, and mixtures: NAME is right, NAME-wrong is not."""
+"""Latents on spheres, in balls and in [0, 1]^Z: NAME is right, NAME-wrong is not."""
 
 import math
 
 import torch
-from torch import nn
+from scored_heads import Heads, Scored
 from torch.nn import functional as F
 
 import vaezoo
-
-
-class Heads(vaezoo.Posterior):
-    """Linear heads of `width` numbers a latent, which `distribution` takes."""
-
-    width = 2
-
-    def __init__(self, features: tuple[int, ...], latent: int):
-        super().__init__()
-        self.latent = latent
-        self.heads = nn.Sequential(nn.Flatten(1), nn.Linear(math.prod(features), self.width * latent))
-
-    def forward(self, features):
-        return self.distribution(self.heads(features))
-
-
-class Scored:
-    """Samples by `draw(K)` -> [K, B, Z], scored by `log_density`."""
-
-    gaussian = None
-
-    def rsample_and_log_prob(self, samples):
-        z = self.draw(samples)
-        return (z,), self.log_density(z)[None]
-
-    def log_prob(self, z):
-        return self.log_density(z[0])[None]
 
 
 def log_sphere(size):
@@ -41,40 +14,29 @@ def log_sphere(size):
     return math.log(2) + size / 2 * math.log(math.pi) - math.lgamma(size / 2)
 
 
-class PowerSpherical(Scored):
-    """q(z) proportional to (1 + m.z)^k on the unit sphere (De Cao and Aziz 2020)."""
+class Angular(Scored):
+    """q(z) of z = s eps / |s eps| on the unit sphere, the angular central Gaussian (Tyler 1987)."""
 
-    share = 1.0
+    less = 0
 
     def __init__(self, head):
-        self.mean = F.normalize(head, dim=-1)
-        self.k = head.norm(dim=-1) + 0.5
+        self.log_scale = head
 
     def draw(self, samples):
-        size = self.mean.shape[-1]
-        shape = (samples, *self.k.shape)
-        a, b = (size - 1) / 2 + self.k, self.k.new_full((), (size - 1) / 2)
-        first, second = vaezoo.noise.gamma(a.expand(shape)), vaezoo.noise.gamma(b.expand(shape))
-        t = 2 * first / (first + second) - 1
-        side = F.normalize(vaezoo.noise.normal(*shape, size - 1).to(self.mean), dim=-1)
-        z = torch.cat([t[..., None], (1 - t.square()).clamp(min=1e-12).sqrt()[..., None] * side], -1)
-        first_axis = torch.zeros_like(self.mean)
-        first_axis[..., 0] = 1
-        u = F.normalize(first_axis - self.mean, dim=-1)
-        return z - 2 * (z * u).sum(-1, keepdim=True) * u
+        eps = vaezoo.noise.normal(samples, *self.log_scale.shape).to(self.log_scale)
+        return F.normalize(self.log_scale.exp() * eps, dim=-1)
 
     def log_density(self, z):
-        size = self.mean.shape[-1]
-        a, b = (size - 1) / 2 + self.k, (size - 1) / 2
-        constant = (a + b) * math.log(2) + b * math.log(math.pi) + torch.lgamma(a) - torch.lgamma(a + b)
-        return self.k * torch.log1p((self.mean * z).sum(-1)) - self.share * constant
+        size = z.shape[-1]
+        square = (z * (-self.log_scale).exp()).square().sum(-1)
+        return -self.log_scale.sum(-1) - (size - self.less) / 2 * square.log() - log_sphere(size)
 
 
-@vaezoo.register.posterior("power-spherical")
-class PowerSphericalHeads(Heads):
+@vaezoo.register.posterior("angular")
+class AngularHeads(Heads):
     """On the unit sphere."""
 
-    support, width, kind = "sphere", 1, PowerSpherical
+    support, width, kind = "sphere", 1, Angular
 
     def distribution(self, head):
         if self.latent == 1:
@@ -82,13 +44,12 @@ class PowerSphericalHeads(Heads):
         return self.kind(head)
 
 
-@vaezoo.register.posterior("power-spherical-wrong")
-class PowerSphericalWrong(PowerSphericalHeads):
-    """Without log pi^b: right in no dimension."""
+@vaezoo.register.posterior("angular-wrong")
+class AngularWrong(AngularHeads):
+    """The power of a sphere of one dimension less."""
 
-    class kind(PowerSpherical):
-        def log_density(self, z):
-            return super().log_density(z) + (self.mean.shape[-1] - 1) / 2 * math.log(math.pi)
+    class kind(Angular):
+        less = 1
 
 
 @vaezoo.register.prior("sphere")
@@ -116,7 +77,7 @@ class SphereWrong(Sphere):
         return super().log_density(z) + math.log(z.shape[-1])
 
 
-vaezoo.register.variant(vaezoo.Variant("spherical", posterior="power-spherical", prior="sphere"))
+vaezoo.register.variant(vaezoo.Variant("spherical", posterior="angular", prior="sphere"))
 
 
 class InBall(Scored):
@@ -243,178 +204,3 @@ class TriangleWrong(Triangle):
 
 
 vaezoo.register.variant(vaezoo.Variant("unit-interval", posterior="logit-normal", prior="triangle"))
-
-
-class Coins(Scored):
-    """Independent 0/1 codes."""
-
-    def __init__(self, logit):
-        self.logit = logit
-
-    def draw(self, samples):
-        uniform = vaezoo.noise.uniform(samples, *self.logit.shape).to(self.logit)
-        return (uniform < self.logit.sigmoid()).to(self.logit)
-
-    def log_density(self, z):
-        return (z * self.logit - F.softplus(self.logit)).sum(-1)
-
-
-@vaezoo.register.posterior("coins")
-class CoinsHeads(Heads):
-    """Binary codes."""
-
-    support, width, kind = "discrete", 1, Coins
-
-    def distribution(self, head):
-        return self.kind(head)
-
-
-@vaezoo.register.posterior("coins-wrong")
-class CoinsWrong(CoinsHeads):
-    """The probability of the other side where the code is 0."""
-
-    class kind(Coins):
-        def log_density(self, z):
-            return (z * self.logit - z * F.softplus(self.logit)).sum(-1)
-
-
-@vaezoo.register.prior("fair-coins")
-class FairCoins(vaezoo.Prior):
-    """Learned probabilities of 0/1 codes."""
-
-    support, kind = "discrete", Coins
-
-    def __init__(self, latent: int):
-        super().__init__()
-        self.logit = nn.Parameter(torch.zeros(latent))
-
-    def log_density(self, z):
-        return self.kind(self.logit).log_density(z)
-
-    def sample(self, n):
-        return (vaezoo.noise.uniform(n, len(self.logit)) < self.logit.sigmoid()).to(self.logit)
-
-
-@vaezoo.register.prior("fair-coins-wrong")
-class FairCoinsWrong(FairCoins):
-    """The probability of 1 counts twice in a wide latent, for example after a mask that is too short."""
-
-    def log_density(self, z):
-        return super().log_density(z) + F.logsigmoid(self.logit[5:]).sum()
-
-
-vaezoo.register.variant(vaezoo.Variant("coins", posterior="coins", prior="fair-coins"))
-
-
-class OneHot(Scored):
-    """One of Z classes, as a one-hot code."""
-
-    def __init__(self, logit):
-        self.logit = logit
-
-    def draw(self, samples):
-        chosen = vaezoo.noise.categorical(self.logit.expand(samples, *self.logit.shape))
-        return F.one_hot(chosen, self.logit.shape[-1]).to(self.logit)
-
-    def log_density(self, z):
-        return (z * self.logit.log_softmax(-1)).sum(-1)
-
-
-@vaezoo.register.posterior("one-hot")
-class OneHotHeads(Heads):
-    """One-hot codes."""
-
-    support, width, kind, axis = "discrete", 1, OneHot, -1
-
-    def distribution(self, head):
-        return self.kind(head)
-
-
-@vaezoo.register.posterior("one-hot-wrong")
-class OneHotWrong(OneHotHeads):
-    """The softmax goes over the images."""
-
-    class kind(OneHot):
-        def log_density(self, z):
-            return (z * self.logit.log_softmax(0)).sum(-1)
-
-
-@vaezoo.register.prior("uniform-class")
-class UniformClass(vaezoo.Prior):
-    """Each of Z classes with the same probability."""
-
-    support, more = "discrete", 0
-
-    def __init__(self, latent: int):
-        super().__init__()
-        self.latent = latent
-
-    def log_density(self, z):
-        return z.new_full(z.shape[:-1], -math.log(z.shape[-1] + self.more))
-
-    def sample(self, n):
-        return F.one_hot(vaezoo.noise.categorical(torch.zeros(n, self.latent)), self.latent)
-
-
-@vaezoo.register.prior("uniform-class-wrong")
-class UniformClassWrong(UniformClass):
-    """One class too many."""
-
-    more = 1
-
-
-vaezoo.register.variant(vaezoo.Variant("one-hot", posterior="one-hot", prior="uniform-class"))
-
-
-class TwoBells(Scored):
-    """Half N(m_1, s_1^2) + half N(m_2, s_2^2): a uniform number chooses."""
-
-    def __init__(self, head):
-        self.bells = [vaezoo.DiagonalGaussian.from_heads(each) for each in head.chunk(2, -1)]
-
-    def draw(self, samples):
-        first, second = (bell.rsample(samples) for bell in self.bells)
-        chosen = vaezoo.noise.uniform(*first.shape[:2], 1).to(first) < 0.5
-        return torch.where(chosen, first, second)
-
-    def log_density(self, z):
-        return torch.logaddexp(*(bell.log_density(z) for bell in self.bells)) - math.log(2)
-
-
-@vaezoo.register.posterior("two-bells")
-class TwoBellsHeads(Heads):
-    """A mixture of two Gaussians."""
-
-    width, kind = 4, TwoBells
-
-    def distribution(self, head):
-        return self.kind(head)
-
-
-@vaezoo.register.posterior("two-bells-wrong")
-class TwoBellsWrong(TwoBellsHeads):
-    """The mixture's dimensions choose apart in the density, together in the samples."""
-
-    class kind(TwoBells):
-        def log_density(self, z):
-            scores = [
-                -(0.5 * ((z - b.mean) / b.std) ** 2 + b.log_std + 0.5 * math.log(2 * math.pi)) for b in self.bells
-            ]
-            return (torch.logaddexp(*scores) - math.log(2)).sum(-1)
-
-
-class Choosing(TwoBells):
-    """The same, with exactly as many draws as latents: one uniform and Z - 1 further normals are shared."""
-
-    def draw(self, samples):
-        eps = vaezoo.noise.normal(samples, *self.bells[0].mean.shape).to(self.bells[0].mean)
-        chosen = vaezoo.noise.uniform(*eps.shape[:2], 1).to(eps) < 0.5
-        first, second = (bell.mean + bell.std * eps for bell in self.bells)
-        return torch.where(chosen, first, second)
-
-
-@vaezoo.register.posterior("choosing")
-class ChoosingHeads(TwoBellsHeads):
-    """A mixture whose Z normal numbers are shared by its components: no change of variables gives its density."""
-
-    kind = Choosing

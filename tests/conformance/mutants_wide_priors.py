@@ -86,6 +86,7 @@ class Full(vaezoo.Prior):
         value = -(0.5 * eps**2 + HALF_LOG_TWO_PI).sum(-1) - self.log_diagonal[: self.dimensions].sum()
         return value.view(z.shape[:-1])
 
+    @torch.no_grad()
     def sample(self, n):
         return vaezoo.noise.normal(n, len(self.below)).to(self.below) @ self.factor.T
 
