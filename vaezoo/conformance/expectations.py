@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from vaezoo.conformance.places import supports
 from vaezoo.conformance.proof import PROOFS
 from vaezoo.conformance.subject import Subject, jitter, keyed
 from vaezoo.conformance.verdict import must
+from vaezoo.core import variates
 from vaezoo.core.draws import Batch
 from vaezoo.core.model import LatentModel
 
@@ -33,6 +35,7 @@ STEP = 0.1
 def largest_jump(model: LatentModel, batch: Batch, suspects: int = 2) -> tuple[bool, float]:
     """Whether z jumps at fixed noise where all parameters move along a line, and the largest step that was found.
 
+    Gamma numbers are drawn by rejection, and their gradient is that of their quantile: they count as a jump, inf.
     On a grid of the line, the elements of z are found of which one step is the largest beside their usual step. The
     interval of each of these suspects is halved 26 times: the steps of a continuous map become 0, and a jump stays.
     """
@@ -55,6 +58,8 @@ def largest_jump(model: LatentModel, batch: Batch, suspects: int = 2) -> tuple[b
 
     try:
         scale = torch.ones(())
+        if _draws_gamma(partial(z, 0.0)):
+            return True, math.inf
         scale = z(0.0).view(SAMPLES * len(batch.x), -1).std(0) + 1e-12
         places = torch.stack([z(n / GRID) for n in range(GRID + 1)])
         steps = places.diff(dim=0).abs()
@@ -68,6 +73,13 @@ def largest_jump(model: LatentModel, batch: Batch, suspects: int = 2) -> tuple[b
         for parameter, first in zip(parameters, start, strict=True):
             parameter.copy_(first)
     return worst > JUMP, worst
+
+
+def _draws_gamma(draw: Callable[[], Tensor]) -> bool:
+    """Whether samples are functions of gamma numbers."""
+    with patch.object(variates, "gammas", wraps=variates.gammas) as gammas:
+        draw()
+    return gammas.called
 
 
 def _last_step(function: Callable[[float], float], low: float, high: float) -> float:
