@@ -128,7 +128,6 @@ MUTANTS = {
     "metric/tensor-wrong": "finite and repeatable",
     "metric/untyped-wrong": "declaration",
     **{f"dataset/apart-{kind}-wrong": "splits of their own" for kind in ("test-in-train", "valid-is-test", "copied")},
-    "dataset/apart-dynamic-wrong": "splits of their own",
     **{f"dataset/leveled-{kind}-wrong": "levels as declared" for kind in ("unused", "coarse")},
     **{f"dataset/dequantised-{kind}-wrong": "levels as declared" for kind in ("not", "narrow")},
     **{f"dataset/stated-{kind}-wrong": "true likelihood" for kind in ("constant", "width", "coupled")},

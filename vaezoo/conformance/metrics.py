@@ -150,7 +150,8 @@ def leaves_all_as_it_was(subject: Subject) -> str:
     """The model's weights, mode and gradients, the images, their index, the data set, the generators and torch's and
     the process's settings are as they were before it.
 
-    It is called with the model in train mode and, but in quick mode, in eval mode. What changes is named; nothing is random: false alarm 0.
+    It is called with the model in train mode and, but in quick mode, in eval mode. What changes is named; nothing is
+    random: false alarm 0.
     """
     dataset, model = load_dataset("digits-binary"), small_model()
     index = torch.arange(COUNT)
