@@ -1,5 +1,6 @@
 """Wrong plugins, each with the proof that rejects it by its figure; their right twins pass every proof."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -230,6 +231,7 @@ def right_twins() -> list[str]:
     return [name for name in own_plugins() if not name.endswith("-wrong") and name not in WITH_A_WRONG_PART + AROUND]
 
 
+@cache
 def lost(name: str, proof: Proof) -> Finding | None:
     """What a proof finds of a right plugin, where that is neither a pass nor one of the reasons of UNABLE."""
     found = prove(plugin_named(name), proof, quick=True)
