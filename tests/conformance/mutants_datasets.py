@@ -53,22 +53,6 @@ def copied(root, seed):
     return split(bits(seed, 300).repeat(2, 1, 1, 1)[torch.randperm(600, generator=generator(seed, 2))])
 
 
-@dataset("apart-dynamic")
-def dynamic(root, seed):
-    """Gray images for training; others, binarised, for the test."""
-    gray = 255 * bits(seed).long()
-    return vaezoo.Dataset(gray[:400], bits(seed, 100, 1), bits(seed, 100, 2), "binary", binarisation="dynamic")
-
-
-@dataset("apart-dynamic-wrong")
-def dynamic_wrong(root, seed):
-    """The test images are binarised training images."""
-    gray = bits(seed).long() * torch.where(torch.rand(600, 1, 6, 6, generator=generator(seed, 1)) < 0.2, 180, 255)
-    gray = gray.repeat(1, 1, 2, 2)
-    test = (torch.rand(gray.shape, generator=generator(seed, 2)) < gray / 255).to(torch.uint8)
-    return vaezoo.Dataset(gray[:400], test[400:500], test[:100], "binary", binarisation="dynamic")
-
-
 # --- levels
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from vaezoo.conformance import check as checking
+from vaezoo.conformance.proof import Proof
 from vaezoo.conformance.pytest_plugin import cases
 from vaezoo.conformance.verdict import FAIL, NOT_RUN, PASS
 from vaezoo.registry import SLOTS, registry
@@ -54,6 +55,25 @@ def test_every_slot_has_proofs_and_every_proof_says_what_it_proves():
         assert len({proof.name for proof in proofs}) == len(proofs)
         for proof in proofs:
             assert proof.formula, proof.name
+            assert 0 <= float(proof.false_alarm) <= 0.02, proof.name
+
+
+@pytest.mark.parametrize(
+    ("docstring", "rate"),
+    [
+        ("The integral is 1.", "1e-4"),
+        ("The sum is 1: chi-square, false alarm 1e-6.", "1e-6"),
+        ("Each slope is right: false\n    alarm at most 1e-3 for each s.", "1e-3"),
+        ("Nothing is random: false alarm 0.", "0"),
+        ("Two errors: false alarm 0.02 for these, else 0.", "0.02"),
+    ],
+)
+def test_the_rate_of_false_alarms_stands_in_the_docstring(docstring, rate):
+    def prove(subject):
+        return ""
+
+    prove.__doc__ = docstring
+    assert Proof("any", ("prior",), prove).false_alarm == rate
 
 
 def written(folder: Path, name: str, text: str, **values: str) -> Path:
@@ -92,6 +112,8 @@ def test_check_prints_the_formula_and_the_numbers_of_what_is_wrong(shell, tmp_pa
     assert "FAIL" not in right
     for proof in checking.proofs_of("prior"):
         assert proof.name in right
+        assert " ".join(proof.formula.split()[:4]) in right
+    assert re.search(r"density integrates to 1 +pass +1.00.* +1e-4 +The integral of p\(z\)", right)
     words = " ".join(wrong.split())
     for said in ("FAIL", "The integral of p(z) over a grid is 1", "expected 1 +-", "found 2.5066"):
         assert said in words, wrong
