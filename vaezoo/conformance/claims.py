@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from vaezoo.conformance.ground import Ground
+from vaezoo.conformance.modules import is_shaped
 from vaezoo.conformance.subject import keyed
-from vaezoo.conformance.verdict import NotRun, within_errors
+from vaezoo.conformance.verdict import NotRun, Wrong, within_errors
 from vaezoo.core.contracts import Objective
 from vaezoo.core.draws import Batch, Draws
 from vaezoo.training.module import Values
@@ -79,6 +80,8 @@ def values(ground: Ground, rows: Batch, seed: int, samples: int, weight: float =
         draws = ground.model.draw(rows, samples)
         draws.kl_weight = rows.x.new_tensor(weight)
         value = ground.objective(draws)
+    if not is_shaped(value, len(rows.x)):
+        raise Wrong(f"K={samples}", f"an objective gives [B={len(rows.x)}], or a scalar, for each group")
     each = value if isinstance(value, dict) else {"all": value}
     return {group: part.mean() for group, part in each.items()}
 
@@ -122,8 +125,8 @@ def claims_of(
 
 @torch.no_grad()
 def sample_counts(ground: Ground) -> list[int]:
-    """Its own number of samples, one, and twice its own, without those that the objective refuses or has no number
-    for.
+    """Its own number of samples, one, and twice its own, without those that the objective refuses or has no number, or
+    no value of the right shape, for.
     """
     own = ground.objective.importance_samples
     taken = [own]
