@@ -36,10 +36,20 @@ WRONG = RIGHT.replace(" + 0.5 * math.log(2 * math.pi)", "")
 SLOW = "import os, time\n" + RIGHT.replace("def sample(self, n):", "def sample(self, n):\n        {act}")
 
 
-EVERY = cases([])
+COMBINED = ("shapes", "gradients", "seeds", "save and load", "declaration")
+"""The proofs of variants that tox carries out. The others prove the same formulas as those of its parts, together."""
 
 
-@pytest.mark.parametrize("case", EVERY.values(), ids=EVERY.keys())
+def every() -> list:
+    """Each proof of each plugin; most of those of variants are nightly."""
+    found = []
+    for title, case in cases([]).items():
+        nightly = title.startswith("variant/") and case[1].name not in COMBINED
+        found.append(pytest.param(case, id=title, marks=pytest.mark.nightly if nightly else ()))
+    return found
+
+
+@pytest.mark.parametrize("case", every())
 def test_every_proof_of_every_plugin(case):
     """The whole registry, in quick mode: no proof fails; one that does not run says why."""
     plugin, proof = case
