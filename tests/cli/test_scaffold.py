@@ -42,7 +42,7 @@ def test_a_new_file_passes_every_proof_as_it_stands(own_registry, slot):
         found = prove(plugin, proof, quick=True)
         assert found.verdict != FAIL, found
         verdicts.append(found.verdict)
-    assert verdicts.count(PASS) >= 0.6 * len(verdicts)
+    assert verdicts.count(PASS) >= 0.5 * len(verdicts)
 
 
 @pytest.mark.parametrize("slot", SLOTS)

@@ -4,10 +4,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from unable import is_pass_or_unable
 
 from vaezoo.conformance.check import proofs_of, prove
 from vaezoo.conformance.proof import Proof
-from vaezoo.conformance.verdict import FAIL, NOT_RUN, PASS, Finding
+from vaezoo.conformance.verdict import FAIL, Finding
 from vaezoo.registry import SLOTS, register, registry
 
 HERE = Path(__file__).parent
@@ -232,28 +233,6 @@ MUTANTS = {
 }
 """Each wrong plugin, and the proof that must reject it."""
 
-UNABLE = {
-    "closed-form KL": "it has none",
-    "scores its own samples": "only its own",
-    "posterior on a grid": "only its own",
-    "log-determinant": ("other than normal numbers", "not all of R^Z", "seems to come from 8 values"),
-    "density in 20 dimensions": "only its own",
-    "decoder normalised": "does not ask for x",
-    "pixels in order": "does not ask for x",
-    "samples as density": "it has no sample",
-    "uncoupled": "it declares",
-    "value as claimed": ("it makes no claim", "it declares surrogate"),
-    "gradient as claimed": "it makes no claim",
-    "below log p(x)": "it does not declare",
-    "true likelihood": "is not known",
-    "in a fresh process": "not in quick mode",
-    "levels as declared": "it declares no levels",
-    "update(draws)": "no part has update",
-    "refit(images)": "no part has refit",
-    "log q far out": "other than normal numbers",
-}
-"""Why a right twin's proof may not run."""
-
 
 @pytest.fixture(scope="module", autouse=True)
 def mutants():
@@ -336,11 +315,9 @@ def right_twins() -> list[str]:
 def lost(name: str, proof: Proof) -> Finding | None:
     """What a proof finds of a right plugin, where that is neither a pass nor one of the reasons of UNABLE."""
     found = prove(plugin_named(name), proof, quick=True)
-    reasons = UNABLE.get(proof.name, ())
-    allowed = any(reason in found.detail for reason in ([reasons] if isinstance(reasons, str) else reasons))
-    if name == "dataset/absent":
-        allowed = "no-such-file.pt" in found.detail
-    return None if found.verdict == PASS or (found.verdict == NOT_RUN and allowed) else found
+    if name == "dataset/absent" and "no-such-file.pt" in found.detail:
+        return None
+    return None if is_pass_or_unable(found) else found
 
 
 @pytest.mark.parametrize("name", CASES)

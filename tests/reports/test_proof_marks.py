@@ -47,18 +47,18 @@ def test_a_mark_stands_in_every_form_of_the_table(facts):
 
 
 def test_a_row_that_is_not_proved_is_ranked():
-    made, frame = table(**UNPROVED)
+    made, _ = table(**UNPROVED)
     assert made.frame().ranked.tolist() == [True, True, True]
     assert (made.rows[2], "iwll") in made.ranking.bold
-    assert "mine" in best_lines(frame)[0]
+    assert "mine" in best_lines([made])[0]
 
 
 def test_a_row_with_a_proof_that_fails_is_not_ranked_in_anything():
-    made, frame = table(**DISPROVED)
+    made, _ = table(**DISPROVED)
     assert made.frame().ranked.tolist() == [True, True, False]
     assert not [name for row, name in made.ranking.bold if row is made.rows[2]]
     assert (made.rows[1], "iwll") in made.ranking.bold
-    assert "iwae" in best_lines(frame)[0]
+    assert "iwae" in best_lines([made])[0]
 
 
 def test_a_row_without_numbers_and_a_frame_without_the_columns_are_not_called_proved():

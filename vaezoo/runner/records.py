@@ -47,8 +47,9 @@ class DataFacts:
     overlaps: tuple[Overlap, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Every fact by name."""
-        return {**vars(self), "shape": list(self.shape), "overlaps": [vars(each) for each in self.overlaps]}
+        """Every fact by name; overlaps are left out where there are none."""
+        value = {**vars(self), "shape": list(self.shape), "overlaps": [vars(each) for each in self.overlaps]}
+        return {name: each for name, each in value.items() if name != "overlaps" or each}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "DataFacts":
