@@ -20,7 +20,7 @@ from vaezoo.conformance.laws import (
 from vaezoo.conformance.proof import PROOFS
 from vaezoo.conformance.subject import Subject, keyed
 from vaezoo.conformance.verdict import ERRORS, NotRun, must, within_errors
-from vaezoo.core.contracts import Latents
+from vaezoo.core.contracts import Latents, PosteriorDistribution
 from vaezoo.core.draws import Batch
 from vaezoo.core.errors import Skip
 from vaezoo.core.gaussian import DiagonalGaussian
@@ -194,7 +194,8 @@ def _mean_ratio(kinds: tuple[str, ...], z: Latents, log_q: Tensor, hyperbolic: b
 
 @PROOFS.add("scores its own samples", "posterior", "variant")
 def scores_own(subject: Subject) -> str:
-    """log_prob(z) of the posterior's own samples = the log q that came with them, within 1e-6.
+    """log_prob(z) of the posterior's own samples = the log q that came with them, within 1e-6; where it has `gaussian`,
+    log_prob(z) is that Gaussian's, also 10 and 100 standard deviations from its mean.
 
     Nothing is random: false alarm 0.
     """
@@ -210,9 +211,32 @@ def scores_own(subject: Subject) -> str:
         same = again.shape == log_q.shape
         must(same, str(list(again.shape)), f"log_prob must be {list(log_q.shape)}, got {list(again.shape)}")
         off = float(((again - log_q).abs() / (1 + log_q.abs())).max())
-        return must(off < 1e-6, f"{off:.1g}", f"log_prob(z) and rsample_and_log_prob differ by {off:.3g} nats")
+        must(off < 1e-6, f"{off:.1g}", f"log_prob(z) and rsample_and_log_prob differ by {off:.3g} nats")
+        return f"{max(off, _off_of_gaussian(q, z)):.1g}"
 
     return over([subject.latents(3), *([(2, 1, 2)] if subject.grouped else [])], one)
+
+
+AWAY = (-100.0, -10.0, 10.0, 100.0)
+"""Standard deviations from the mean at which a Gaussian posterior scores points."""
+
+
+@torch.no_grad()
+def _off_of_gaussian(q: PosteriorDistribution, z: Latents) -> float:
+    """How far log_prob is off the Gaussian that a posterior says it is, relatively; 0 where it says none."""
+    if (gaussian := q.gaussian) is None:
+        return 0.0
+    away = [gaussian.mean + size * gaussian.log_std.exp() for size in AWAY]
+    points = torch.cat([z[0], torch.stack(away)])
+    found, expected = q.log_prob((points,)), gaussian.log_density(points)
+    if found is None:
+        return 0.0
+    off = ((found[0] - expected).abs() / (1 + expected.abs())).max(1).values
+    place = int(off.argmax())
+    where = "its own sample" if place < len(z[0]) else f"{AWAY[place - len(z[0])]:g} standard deviations"
+    what = f"log_prob(z) and the density of `gaussian` differ by {float(off.max()):.3g}, relatively, at {where}"
+    must(float(off.max()) < 1e-6, f"{float(off.max()):.1g}", what)
+    return float(off.max())
 
 
 @PROOFS.add("posterior on a grid", "posterior")

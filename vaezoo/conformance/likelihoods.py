@@ -22,6 +22,8 @@ SOME_LEVELS = (*range(2, 18), 32, 64, 100, 128, 200, 255, 256)
 """The numbers of levels that quick mode tries, in place of all."""
 EVEN_STEPS = 33
 """Values from -8 to 8 that all parameters of one pixel take in turn."""
+SIZES, SATURATED = (1.5, 0.1), 12.0
+"""Standard deviations of the parameters of one pixel; and one at which most probabilities are nearly 0 or 1."""
 DRAWS = 4000
 """Images drawn from slices."""
 
@@ -62,7 +64,8 @@ def likelihood_normalised(subject: Subject) -> str:
     """p(x|z), summed over every image, integrated over a grid, or E_h[p/h] with a known h, is 1, on images of
     (1, 1, 1), (1, 1, 2), (1, 2, 2), (3, 1, 1) and (3, 2, 2) pixels, and on one pixel of 2, 3, .. and 256 levels.
 
-    Sums are exact; of the grids and of E_h[p/h]: false alarm 1e-4.
+    Parameters of one pixel are also tried near 0, and saturated where its values are finitely many. Sums are exact; of
+    the grids and of E_h[p/h]: false alarm 1e-4.
     """
     worst = 0.0
 
@@ -70,7 +73,9 @@ def likelihood_normalised(subject: Subject) -> str:
         """The total on images of one kind."""
         nonlocal worst
         what = f"the total probability of {pixels.title}"
-        for parameters in pixels.parameters(4 if pixels.count == 1 else 2):
+        finite = pixels.enumerable and pixels.spec.measure != "counts"
+        sizes = (*SIZES, *[SATURATED] * finite) if pixels.count == 1 else SIZES[:1]
+        for parameters in (each for size in sizes for each in pixels.parameters(4 if pixels.count == 1 else 2, size)):
             if pixels.enumerable:
                 found, beyond = _total(pixels, *pixels.table(parameters))
                 close(found, 1.0, 1e-6 + 2 * beyond, what)
