@@ -17,7 +17,8 @@ FALSE_ALARM = 1e-6
 COPIES = 12
 NODES = {1: 250, 2: 100}
 """Dimensions -> the number of nodes of each copy of the grid along each axis."""
-TOLERANCE = 0.005
+TOLERANCE, OF_BOUNDED = 0.001, 1e-4
+"""How far an integral may be off besides its standard errors; that of a bounded density."""
 POWERS = (1, 2, 3, 4)
 
 Density = Callable[[Tensor], Tensor]
@@ -40,6 +41,7 @@ class Grid:
         t = 2 * (torch.arange(nodes, dtype=samples.dtype) + shift) / nodes - 1
         lower, self.centre, upper = torch.quantile(samples, torch.tensor([0.1, 0.5, 0.9], dtype=samples.dtype), dim=0)
         self.scale = (upper - lower).clamp(min=1e-3) / 2
+        self.slack = OF_BOUNDED if bounded else TOLERANCE
         if bounded:
             self.nodes, weight = (t + 1) / 2, torch.full_like(t, 1 / nodes)
         else:
@@ -67,14 +69,14 @@ class Grid:
         return float(values.mean()), float(values.std() / math.sqrt(COPIES))
 
     def integral(self, what: str) -> float:
-        """The integral over the grid. Raises Wrong unless it is 1 within TOLERANCE and 6 standard errors, which
+        """The integral over the grid. Raises Wrong unless it is 1 within the slack and 6 standard errors, which
         a right density exceeds once in 10,000 times (Student's t with 11 degrees of freedom). Raises NotRun where 6
         standard errors are more than 0.1.
         """
         found, error = self.expectation(lambda *axes: torch.ones_like(axes[0]))
         if 6 * error > 0.1:
             raise NotRun(f"the grid is too coarse for this density: {found:.4f} +- {error:.2g}")
-        slack = TOLERANCE + 6 * error
+        slack = self.slack + 6 * error
         off = abs(found - 1)
         must(off <= slack, f"{found:.4g}", f"{what}: expected 1 +- {slack:.1g}, found {found:.6g}")
         return found
