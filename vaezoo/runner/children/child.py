@@ -26,14 +26,18 @@ MOST = 2**26
 
 
 class Messages:
-    """Sends messages to the run through a pipe, as JSON lines. A pipe that a plugin has closed gets none."""
+    """Sends messages to the run through a pipe, as JSON lines. A pipe that a plugin has closed gets none, and a copy of
+    the process that a plugin has forked sends none.
+    """
 
     def __init__(self, pipe: int):
-        self.pipe, self.identity = pipe, _identity(pipe)
+        self.pipe, self.identity, self.process = pipe, _identity(pipe), os.getpid()
         self.lock, self.lost = threading.Lock(), False
 
     def __call__(self, **message: Any) -> None:
         """Send a message. It is lost where the run has gone, or a plugin has closed the pipe."""
+        if os.getpid() != self.process:
+            return
         line = json.dumps(message).encode() + b"\n"
         with self.lock, contextlib.suppress(OSError):
             while line and not self.lost:
