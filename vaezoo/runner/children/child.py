@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
-from vaezoo.core.errors import VaezooError
+from vaezoo.core.errors import VaezooError, text_of
 
 LOST = 71
 """The exit code of a job that could not send its messages, because a plugin had closed the pipe."""
@@ -99,7 +99,7 @@ def refuse_in_child() -> None:
 
 def described(error: BaseException) -> str:
     """An error in one line: its type and the first line of its text."""
-    text = str(error).strip()
+    text = text_of(error).strip()
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 

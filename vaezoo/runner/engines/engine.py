@@ -31,7 +31,8 @@ class _Job:
 
     running: whether its process has started. heard: when it last told anything. epoch: when its epoch began, and
     slowest: seconds of its slowest one. stage: what it does. ending: the status and reason for which the run ends it.
-    stamps: of the records before it began. provenance: what its process told of itself, or None.
+    stamps: of the records before it began. provenance: what its process told of itself, or None. raised: the error that
+    ended it without a record, or "".
     """
 
     tasks: list[Task]
@@ -45,12 +46,15 @@ class _Job:
     stage: str = ""
     ending: tuple[Status, str] | None = None
     provenance: Provenance | None = None
+    raised: str = ""
 
     def hear(self, message: dict[str, object]) -> None:
         """Note what the process told."""
         self.heard = time.monotonic()
         if isinstance(told := message.get("provenance"), dict):
             self.provenance = Provenance.from_json(told)
+        if "raised" in message:
+            self.raised = str(message["raised"])
         if "stage" in message:
             self.stage = str(message["stage"])
         if "epoch" in message:
@@ -281,7 +285,8 @@ def _end_of(event: Event, job: _Job) -> tuple[Status, str, bool]:
     if (lost := event.lost or event.culprit) is not None:
         return "failed", lost, True
     if code >= 0:
-        return "failed", f"exit code {code} before it wrote its record", False
+        raised = f": {job.raised}" if job.raised else ""
+        return "failed", f"exit code {code} before it wrote its record{raised}", False
     name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
     hint = ", often the system running out of memory" if code == -9 else ""
     return "failed", f"killed by {name}{hint}", -code in PASSING
