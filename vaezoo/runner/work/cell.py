@@ -188,7 +188,9 @@ def prepare(
     """The model, objective, dataset (loaded where it is not given) and training options of a cell, on the device.
     VaezooError where the data or the code of a plugin have changed.
     """
+    dtype = torch.get_default_dtype()
     Sources(tuple(map(str, task.plugins)), task.packages).load()
+    torch.set_default_dtype(dtype)  # else the weights are not those that the record's model can take
     spec = task.cell.specification
     if dataset is None and task.data is not None:
         dataset = read_dataset(task.data)
