@@ -125,7 +125,12 @@ def run(
     refuse_in_child()
     receivers = [] if on_event is None else [on_event]
     options = RunOptions(jobs=jobs, engine=EngineChoice(engine, address, gpus_per_cell), prove=check)
-    with Children() as children, _shown(progress) as watcher, Events(watcher, receivers) as events:
+    with (
+        signals_as_interrupt(),
+        Children() as children,
+        _shown(progress) as watcher,
+        Events(watcher, receivers) as events,
+    ):
         children.warm_up()
         plan, where = plan_of(matrix, children, device=device, data_root=data_root, plugins=plugins)
         return read_results(execute(plan, where, out, events, children, options).folder)

@@ -153,6 +153,7 @@ def test_several_wrong_keys_are_a_line_each(shell, tmp_path):
     ("words", "said"),
     [
         (["--jobs", 0], r"--jobs must be 1 or more, got 0"),
+        (["--jobs", 10**20], r"--jobs must be 1 or more, got 1000+; at most 10000"),
         (["--device", "nonsense"], r"device 'nonsense' is unknown; use auto, cpu, cuda or cuda:N"),
         (["--device", "cuda:77"], r"device 'cuda:77' is not there: torch sees \d+ CUDA devices; use --device cpu"),
         (["--out", "a-file"], r"results cannot be written to a-file: .*; give another folder with --out"),
@@ -166,6 +167,27 @@ def test_a_wrong_option_is_one_line_and_writes_nothing(shell, tmp_path, matrix_f
     assert re.match(said, shell.wrong("run", "m.toml", *words, cwd=tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a-file", "m.toml"]
     assert (tmp_path / "a-file").read_text() == "as it was"
+
+
+def test_whole_numbers_have_a_bound(shell, tmp_path, matrix_file):
+    matrix_file(tmp_path / "m.toml", ["vae"])
+    for words in (
+        ["run", "m.toml", "--retries", 10**20],
+        ["try", "vae", "--dataset", "digits-binary", "--seeds", 10**20],
+        ["throughput", "vae", "--pack", 10**20],
+        ["verify", "results", "--sample", 10**20],
+    ):
+        done = shell(*words, cwd=tmp_path)
+        assert (done.code, done.out) == (2, ""), words
+        assert "Traceback" not in done.err
+
+
+def test_a_working_folder_that_is_gone_is_one_line(shell, tmp_path):
+    (tmp_path / "gone").mkdir()
+    code = "import os; os.rmdir(os.getcwd()); import vaezoo.cli; vaezoo.cli.main()"
+    running = shell.start_python(code, cwd=tmp_path / "gone")
+    done = running.wait()
+    assert (done.code, done.err) == (2, "error: the working folder does not exist any more; change to another one\n")
 
 
 def test_an_unknown_option_or_command_has_a_hint(shell, tmp_path):

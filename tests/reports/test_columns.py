@@ -175,6 +175,7 @@ def test_two_metrics_cannot_measure_one_column():
         ({"peak_memory_bytes": 1}, "'peak_memory_bytes', which every cell has"),
         ({"status": 1}, "'status', which every cell has"),
         ({"images": 1}, "'images', which every cell has"),
+        (dict.fromkeys(map(str, range(1001)), 1.0), "metric 'm' returned more than 1000 columns; store many numbers"),
     ],
 )
 def test_what_a_metric_must_not_return(found, words):

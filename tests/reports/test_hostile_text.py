@@ -3,6 +3,7 @@ r"""No text that users or plugins name is markup, a command, a formula or a cont
 import csv
 import io
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pandas
@@ -18,6 +19,8 @@ from vaezoo.core.columns import Column
 from vaezoo.core.visible_text import one_line, visible
 from vaezoo.reports.formats import Line, Sheet, Terminal, escape_csv, escape_latex, escape_markdown, latex, markdown
 from vaezoo.reports.tables import tables
+from vaezoo.runner.records import Record
+from vaezoo.runner.store import Store
 
 CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 HOSTILE = [
@@ -163,6 +166,16 @@ def test_bars_of_a_run_read_no_markup(tmp_path):
     assert r"[/] \x1b[2J :bug: on digits" in printed
     assert "\x1b[2J" not in printed
     assert any("[1/1] failed" in line and ":bug:" in line for line in printed.splitlines())
+
+
+def test_the_line_of_a_cell_names_the_metrics_that_failed(tmp_path):
+    task = a_task(tmp_path)
+    failed = {"bpd": "why", "fid": "why"}
+    Store(tmp_path).prepare()
+    Store(tmp_path).write(task.cell, replace(Record.of(task.cell, "ok"), results={"iwll": -1.0}, failed_metrics=failed))
+    console = Console(file=io.StringIO(), width=100)
+    Live(console).finished(task, "ok")
+    assert console.file.getvalue().rstrip().endswith("iwll -1.00  metrics bpd, fid failed")
 
 
 def test_a_speed_table_reads_no_markup():

@@ -18,8 +18,9 @@ import vaezoo
 from vaezoo.api import plan_of
 from vaezoo.cli.display import status_lines
 from vaezoo.core.errors import VaezooError, VaezooWarning
+from vaezoo.runner.children.child import described
 from vaezoo.runner.files import LARGEST_LOG, DamagedFile, read_file
-from vaezoo.runner.records import CellProgress, Record
+from vaezoo.runner.records import CellProgress, Record, reason_of
 from vaezoo.runner.results import read_results
 from vaezoo.runner.selection import Selection
 from vaezoo.runner.store import Store, read_record
@@ -366,16 +367,44 @@ def test_the_log_of_a_cell_is_a_new_file_of_bounded_length(shell, tmp_path):
     assert store.record("cells", cell.stem, cell) == record
 
 
-def test_a_newer_record_is_moved_and_not_lost(tmp_path):
+def test_a_newer_record_is_refused_and_left_as_it_is(tmp_path):
     store, cell = Store(tmp_path), a_cell()
     store.prepare()
     store.write(cell, Record.of(cell, "failed", "why"))
     path = store.path("cells", cell.stem)
     edited(path, format=99)
     said = r": a newer vaezoo wrote it \(format 99; this one reads up to 2\): update vaezoo"
-    with pytest.warns(VaezooWarning, match=rf"{said}; it is left out"):
+    with pytest.warns(VaezooWarning, match=rf"{said}; it is left out$"):
         assert store.record("cells", cell.stem, cell) is None
-    with pytest.warns(VaezooWarning, match=rf"{said}; it is now .*damaged/{path.name}, and the cell runs again"):
-        assert len(store.set_aside_damaged([cell])) == 1
-    assert json.loads((tmp_path / "damaged" / path.name).read_text())["format"] == 99
-    assert store.set_aside_damaged([cell]) == []
+    (tmp_path / "plan.json").write_text("damaged")
+    with pytest.raises(VaezooError, match=rf"{said}, or give another folder with --out$"):
+        store.set_aside_damaged([cell])
+    assert json.loads(path.read_text())["format"] == 99
+    (tmp_path / "plan.json").write_text('{"format": 99}')
+    with pytest.raises(VaezooError, match=rf"plan.json{said}, or give another folder with --out$"):
+        store.set_aside_damaged([])
+    assert not (tmp_path / "damaged").exists()
+
+
+@pytest.mark.parametrize("seconds", [-1e300, 1e300])
+def test_a_record_that_could_not_be_read_again_is_not_written(tmp_path, seconds):
+    """Nor is the record of that failure such a one."""
+    store, cell = Store(tmp_path), a_cell()
+    store.prepare()
+    written = store.write(cell, replace(Record.of(cell, "ok"), results={"iwll": -1.0}, seconds=seconds))
+    assert store.record("cells", cell.stem, cell) == written
+
+
+def test_an_error_whose_text_raises_has_its_type_as_reason():
+    class Wrong(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    assert (reason_of(Wrong()), described(Wrong())) == ("Wrong", "Wrong")
+
+
+@pytest.mark.parametrize("name", ["claims", "cells", "logs"])
+def test_a_pipe_in_place_of_a_folder_is_named(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(VaezooError, match=rf"/{name} is no folder; move it away, or give another folder with --out"):
+        Store(tmp_path).prepare()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 from small_tasks import a_cell, a_specification, a_task, resealed, unsealed
 
 from vaezoo.builder import Ingredients, construct, resolve
@@ -26,7 +27,7 @@ from vaezoo.runner.records import (
     reason_of,
 )
 from vaezoo.runner.store import Store, read_record
-from vaezoo.runner.work.checkpoint import load_model, save_weights
+from vaezoo.runner.work.checkpoint import _load, load_model, save_weights
 from vaezoo.training.loop import NotPacked
 from vaezoo.training.options import TrainingOptions
 from vaezoo.training.seed_run import Diverged
@@ -113,6 +114,13 @@ def test_weights_that_cannot_be_read_are_one_line(tmp_path, content, said):
     with pytest.raises(VaezooError, match=rf"the weights .* {said}.*; run the matrix again") as raised:
         load_model(store.path("cells", cell.stem))
     assert "\n" not in str(raised.value)
+
+
+def test_weights_that_a_part_has_added_are_named(tmp_path):
+    model, added = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+    added.later = torch.nn.Parameter(torch.zeros(3))
+    with pytest.raises(ValueError, match="they hold later, which the model does not have when it is built: a plugin"):
+        _load(model, save(added.state_dict()))
 
 
 def test_a_model_larger_than_its_weights_is_not_built(tmp_path):

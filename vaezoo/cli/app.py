@@ -67,7 +67,7 @@ CheckpointInterval = Annotated[
 ]
 MaxMemory = Annotated[str | None, typer.Option(help="Memory a cell may use: 8G, 500M.")]
 Retries = Annotated[
-    int, typer.Option(help="New attempts for a cell that was killed, stalled or ran out of memory.", min=0)
+    int, typer.Option(help="New attempts for a cell that was killed, stalled or ran out of memory.", min=0, max=1000)
 ]
 KeepWeights = Annotated[
     str, typer.Option("--keep-weights", help="all, best (of the seeds of each row on a data set) or none.")
@@ -198,6 +198,11 @@ def main() -> None:
     """
     _open_closed_streams()
     _show_warnings_as_lines()
+    try:
+        os.getcwd()
+    except OSError:  # libraries that torch loads end the process there
+        say("error: the working folder does not exist any more; change to another one", err=True)
+        sys.exit(2)
     if not sys.stdout.isatty():
         raw = _Unread(sys.stdout.fileno(), "w", closefd=False)
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), sys.stdout.encoding, sys.stdout.errors)

@@ -224,16 +224,17 @@ def _carry_out(
     from vaezoo.runner.children.client import Children
     from vaezoo.runner.events import Events
     from vaezoo.runner.results import read_results
-    from vaezoo.runner.run import Terminated
+    from vaezoo.runner.run import Terminated, ignore_signals, signals_as_interrupt
 
     console, again = terminal(), f"vaezoo {command} {_words()}"
     watcher = Live(console)
     try:
-        with Children() as children, Events(watcher, receivers) as seen:
+        with signals_as_interrupt(), Children() as children, Events(watcher, receivers) as seen:
             children.warm_up()
             made, where = _planned(matrix, children, device, data_root, plugins, options.limits)
             report = execute(made, where, out, seen, children, options)
     except KeyboardInterrupt as stop:
+        ignore_signals()
         watcher.close()
         say(f"stopped; what was finished is kept. Go on with: {again}", err=True)
         raise typer.Exit(128 + (stop.number if isinstance(stop, Terminated) else signal.SIGINT)) from None
@@ -320,7 +321,7 @@ def throughput_command(
     batch_size: Annotated[list[int], typer.Option(help="Images a training step; may be given again.")] = [128],
     threads: Annotated[list[int] | None, typer.Option(help="CPU threads; may be given again. Else 1.")] = None,
     precision: Annotated[list[str], typer.Option(help="float32, tf32, bfloat16; may be given again.")] = ["float32"],
-    pack: Annotated[int, typer.Option(help="Seeds that train together, beside one alone.", min=1)] = 8,
+    pack: Annotated[int, typer.Option(help="Seeds that train together, beside one alone.", min=1, max=1000)] = 8,
     device: Device = "auto",
     data_root: DataRoot = None,
     plugin: Plugins = [],

@@ -111,6 +111,8 @@ class Live:
             iwll = record.results.get("iwll")
             text += "" if iwll is None else f"  iwll {iwll:.2f}{_pseudo(task)}"
             text += "" if status == "ok" else f"  {record.reason}"
+            failed = ", ".join(record.failed_metrics)
+            text += f"  metric{'s' * (len(record.failed_metrics) > 1)} {failed} failed" if failed else ""
         self.console.print(visible(text), markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:

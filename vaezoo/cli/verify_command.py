@@ -12,7 +12,7 @@ from vaezoo.registry import existing_file
 def verify_command(
     folder: Folder,
     every: Annotated[bool, typer.Option("--all", help="Evaluate every cell anew, not a sample.")] = False,
-    sample: Annotated[int, typer.Option(help="How many cells are evaluated anew.", min=0)] = 5,
+    sample: Annotated[int, typer.Option(help="How many cells are evaluated anew.", min=0, max=10**6)] = 5,
     seed: Annotated[int, typer.Option(help="Of the choice of these cells, and of the new noise.")] = 0,
     plugin: Plugins = [],
     data_root: DataRoot = None,

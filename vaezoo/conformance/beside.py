@@ -157,6 +157,8 @@ class Proving:
                 if event.job != self.job:
                     continue
                 self.heard = time.monotonic()
+                if event.restarted:
+                    self.findings = []
                 message = event.message if isinstance(event.message, dict) else {}  # a plugin may write into the pipe
                 if "finding" in message:
                     with suppress(ValueError):

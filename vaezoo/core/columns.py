@@ -125,6 +125,8 @@ COSTS = (
 """The costs that every training cell has."""
 
 
+MOST_COLUMNS = 1000
+"""The columns that one metric may measure."""
 IDENTITY = ("label", "variant", "dataset", "seed")
 """The columns of the results frame that say which cell a row is."""
 PROVENANCE = ("pseudo_likelihood", "device", "precision", "seconds")
@@ -211,13 +213,18 @@ def measured_columns(metric: str, found: object, owners: Mapping[str, str]) -> d
     """The numbers that a metric returned, by column. A column whose number is None is left out.
 
     owners: the metric that each column belongs to. VaezooError where the metric returned anything but a dict of column
-    -> number or None, or a column that the cell itself or another metric has.
+    -> number or None, more than MOST_COLUMNS, or a column that the cell itself or another metric has.
     """
     wanted = f"metric {metric!r}: expected a dict of column -> number or None, got"
     if not isinstance(found, Mapping):
         raise VaezooError(f"{wanted} {_shown(found)}")
     numbers: dict[str, int | float] = {}
-    for column, value in found.items():
+    for place, (column, value) in enumerate(found.items()):
+        if place == MOST_COLUMNS:
+            raise VaezooError(
+                f"metric {metric!r} returned more than {MOST_COLUMNS} columns; "
+                "store many numbers together: context.vectors[NAME] = a tensor"
+            )
         if not isinstance(column, str):
             raise VaezooError(f"{wanted} {_shown(column)} as the name of a column")
         if value is not None and not isinstance(value, Real):

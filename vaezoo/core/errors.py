@@ -49,6 +49,14 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     return f"{kind} {name!r} is unknown; {nearest(name, known)}"
 
 
+def text_of(error: BaseException) -> str:
+    """The text of an error; empty where its own code fails to give it."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
 def one_line(text: str, longest: int = LONGEST_REASON) -> str:
     """A text as one line that can be printed and stored: without terminal escapes and control characters, and cut.
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge
 
-from vaezoo.core.errors import VaezooError, one_line
+from vaezoo.core.errors import VaezooError, one_line, text_of
 from vaezoo.core.overlaps import Overlap
 from vaezoo.evaluation.audit_figures import Audit
 from vaezoo.runner.formats import opened, sealed, sha256_of_json
@@ -26,7 +26,7 @@ RESUMED: tuple[Status, ...] = ("interrupted", "timeout")
 
 def reason_of(error: BaseException) -> str:
     """The first line of an error, after its type where it is not one of vaezoo's own; a long one is cut."""
-    first = next(iter(str(error).strip().splitlines()), "")
+    first = next(iter(text_of(error).strip().splitlines()), "")
     own = isinstance(error, VaezooError) or type(error).__module__.startswith("vaezoo.")
     named = f"{type(error).__name__}: {first}" if first else type(error).__name__
     return one_line(first if own and first else named)

@@ -34,6 +34,7 @@ DECODE = "vaezoo.runner.work.mapped:decode"
 DOWNLOAD_SECONDS = 3600.0
 """Seconds that the loading of a data set may take, with its download."""
 MOST_CPU_JOBS = 8
+MOST_JOBS = 10_000
 MOST_PACKED = 16
 
 
@@ -76,6 +77,13 @@ def signals_as_interrupt() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
+def ignore_signals() -> None:
+    """Let no further signal change how this process ends, which it is about to."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, *ENDING):
+            signal.signal(number, signal.SIG_IGN)
+
+
 class Watcher(Protocol):
     """Receives the events of a run, to show them."""
 
@@ -116,10 +124,10 @@ def workers(device: str, jobs: int | None, cells: int) -> tuple[list[str], int]:
     """The device of each worker and the threads each may use.
 
     On a CPU as many one-thread workers as there are cores (at most MOST_CPU_JOBS, and no more than cells), which is
-    fastest for small nets; on CUDA one a GPU. VaezooError for jobs under 1.
+    fastest for small nets; on CUDA one a GPU. VaezooError for jobs under 1 or above MOST_JOBS.
     """
-    if jobs is not None and jobs < 1:
-        raise VaezooError(f"--jobs must be 1 or more, got {jobs}")
+    if jobs is not None and not 1 <= jobs <= MOST_JOBS:
+        raise VaezooError(f"--jobs must be 1 or more, got {jobs}" + ("" if jobs < 1 else f"; at most {MOST_JOBS}"))
     if device == "cuda":
         devices = [f"cuda:{n}" for n in range(torch.cuda.device_count())]
         count = jobs or len(devices)

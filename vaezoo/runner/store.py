@@ -72,8 +72,14 @@ def read_record(path: Path) -> Record | None:
         raise _damaged(path, error) from None
 
 
+class NewerFile(DamagedFile):
+    """A newer version of vaezoo wrote the file: it is left as it is."""
+
+
 def _damaged(path: Path, error: ValueError) -> DamagedFile:
-    return DamagedFile(f"{path}: {error}" if isinstance(error, NewerFormat) else f"{path} is damaged: {error}")
+    if isinstance(error, NewerFormat):
+        return NewerFile(f"{path}: {error}")
+    return DamagedFile(f"{path} is damaged: {error}")
 
 
 class Store:
@@ -87,7 +93,9 @@ class Store:
         self.refuse_links()
         try:
             for name in FOLDERS:
-                (self.folder / name).mkdir(parents=True, exist_ok=True)
+                if os.path.lexists(path := self.folder / name) and not path.is_dir():
+                    raise VaezooError(f"{path} is no folder; move it away, or give another folder with --out")
+                path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder):
                 pass
         except OSError as error:
@@ -149,7 +157,8 @@ class Store:
         try:
             return self.read(kind, stem, cell)
         except DamagedFile as error:
-            left_out = f"{error}; it is left out, and `vaezoo run` sets it aside and runs the cell again"
+            then = "" if isinstance(error, NewerFile) else ", and `vaezoo run` sets it aside and runs the cell again"
+            left_out = f"{error}; it is left out{then}"
             warnings.warn(left_out, VaezooWarning, stacklevel=2)
             return None
 
@@ -181,7 +190,7 @@ class Store:
     def set_aside_damaged(self, cells: Iterable[Cell]) -> list[str]:
         """Move every record of these cells that is damaged, or is not theirs, to damaged/, every damaged verdict on
         their plugins, and plan.json where it is damaged, and warn of each; the lines of the warnings. The cells then
-        have no record, so they run again.
+        have no record, so they run again. VaezooError, and nothing is moved, where a newer vaezoo wrote one of them.
 
         The folder must be prepared and held. Files in damaged/ are never overwritten.
         """
@@ -189,12 +198,16 @@ class Store:
         damaged: list[tuple[Path, DamagedFile, str]] = []
         try:
             self._stored_plan()
+        except NewerFile as error:
+            raise _refused(error) from None
         except DamagedFile as error:
             damaged.append((self.folder / "plan.json", error, ""))
         every = {cell.stem: cell for cell in cells}.values()
         for cell in every:
             try:
                 self.read(cell.kind, cell.stem, cell)
+            except NewerFile as error:
+                raise _refused(error) from None
             except DamagedFile as error:
                 damaged.append((self.path(cell.kind, cell.stem), error, ", and the cell runs again"))
         for plugin, fingerprint in provable(cell.specification.code for cell in every):
@@ -241,7 +254,7 @@ class Store:
             Record.from_json(parsed(content)).refuse_other(cell)
         except (ValueError, TypeError, RecursionError, OverflowError) as error:
             reason = f"its record could not be stored: {error or type(error).__name__}"
-            record = replace(Record.of(cell, "failed", reason), log=record.log, seconds=record.seconds)
+            record = replace(Record.of(cell, "failed", reason), log=record.log)
             content = _text(record.file_content())
         write_atomically(self.path(cell.kind, cell.stem), content)
         self.path("running", cell.stem).unlink(missing_ok=True)
@@ -355,8 +368,14 @@ class Store:
             return None if value is None else StoredPlan.from_json(value)
         except DamagedFile as error:
             raise DamagedFile(f"{error}; {_AGAIN}") from None
+        except NewerFormat as error:
+            raise _damaged(path, error) from None
         except ValueError as error:
             raise DamagedFile(f"{_damaged(path, error)}; {_AGAIN}") from None
+
+
+def _refused(error: NewerFile) -> VaezooError:
+    return VaezooError(f"{error}, or give another folder with --out")
 
 
 _AGAIN = "run the matrix again into this folder: finished cells stay"

@@ -51,6 +51,21 @@ def leaves_processes(send):
         os._exit(0)
     time.sleep(0.3)
     send(pids=[int(each) for each in subprocess.run(["pgrep", "-f", "sleep 4242"], capture_output=True).stdout.split()])
+def strikes_parent(send, number, marks):
+    """Sends a signal to the server, after a daemon was left behind; the mark of each attempt is a file of its own."""
+    open(f"{marks}/{os.getpid()}", "w").close()
+    subprocess.Popen(["sleep", "4245"], start_new_session=True)
+    os.kill(os.getppid(), number)
+    time.sleep(0.5)
+    send(got="struck")
+def waits(send, path):
+    send(got="waits")
+    while not os.path.exists(path): time.sleep(0.02)
+    send(got="done")
+def forks(send):
+    send(got=1)
+    os.fork()
+    send(got=2)
 def is_child(send):
     import multiprocessing
     send(child=multiprocessing.parent_process() is not None)
@@ -155,16 +170,54 @@ def test_what_a_job_leaves_behind_is_killed(children):
     assert not [pid for pid in message["pids"] if alive(pid)]
 
 
-def test_where_the_server_is_killed_its_jobs_end_and_the_next_gets_a_new_one(children):
+@pytest.mark.nightly
+def test_a_job_that_kills_the_server_costs_no_other_job_anything(children, tmp_path):
+    """Also beside others of its kind: each has two attempts, the second on a server of its own."""
     if not client.FORKS:
         pytest.skip("needs the fork server")
-    job = children.start("jobs_of_test:hangs", {})
-    [pid] = [event.pid for event in children.events(20) if event.job == job]
-    os.kill(children._server.pid, signal.SIGKILL)
-    [(_, found)] = outcomes(children, [job], 20)
-    assert found.ended == -signal.SIGKILL
-    assert not alive(pid)
-    assert outcome(children, "sends", x=1).ended == 0
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    wait, strike = {"path": str(marks)}, {"number": int(signal.SIGKILL), "marks": str(marks)}
+    calls = [("waits", wait), ("strikes_parent", strike), ("waits", wait), ("strikes_parent", strike)]
+    jobs = [children.start(f"jobs_of_test:{call}", arguments) for call, arguments in calls]
+    found = [each for _, each in outcomes(children, jobs, 30)]
+    assert [each.ended for each in found] == [0, -signal.SIGKILL, 0, -signal.SIGKILL]
+    assert found[1].reason("then") == found[3].reason("then")
+    assert found[1].reason("then").startswith("ended its process then: the server of all processes was ended while")
+    assert len(list(marks.iterdir())) <= 4
+    assert not children._suspects
+    assert not _sleepers()
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGSTOP"])
+def test_no_other_signal_ends_or_stops_the_server(children, tmp_path, name):
+    if not client.FORKS:
+        pytest.skip("needs the fork server")
+    found = outcome(children, "strikes_parent", number=int(getattr(signal, name)), marks=str(tmp_path))
+    assert (found.ended, found.messages, len(list(tmp_path.iterdir()))) == (0, [{"got": "struck"}], 1)
+    assert not _sleepers()
+
+
+def _sleepers():
+    time.sleep(0.1)
+    return [each for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"] == ["sleep", "4245"]]
+
+
+def test_a_copy_that_a_job_forks_sends_nothing(children):
+    if not client.FORKS:
+        pytest.skip("needs the fork server")
+    assert outcome(children, "forks").messages == [{"got": 1}, {"got": 2}]
+
+
+def test_a_signal_reaches_a_job_that_has_just_begun(children, tmp_path):
+    """The server has been told to ignore the signal, and the job not yet that it does not."""
+    if not client.FORKS:
+        pytest.skip("needs the fork server")
+    for _ in range(20):
+        job = children.start("jobs_of_test:waits", {"path": str(tmp_path / "never")})
+        children.kill(job, signal.SIGTERM)
+        [(_, found)] = outcomes(children, [job], 20)
+        assert found.ended == -signal.SIGTERM
 
 
 def test_events_that_somebody_hears_reach_nobody_else(children):
@@ -179,3 +232,21 @@ def test_events_that_somebody_hears_reach_nobody_else(children):
     assert {event.job for event in heard} == {mine}
     assert [event.message["got"] for event in heard if event.message] == [1]
     assert children.events(0.0) == []
+
+
+def test_where_the_server_is_killed_its_jobs_begin_anew(children, tmp_path):
+    """With none of the messages of before, and no process that they had left behind."""
+    if not client.FORKS:
+        pytest.skip("needs the fork server")
+    job = children.start("jobs_of_test:waits", {"path": str(tmp_path / "go")})
+    pids, said = [], []
+    while not said:
+        for event in children.events(20):
+            pids += [event.pid] if event.pid else []
+            said += [event.message] if event.message else []
+    [server] = psutil.Process(children._server.process.pid).children()
+    server.kill()
+    (tmp_path / "go").touch()
+    [(_, found)] = outcomes(children, [job], 20)
+    assert (found.ended, [message["got"] for message in found.messages]) == (0, ["waits", "done"])
+    assert not alive(pids[0])

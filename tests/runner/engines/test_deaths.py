@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 HEAD = """
-import ctypes, os, subprocess, sys, time
+import ctypes, os, signal, subprocess, sys, time
 import torch, vaezoo
 
 
@@ -58,6 +58,10 @@ DEATHS = {
     "memory": ("bytearray(10**15)", r"MemoryError"),
     "processes": ("leave_processes()", r"exit code 5 before it wrote its record"),
     "output": ("print('x' * 10**8, flush=True); os._exit(1)", r"exit code 1 before it wrote its record"),
+    "server": (
+        "os.kill(os.getppid(), signal.SIGKILL); time.sleep(1000)",
+        r"(.*: )?the server of all processes was ended while this one ran, and again",
+    ),
     "hang": ("time.sleep(1000)", r"stalled: no progress for 6 s"),
 }
 PLACES = ("import", "constructor", "pass")

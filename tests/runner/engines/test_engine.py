@@ -168,6 +168,17 @@ def test_other_signals_are_as_ctrl_c(stopped, number):
     assert slow["key"] == stopped.final["slow"]["key"]
 
 
+def test_a_signal_ends_a_run_that_is_planning_too(shell, matrix_file, tmp_path):
+    (tmp_path / "slow.py").write_text("import time\nopen('planning', 'w').close()\ntime.sleep(1000)\n")
+    matrix_file(tmp_path / "m.toml", ["vae"], plugins=["slow.py"])
+    running = shell.start("run", "m.toml", "--device", "cpu", cwd=tmp_path)
+    until((tmp_path / "planning").exists, "the plugin to be imported", 60)
+    os.kill(running.pid, signal.SIGHUP)
+    done = running.wait()
+    assert (done.code, done.out) == (128 + signal.SIGHUP, "")
+    assert done.err == "stopped; what was finished is kept. Go on with: vaezoo run m.toml --device cpu\n"
+
+
 def test_a_signal_is_left_to_a_program_that_handles_it():
     for number in (signal.SIGTERM, signal.SIGHUP):
         before = signal.signal(number, signal.SIG_DFL)  # nohup ignores SIGHUP

@@ -221,3 +221,22 @@ def test_a_subset_of_the_test_images_is_told_also_where_all_rows_share_it():
     assert "evaluate.images" in made.settings
     assert {cell.settings["evaluate.images"] for cell in made.stored().cells} == {20}
     assert "evaluate.images" not in planned({}, {"name": "iwae"}).settings
+
+
+def test_a_plugin_that_forks_where_it_is_rehearsed_plans_its_row_once(tmp_path):
+    """Both processes go on from there, and the copy speaks for nobody."""
+    path = tmp_path / "forking.py"
+    path.write_text(
+        "import os, torch, vaezoo\n@vaezoo.register.prior('forking')\nclass Forking(vaezoo.Prior):\n"
+        "    def __init__(self, latent: int):\n        super().__init__()\n        self.latent = latent\n"
+        "        os.fork()\n"
+        "    def log_density(self, z):\n        return -z.square().sum(-1)\n"
+        "    def sample(self, n):\n        return vaezoo.noise.normal(n, self.latent)\n"
+    )
+    made = planned(
+        {"label": "a", "prior": "forking"},
+        {"label": "b", "prior": "forking", "model": {"latent": 3}},
+        {"label": "c"},
+        plugins=[str(path)],
+    )
+    assert [cell.label for cell in made.cells] == ["a", "b", "c"]

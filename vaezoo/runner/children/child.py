@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
-from vaezoo.core.errors import VaezooError
+from vaezoo.core.errors import VaezooError, text_of
 
 LOST = 71
 """The exit code of a job that could not send its messages, because a plugin had closed the pipe."""
@@ -26,14 +26,18 @@ MOST = 2**26
 
 
 class Messages:
-    """Sends messages to the run through a pipe, as JSON lines. A pipe that a plugin has closed gets none."""
+    """Sends messages to the run through a pipe, as JSON lines. A pipe that a plugin has closed gets none, and a copy of
+    the process that a plugin has forked sends none.
+    """
 
     def __init__(self, pipe: int):
-        self.pipe, self.identity = pipe, _identity(pipe)
+        self.pipe, self.identity, self.process = pipe, _identity(pipe), os.getpid()
         self.lock, self.lost = threading.Lock(), False
 
     def __call__(self, **message: Any) -> None:
         """Send a message. It is lost where the run has gone, or a plugin has closed the pipe."""
+        if os.getpid() != self.process:
+            return
         line = json.dumps(message).encode() + b"\n"
         with self.lock, contextlib.suppress(OSError):
             while line and not self.lost:
@@ -95,7 +99,7 @@ def refuse_in_child() -> None:
 
 def described(error: BaseException) -> str:
     """An error in one line: its type and the first line of its text."""
-    text = str(error).strip()
+    text = text_of(error).strip()
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import IO, Any
 
@@ -35,7 +35,8 @@ GOODBYE = 10.0
 class Event:
     """What a child tells. job: its number. pid: at its start; message: of the child; ended: at its end, the exit code,
     or minus the number of the signal that killed it; peak: the most memory it used, in bytes, where it is known.
-    excess: why it is ended, where it used too much memory; lost: why its end is that of its machine.
+    excess: why it is ended, where it used too much memory; lost: why its end is that of its machine. restarted: it
+    begins anew, because the server was ended while it ran; culprit: why it does not.
     """
 
     job: int
@@ -45,24 +46,76 @@ class Event:
     peak: int | None = None
     excess: str | None = None
     lost: str | None = None
+    restarted: bool = False
+    culprit: str | None = None
+
+
+CULPRIT = "the server of all processes was ended while this one ran, and again when it was the only one there"
+LANES = 4
+"""Servers on which the jobs of a server that was ended run once more, one at a time on each."""
+
+
+@dataclass
+class _Job:
+    """A job that has not ended. command: begins it. signal: what it was sent last."""
+
+    command: dict[str, Any]
+    signal: int | None = None
+
+
+@dataclass(eq=False)
+class _Server:
+    """A fork server, its jobs, and whether it has told anything. alone: whether it gets one job at a time."""
+
+    process: subprocess.Popen[bytes]
+    alone: bool
+    jobs: dict[int, _Job] = field(default_factory=dict)
+    has_told: bool = False
+    has_ended: bool = False
+    reader: threading.Thread | None = None
+
+    def write(self, command: Mapping[str, Any]) -> None:
+        """Send a command. It is lost where the server has ended, which its reader reports."""
+        with contextlib.suppress(OSError, ValueError):
+            self.process.stdin.write(json.dumps(command).encode() + b"\n")  # type: ignore[union-attr]
+
+    def begin(self, number: int, job: _Job) -> None:
+        """Begin a job of `jobs`."""
+        self.write(job.command)
+        if job.signal is not None:  # it was sent meanwhile
+            self.write({"kill": number, "signal": job.signal})
+
+    def close(self) -> None:
+        """End the server with its children. One that has not told anything has none, and is still importing."""
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()  # type: ignore[union-attr]
+        try:
+            self.process.wait(GOODBYE if self.has_told else 0)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.reader is not None:
+            self.reader.join()
 
 
 class Children:
     """The child processes of a run, as a context: they end with it.
 
     `start` begins a job, `events` gives what the children have told, `kill` sends a signal. Where the fork server
-    itself is killed, its jobs end as killed, and the next job starts a new one.
+    itself is killed, each of its jobs begins anew, on a server that runs it alone; one that is lost there too is the
+    culprit, and ends as killed. The next job starts a new server.
     """
 
     def __init__(self) -> None:
         self._events: queue.Queue[Event] = queue.Queue()
         self._numbers = itertools.count()
-        self._server: subprocess.Popen[bytes] | None = None
-        self._reader: threading.Thread | None = None
-        self._served: dict[int, int | None] = {}
+        self._server: _Server | None = None
+        self._lanes: list[_Server] = []
+        self._suspects: dict[int, _Job] = {}
+        self._closing = False
         self._fresh: dict[int, subprocess.Popen[bytes]] = {}
         self._heard: dict[int, Callable[[Event], None]] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def __enter__(self) -> "Children":
         return self
@@ -74,10 +127,21 @@ class Children:
 
     def warm_up(self) -> None:
         """Start the fork server, which imports everything in the meantime."""
-        if FORKS and (self._server is None or self._server.poll() is not None):
-            self._server = started_server()
-            self._reader = threading.Thread(target=self._read_server, args=(self._server,), daemon=True)
-            self._reader.start()
+        if FORKS:
+            self._running()
+
+    def _running(self) -> _Server:
+        """The server that gets new jobs."""
+        with self._lock:
+            if self._server is None or self._server.has_ended or self._server.process.poll() is not None:
+                self._server = self._started(alone=False)
+            return self._server
+
+    def _started(self, alone: bool) -> _Server:
+        server = _Server(started_server(), alone)
+        server.reader = threading.Thread(target=self._read_server, args=(server,), daemon=True)
+        server.reader.start()
+        return server
 
     def start(
         self,
@@ -95,10 +159,11 @@ class Children:
         if hear is not None:
             self._heard[job] = hear
         if FORKS:
-            self.warm_up()
+            command = {"start": job, "call": call, "arguments": arguments, "log": log, "folder": os.getcwd()}
             with self._lock:
-                self._served[job] = None
-            self._write({"start": job, "call": call, "arguments": arguments, "log": log, "folder": os.getcwd()})
+                server = self._running()
+                server.jobs[job] = begun = _Job(command)
+            server.begin(job, begun)
         else:
             self._start_fresh(job, call, arguments, log)
         return job
@@ -106,10 +171,21 @@ class Children:
     def kill(self, job: int, number: int = signal.SIGTERM) -> None:
         """Send a signal to a job's process; SIGKILL (on Windows any) ends it with all its descendants."""
         if FORKS:
-            self._write({"kill": job, "signal": int(number)})
+            self._kill_served(job, int(number))
         elif (process := self._fresh.get(job)) is not None:
             with contextlib.suppress(OSError):
                 process.terminate() if number == signal.SIGTERM else process.kill()
+
+    def _kill_served(self, job: int, number: int) -> None:
+        with self._lock:
+            waited = self._suspects.pop(job, None) is not None
+            server = next((each for each in (self._server, *self._lanes) if each and job in each.jobs), None)
+            if server is not None:
+                server.jobs[job].signal = number
+        if waited:
+            self._tell(Event(job, ended=-number))
+        elif server is not None:
+            server.write({"kill": job, "signal": number})
 
     def events(self, timeout: float) -> list[Event]:
         """What the children have told since the last call; waits for the first event, at most `timeout` seconds."""
@@ -130,46 +206,76 @@ class Children:
         for process in self._fresh.values():
             with contextlib.suppress(OSError):
                 process.kill()
-        server, self._server = self._server, None
-        if server is None:
-            return
-        with contextlib.suppress(OSError):
-            server.stdin.close()  # type: ignore[union-attr]
-        try:
-            server.wait(GOODBYE)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-        if self._reader is not None:
-            self._reader.join()
+        with self._lock:
+            self._closing = True
+            servers = [*self._lanes, *([] if self._server is None else [self._server])]
+        for server in servers:
+            server.close()
+        self._server, self._closing = None, False
 
-    def _write(self, command: Mapping[str, Any]) -> None:
-        server = self._server
-        if server is not None and server.stdin is not None:
-            with contextlib.suppress(OSError):  # it has been killed, which its reader reports
-                server.stdin.write(json.dumps(command).encode() + b"\n")
-
-    def _read_server(self, server: subprocess.Popen[bytes]) -> None:
+    def _read_server(self, server: _Server) -> None:
         """Put the server's events into the queue; at its end, those of the jobs that it took with it."""
-        for line in server.stdout or ():
+        process = server.process
+        for line in process.stdout or ():
             value = json.loads(line)
             event = Event(value.pop("id"), **value)
-            with self._lock:
-                if event.ended is not None:
-                    self._served.pop(event.job, None)
-                elif event.pid is not None:
-                    self._served[event.job] = event.pid
+            server.has_told = True
+            if event.ended is not None:
+                with self._lock:
+                    server.jobs.pop(event.job, None)
             self._tell(event)
-        if server.stdout is not None:
-            server.stdout.close()
-        server.wait()
-        for pipe in (server.stdin, server.stdout):
+            if event.ended is not None and server.alone:
+                self._fill_lanes()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
             with contextlib.suppress(OSError):
                 pipe.close()  # type: ignore[union-attr]
+        self._lose(server)
+
+    def _lose(self, server: _Server) -> None:
+        """What is left of a server that has ended: its jobs begin anew on lanes, or end."""
+        told: list[Event] = []
         with self._lock:
-            lost, self._served = dict(self._served), {}
-        for job in lost:
-            self._tell(Event(job, ended=-KILL))
+            server.has_ended = True
+            lost, server.jobs = server.jobs, {}
+            if server in self._lanes:
+                self._lanes.remove(server)
+            if self._closing:
+                lost, self._suspects = {**lost, **self._suspects}, {}
+            for number, job in lost.items():
+                if self._closing or job.signal is not None:
+                    told.append(Event(number, ended=-(job.signal or KILL)))
+                elif server.alone:
+                    told.append(Event(number, ended=-KILL, culprit=CULPRIT))
+                else:
+                    told.append(Event(number, restarted=True))
+                    self._suspects[number] = job
+        for event in told:
+            self._tell(event)
+        self._fill_lanes()
+
+    def _fill_lanes(self) -> None:
+        """Begin suspects on lanes that have no job, and end the lanes that none is left for."""
+        begun: list[tuple[_Server, int, _Job]] = []
+        idle: list[_Server] = []
+        with self._lock:
+            if self._closing:
+                return
+            free = [lane for lane in self._lanes if not lane.jobs]
+            while self._suspects and (free or len(self._lanes) < LANES):
+                if not free:
+                    free.append(self._started(alone=True))
+                    self._lanes.append(free[-1])
+                number = next(iter(self._suspects))
+                lane, job = free.pop(), self._suspects.pop(number)
+                lane.jobs[number] = job
+                begun.append((lane, number, job))
+            idle = [lane for lane in free if lane in self._lanes]
+        for lane, number, job in begun:
+            lane.begin(number, job)
+        for lane in idle:
+            with contextlib.suppress(OSError):
+                lane.process.stdin.close()  # type: ignore[union-attr]
 
     def _start_fresh(self, job: int, call: str, arguments: Mapping[str, Any], log: str | None) -> None:
         command = _command("vaezoo.runner.children.child", call, log or "")
@@ -206,18 +312,22 @@ def _command(module: str, *arguments: str) -> list[str]:
 @dataclass
 class Outcome:
     """The messages of a job, and how it ended: its exit code, or minus a signal; None where it was killed because it
-    had not told anything for `seconds`. excess: why it was killed for the memory that it used, or None.
+    had not told anything for `seconds`. excess: why it was killed for the memory that it used, or None; culprit: why it
+    was not started again with its server, or None.
     """
 
     messages: list[dict[str, Any]]
     ended: int | None
     seconds: float
     excess: str | None = None
+    culprit: str | None = None
 
     @property
     def death(self) -> str:
         """How its process ended, in words."""
-        return self.excess or (f"nothing in {self.seconds:g} s" if self.ended is None else in_words(self.ended))
+        if self.ended is None and self.excess is None:
+            return f"nothing in {self.seconds:g} s"
+        return self.excess or self.culprit or in_words(self.ended or 0)
 
     def reason(self, when: str) -> str:
         """How the process ended, in words: `ended its process when it was imported: exit code 7`."""
@@ -244,6 +354,7 @@ def outcomes(children: Children, jobs: Iterable[int], seconds: float) -> Iterato
     order, watch = list(jobs), MemoryWatch(None)
     pids: dict[int, int] = {}
     excess: dict[int, str] = {}
+    culprits: dict[int, str] = {}
     messages: dict[int, list[dict[str, Any]]] = {job: [] for job in order}
     heard: dict[int, float] = {}
     ended: dict[int, int | None] = {}
@@ -252,6 +363,12 @@ def outcomes(children: Children, jobs: Iterable[int], seconds: float) -> Iterato
             for event in children.events(0.2):
                 if event.job in messages:
                     heard[event.job] = time.monotonic()
+                    if event.restarted:
+                        messages[event.job].clear()
+                        pids.pop(event.job, None)
+                        del heard[event.job]
+                    if event.culprit is not None:
+                        culprits[event.job] = event.culprit
                     if event.pid is not None:
                         pids[event.job] = event.pid
                     if event.message is not None:
@@ -267,4 +384,5 @@ def outcomes(children: Children, jobs: Iterable[int], seconds: float) -> Iterato
                 if job not in ended and time.monotonic() - last > seconds:
                     ended[job] = None
                     children.kill(job, KILL)
-        yield next_job, Outcome(messages[next_job], ended[next_job], seconds, excess.get(next_job))
+        death = excess.get(next_job), culprits.get(next_job)
+        yield next_job, Outcome(messages[next_job], ended[next_job], seconds, *death)

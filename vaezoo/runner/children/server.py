@@ -7,7 +7,8 @@ and at the child's end `{"id": id, "ended": exit code, or minus the signal, "pea
 
 The server runs no operation on tensors, because children of a process that has run a parallel product hang. It imports
 no plugin from outside. Processes that a child leaves behind become the server's own children, which it kills. It ends,
-with all of its children, when its standard input ends.
+with all of its children, when its standard input ends; no other signal than SIGKILL ends it. Its parent is a keeper,
+which kills what the server leaves behind where it is killed itself, and lets it go on where it is stopped.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ import os
 import selectors
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,8 +84,6 @@ class Server:
         self.listening = True
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # the run decides; it ends the server by closing its input
         self.control, self.events = os.dup(0), os.dup(1)
         with open(os.devnull, "r+b") as nothing:
             os.dup2(nothing.fileno(), 0)
@@ -133,6 +132,8 @@ class Server:
     def _start(self, command: Mapping[str, Any]) -> None:
         reader, writer = os.pipe()
         server = os.getpid()
+        # What is asked of the child before it handles signals waits for it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         pid = os.fork()
         if pid == 0:
             try:
@@ -141,10 +142,12 @@ class Server:
                 for each in (*self.private, reader, *(child.pipe for child in self.children.values())):
                     os.close(each)
                 become_child(server)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
                 os.chdir(command["folder"])
                 run_job(command["call"], command["arguments"], writer, command["log"])
             finally:
                 os._exit(70)  # run_job ends the process itself
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         os.close(writer)
         os.set_blocking(reader, False)
         self.children[pid] = child = _Child(command["start"], reader)
@@ -192,14 +195,19 @@ class Server:
 
     def _kill_orphans(self) -> None:
         """Kill the processes that became the server's own when the child that started them ended."""
-        for pid in _orphans(self.children):
-            _kill(pid, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+        kill_orphans(self.children)
 
 
-def _orphans(known: Mapping[int, _Child]) -> Iterator[int]:
-    """The server's children that it did not start, until there are none: killing one may bring others."""
+def kill_orphans(known: Container[int]) -> None:
+    """Kill the children of this process but the known ones, and wait for their ends."""
+    for pid in _orphans(known):
+        _kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+
+
+def _orphans(known: Container[int]) -> Iterator[int]:
+    """The children that this process did not start, until there are none: killing one may bring others."""
     for _ in range(1000):
         found = [child.pid for child in psutil.Process().children() if child.pid not in known]
         if not found:
@@ -221,19 +229,50 @@ def become_child(parent: int) -> None:
     descendants.
     """
     os.setsid()
+    _adopt_orphans()
+    _end_with_parent(parent)
     if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            prctl = ctypes.CDLL(None).prctl
-            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            prctl(PR_SET_CHILD_SUBREAPER, 1)
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
-    if os.getppid() != parent:  # it ended before this process asked to end with it
-        os._exit(1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+
+
+def _adopt_orphans() -> None:
+    """Let the processes that this one's descendants leave behind become its own children."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _end_with_parent(parent: int) -> None:
+    """Let this process be killed when its parent ends."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before this process asked to end with it
+        os._exit(1)
+
+
+def fork_below_keeper() -> None:
+    """Go on in a child process. Its parent, the keeper, waits for its end, kills what it left behind, and ends."""
+    keeper = os.getpid()
+    pid = os.fork()
+    _adopt_orphans()
+    if pid == 0:
+        _end_with_parent(keeper)
+        return
+    try:
+        with open(os.devnull, "r+b") as nothing:
+            for number in (0, 1):  # the ends of the server's pipes
+                os.dup2(nothing.fileno(), number)
+        while os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1]):
+            os.kill(pid, signal.SIGCONT)
+        kill_orphans(())
+    finally:
+        os._exit(0)
 
 
 def open_standard_streams() -> None:
@@ -247,10 +286,10 @@ def open_standard_streams() -> None:
 
 def main() -> None:
     """Import everything, and serve."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the run decides; it ends the server by closing its input
     open_standard_streams()
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    fork_below_keeper()
     server = Server()
     preload()
     server.serve()

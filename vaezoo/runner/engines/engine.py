@@ -31,7 +31,8 @@ class _Job:
 
     running: whether its process has started. heard: when it last told anything. epoch: when its epoch began, and
     slowest: seconds of its slowest one. stage: what it does. ending: the status and reason for which the run ends it.
-    stamps: of the records before it began. provenance: what its process told of itself, or None.
+    stamps: of the records before it began. provenance: what its process told of itself, or None. raised: the error that
+    ended it without a record, or "".
     """
 
     tasks: list[Task]
@@ -45,12 +46,15 @@ class _Job:
     stage: str = ""
     ending: tuple[Status, str] | None = None
     provenance: Provenance | None = None
+    raised: str = ""
 
     def hear(self, message: dict[str, object]) -> None:
         """Note what the process told."""
         self.heard = time.monotonic()
         if isinstance(told := message.get("provenance"), dict):
             self.provenance = Provenance.from_json(told)
+        if "raised" in message:
+            self.raised = str(message["raised"])
         if "stage" in message:
             self.stage = str(message["stage"])
         if "epoch" in message:
@@ -74,8 +78,8 @@ class Engine:
 
     tick: called a few times a second with the tasks that are running. finished: called with each task's status. Every
     task ends with a record. A cell whose process is killed, runs out of memory or stalls is started again,
-    limits.retries times (once at least where its machine was lost), and goes on from its checkpoint; of a pack that
-    fails, each unfinished cell runs by itself.
+    limits.retries times (once at least where its machine was lost, never where it ended the server of all), and goes on
+    from its checkpoint; of a pack that fails, each unfinished cell runs by itself.
     """
 
     def __init__(
@@ -165,6 +169,8 @@ class Engine:
             job = self.jobs.get(event.job)
             if job is None:
                 continue
+            if event.restarted:
+                job.running, job.stage = False, ""
             if event.pid is not None:
                 job.running = True
                 job.started = job.heard = job.epoch = time.monotonic()
@@ -210,7 +216,8 @@ class Engine:
         if not left:
             return
         status, reason, passing = _end_of(event, job)
-        retried = passing and job.attempt < max(self.limits.retries, event.lost is not None)
+        most = 0 if event.culprit is not None else max(self.limits.retries, event.lost is not None)
+        retried = passing and job.attempt < most
         if job.stage.startswith("metric ") and not retried:
             metric = job.stage.removeprefix("metric ")
             first = replace(left[0], lost_metrics=(*left[0].lost_metrics, (metric, reason)))
@@ -275,10 +282,11 @@ def _end_of(event: Event, job: _Job) -> tuple[Status, str, bool]:
     if job.ending is not None:
         status, reason = job.ending
         return status, reason, status == "oom" or reason.startswith("stalled")
-    if event.lost is not None:
-        return "failed", event.lost, True
+    if (lost := event.lost or event.culprit) is not None:
+        return "failed", lost, True
     if code >= 0:
-        return "failed", f"exit code {code} before it wrote its record", False
+        raised = f": {job.raised}" if job.raised else ""
+        return "failed", f"exit code {code} before it wrote its record{raised}", False
     name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
     hint = ", often the system running out of memory" if code == -9 else ""
     return "failed", f"killed by {name}{hint}", -code in PASSING

@@ -49,6 +49,8 @@ class ThisMachine:
         """What the children have told; those that use too much memory are ended."""
         found = [event for event in self.children.events(timeout) if event.job in self.used]
         for event in found:
+            if event.restarted:
+                self.pids.pop(event.job, None)
             if event.pid is not None:
                 self.pids[event.job] = event.pid
             if event.ended is not None:

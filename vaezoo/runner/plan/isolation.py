@@ -134,8 +134,9 @@ def _planned_in_child(
                 raise VaezooError(message["invalid"])
             if "planned" in message:
                 row = PlannedRow.from_json(message["planned"])
-                left.remove((row.row, row.dataset))
-                found.append(_expecting(row, reasons.get((row.row, row.dataset))))
+                if (own := (row.row, row.dataset)) in left:  # a plugin may write into the pipe
+                    left.remove(own)
+                    found.append(_expecting(row, reasons.get(own)))
         unit = left[0] if left else None
         if unit is None or unit not in asked:
             continue

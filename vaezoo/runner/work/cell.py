@@ -122,7 +122,7 @@ def run_cell(
     cell, store, clock = task.cell, Store(task.folder), clock or CheckpointClock()
     record, outcome = Record.of(cell, "ok"), trained.outcome if isinstance(trained, Trained) else None
     shared = outcome.seconds if isinstance(outcome, TrainingResult) else 0.0
-    started = time.perf_counter()
+    started, process = time.perf_counter(), os.getpid()
     try:
         record = replace(record, provenance=provenance(device, task))
         with warnings_kept() as kept:
@@ -144,6 +144,8 @@ def run_cell(
             traceback.print_exc()
         status = _status(error)
         record = replace(record, status=status, reason=reason_of(error), may_pass=status == "oom")
+    if os.getpid() != process:  # a copy that a plugin has forked: the cell is the other process's
+        os._exit(0)
     with clock.polled():
         if log is not None and (record.status not in ("ok", "skipped") or record.failed_metrics):
             record = replace(record, log=f"logs/{log.name}")
@@ -186,7 +188,9 @@ def prepare(
     """The model, objective, dataset (loaded where it is not given) and training options of a cell, on the device.
     VaezooError where the data or the code of a plugin have changed.
     """
+    dtype = torch.get_default_dtype()
     Sources(tuple(map(str, task.plugins)), task.packages).load()
+    torch.set_default_dtype(dtype)  # else the weights are not those that the record's model can take
     spec = task.cell.specification
     if dataset is None and task.data is not None:
         dataset = read_dataset(task.data)
@@ -195,6 +199,8 @@ def prepare(
     changed = dataset.checksum != spec.dataset.checksum
     if spec.dataset.context_checksum is not None:  # which only a conditional model depends on
         changed |= dataset.context_checksum != spec.dataset.context_checksum
+    if not spec.dataset.checksum:  # the plan was made without its plugins, which had ended their process
+        raise VaezooError(task.cell.expected_failure or "it could not be planned")
     if changed:
         raise VaezooError(f"dataset {spec.dataset.name!r} has changed since the plan was made; plan and run again")
     for title, code in spec.code.items():

@@ -104,6 +104,11 @@ def _load(model: LatentModel, content: bytes) -> None:
         given, wanted = load(content), model.state_dict()
     except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise _OtherWeights(f"they are damaged: {error}") from error
+    if added := sorted(given.keys() - wanted.keys()):
+        raise _OtherWeights(
+            f"they hold {added[0]}, which the model does not have when it is built: a plugin adds it later; "
+            "make all parameters and buffers in __init__"
+        )
     for name, value in wanted.items():
         if name in given and given[name].dtype != value.dtype:
             raise _OtherWeights(f"{name} is {given[name].dtype}, the model's is {value.dtype}")
