@@ -91,6 +91,8 @@ class WarmFloor(Warm):
 class FreeBits(vaezoo.Objective):
     """E[log p(x|z)] - w sum_j max(0.5, KL_j): its formula of weighted draws is another."""
 
+    one_group = True
+
     def estimates(self, draws):
         return draws.log_likelihood.mean(0) - draws.kl[0].clamp(min=0.5).sum(-1)
 

@@ -24,6 +24,7 @@ LINEAR_GAUSSIAN_PARTS = {
     "decoder": "linear",
     "likelihood": "gaussian",
 }
+TWO_GROUPS_PARTS = LINEAR_GAUSSIAN_PARTS | {"posterior": "bottom-up", "prior": "top-down"}
 ROWS = 160
 """Rows of a pass: every image several times, with noise of its own."""
 OWN_IMAGES = 4
@@ -120,6 +121,22 @@ def linear_gaussian(subject: Subject) -> tuple[LatentModel, Objective, Batch]:
     with torch.no_grad(), keyed(37, model):
         x = model.sample(16)
     return model, objective, Batch(x, None, torch.arange(16))
+
+
+def two_groups(subject: Subject) -> Ground | None:
+    """The objective on a model with two latent groups, or None where it refuses that."""
+    try:
+        model, objective = Subject(subject.plugin, subject.quick).build_on(
+            DataSpec((4,), "continuous"), (1, 2), 0, dict(TWO_GROUPS_PARTS)
+        )
+    except VaezooError:
+        return None
+    jitter(model, 0)
+    jitter(objective, 0)
+    model, objective = model.double(), objective.double()
+    with torch.no_grad(), keyed(37, model):
+        x = model.sample(OWN_IMAGES)
+    return Ground(model, objective, Batch(x, None, torch.arange(OWN_IMAGES)), "sampled", subject.quick)
 
 
 def repeated(batch: Batch, times: int) -> Batch:
