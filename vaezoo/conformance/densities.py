@@ -18,7 +18,7 @@ from vaezoo.conformance.laws import (
     small_model,
 )
 from vaezoo.conformance.proof import PROOFS
-from vaezoo.conformance.subject import Subject, keyed
+from vaezoo.conformance.subject import Subject, jitter, keyed
 from vaezoo.conformance.verdict import ERRORS, NotRun, must, within_errors
 from vaezoo.core.contracts import Latents, PosteriorDistribution
 from vaezoo.core.draws import Batch
@@ -27,6 +27,7 @@ from vaezoo.core.gaussian import DiagonalGaussian
 from vaezoo.core.model import LatentModel
 from vaezoo.core.requests import requests_of
 from vaezoo.evaluation.prior_mass import supports
+from vaezoo.training.updates import updated_buffers
 
 KL_BLOCKS = 40
 """Blocks of samples of which each gives a KL and a mean of log q - log p: a KL of several groups varies with them."""
@@ -87,7 +88,7 @@ def _depends_on_index(model: LatentModel) -> bool:
 @PROOFS.add("samples as density", "prior")
 def prior_samples(subject: Subject) -> str:
     """sample(n) is distributed as log_density says: Kolmogorov-Smirnov on each axis, and mixed moments, or chi-square
-    of discrete codes.
+    of discrete codes. Where it has update(draws), also after three of them, between which all weights change.
 
     Of each test: false alarm 1e-6.
     """
@@ -96,9 +97,28 @@ def prior_samples(subject: Subject) -> str:
         """The comparison in this many dimensions."""
         model, batch = small_model(subject, sizes_of(subject, dimensions))
         kinds = supports(model, len(model.latents or (1,)))
-        return in_each_volume(kinds, lambda h: _same(prior_law(model, batch, subject.count(20000), hyperbolic=h)))
+
+        def same() -> str:
+            return in_each_volume(kinds, lambda h: _same(prior_law(model, batch, subject.count(20000), hyperbolic=h)))
+
+        figure = same()
+        if callable(getattr(model.prior, "update", None)):
+            _updated(model, batch)
+            same()
+        return figure
 
     return over((1, 2), one)
+
+
+@torch.no_grad()
+def _updated(model: LatentModel, batch: Batch) -> None:
+    """Update the prior three times, with all weights changed after each."""
+    for seed in range(3):
+        with keyed(seed, model, batch):
+            new = updated_buffers({"prior": model.prior}, model.draw(batch, 1))
+        for name, value in new.items():
+            model.prior.get_buffer(name.removeprefix("prior.")).copy_(value)
+        jitter(model, 100 + seed)
 
 
 @PROOFS.add("closed-form KL", "prior", "posterior", "variant")
