@@ -41,10 +41,14 @@ def densities(model: LatentModel, batch: Batch, z: Latents, seed: int = 0) -> Va
 
 
 def scores(model: LatentModel, batch: Batch, z: Latents) -> Values:
-    """The densities, and log q(z|x) where given points can be scored."""
+    """The densities, log q(z|x) where given points can be scored, and a draw of q(z|x) and of p(z) for each image."""
     found = densities(model, batch, z)
     with torch.no_grad(), keyed(107, model, batch):
-        score = model.posterior(batch).log_prob(z)
+        q = model.posterior(batch)
+        score, drawn = q.log_prob(z), q.rsample_and_log_prob(1)[0]
+    with torch.no_grad(), keyed(109, model):
+        simulated = model.prior_sample(len(batch.x), batch.context)
+    found |= {"samples of q(z|x)": torch.cat(drawn, -1), "samples of p(z)": torch.cat(simulated, -1)[None]}
     return found if score is None else found | {"log q(z|x)": score.sum(0)}
 
 

@@ -54,7 +54,7 @@ class _Watched:
         for name, value in found.items():
             off = off_by(value, (expected or self.first)[name])
             worst = max(worst, off)
-            must(off <= room, f"{off:.2g}", f"{name} of given (x, z) changes by {off:.3g} {what}, in eval mode")
+            must(off <= room, f"{off:.2g}", f"{name} changes by {off:.3g} {what}, in eval mode")
         return worst
 
     def again(self, what: str) -> float:
@@ -179,8 +179,8 @@ def of_points_alone(subject: Subject) -> str:
 
 @PROOFS.add("weights of now", *MODULE_SLOTS)
 def weights_of_now(subject: Subject) -> str:
-    """After the weights of a part, or the numbers in x and z, have changed in place, log p(x|z), log p(z) and
-    log q(z|x) are those of a new model with these weights.
+    """After the weights of a part, or the numbers in x and z, have changed in place, log p(x|z), log p(z), log q(z|x)
+    and samples are those of a new model with these weights.
 
     A cache that is not renewed, or that is keyed by the identity or address of a tensor, gives the old values. In eval
     mode, and to rounding: 1e-5. Nothing is random: false alarm 0.
