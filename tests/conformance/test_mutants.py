@@ -230,6 +230,15 @@ MUTANTS = {
     "prior/triangle-wrong": "density integrates to 1",
     "prior/fair-coins-wrong": "density in 20 dimensions",
     "prior/uniform-class-wrong": "density integrates to 1",
+    "decoder/limited-batch-wrong": "images alone",
+    "objective/floored-batch-wrong": "uncoupled",
+    "objective/summed-first-wrong": "value as claimed",
+    "posterior/scoring-clamp-wrong": "scores its own samples",
+    "posterior/ridge-marginals-wrong": "scores its own samples",
+    "likelihood/two-logs-floor-wrong": "sums to 1",
+    "likelihood/tilted-series-wrong": "sums to 1",
+    "prior/averaged-fresh-wrong": "samples as density",
+    "prior/triangular-cache-wrong": "weights of now",
 }
 """Each wrong plugin, and the proof that must reject it."""
 

@@ -199,7 +199,7 @@ def uncoupled(subject: Subject) -> str:
             two = [each[name] for each in apart]
             off = max(off, off_by(value, torch.stack(two).mean(0) if value.ndim == 0 else torch.cat(two)))
         what = f"its value on four images and on two pairs of them differ by {off:.3g}, weights times {factor:g}"
-        figure = must(off < 1e-7, f"{off:.1g}", f"{what}: declare batch_coupled = True")
+        figure = must(off < 1e-10, f"{off:.1g}", f"{what}: declare batch_coupled = True")
     return figure
 
 
