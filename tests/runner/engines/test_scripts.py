@@ -37,7 +37,7 @@ def run(tmp_path, script, *, stdin=False):
     return subprocess.run(command, input=given, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
 
 
-@pytest.mark.parametrize("stdin", [False, True])
+@pytest.mark.parametrize("stdin", [pytest.param(False, marks=pytest.mark.nightly), True])
 def test_a_script_without_a_guard_runs_its_matrix_once(tmp_path, stdin):
     """Also from standard input: the children import no script that registers nothing."""
     script = f"import vaezoo\nprint(vaezoo.run({PLAIN}, 'there', device='cpu', jobs=1)['status'].tolist())\n"
