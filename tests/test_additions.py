@@ -24,6 +24,7 @@ LOOKS = re.compile(r"\bnames\(|\bregistry\(|\bSLOTS\b|\bcases\(|modules\(HOUSE\)
 """How a test looks at what is registered."""
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("slot", NAMES)
 def test_an_addition_passes_its_proofs_or_says_why_one_is_not_run(own_registry, slot):
     (path,) = (ADDITIONS / f"{slot}s").glob("*.py")

@@ -146,6 +146,7 @@ def compare(*options: str, **env: str) -> subprocess.CompletedProcess:
     return subprocess.run(words, env={**os.environ, **env}, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.nightly
 @pytest.mark.data
 def test_the_script_measures_checks_and_tells(tmp_path):
     file = tmp_path / "rows.json"

@@ -41,10 +41,11 @@ COMBINED = ("shapes", "gradients", "seeds", "save and load", "declaration")
 
 
 def every() -> list:
-    """Each proof of each plugin; most of those of variants are nightly."""
+    """Each proof of each plugin. Most of variants, and those of data sets that are read as others are, are nightly."""
     found = []
     for title, case in cases([]).items():
         nightly = title.startswith("variant/") and case[1].name not in COMBINED
+        nightly |= title.startswith("dataset/fashion-mnist")
         found.append(pytest.param(case, id=title, marks=pytest.mark.nightly if nightly else ()))
     return found
 

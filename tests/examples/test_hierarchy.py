@@ -22,6 +22,7 @@ def example(own_registry):
     return plugins_named(str(FILE))
 
 
+@pytest.mark.nightly
 def test_every_proof_of_it_holds(example):
     """None fails, and none is left out for want of support for several groups."""
     assert {f"{plugin.slot}/{plugin.name}" for plugin in example} == {

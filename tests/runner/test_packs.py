@@ -116,7 +116,7 @@ def test_packed_and_single_runs_give_the_same_records(shell, matrix_file, folder
     ("objective", "timeout", "why"),
     [
         ("dies", None, "run alone after its pack of 3 had failed"),
-        ("hangs", 3, "run alone after its pack of 3 had failed"),
+        pytest.param("hangs", 3, "run alone after its pack of 3 had failed", marks=pytest.mark.nightly),
         ("draws", None, "trained alone, not with seeds [0, 1, 2]: the step cannot be mapped over seeds: vmap"),
     ],
 )

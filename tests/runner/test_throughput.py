@@ -35,6 +35,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(module, "MATMUL", {"cpu": (64,), "cuda": (512,)})
 
 
+@pytest.mark.nightly
 def test_a_row_for_each_work_batch_size_and_number_of_threads():
     found = asked(batch_sizes=[10, 20], threads=[1, 2], pack=2)
     rows = [(s.work, s.seeds, s.batch_size, s.threads) for s in found]

@@ -143,7 +143,7 @@ def test_every_kind_of_death_at_every_place(shell, matrix_file, tmp_path):
     assert_only_own_rows_fail(shell, matrix_file, tmp_path, EVERY)
 
 
-@pytest.mark.parametrize("place", ["import", "constructor"])
+@pytest.mark.parametrize("place", ["import", pytest.param("constructor", marks=pytest.mark.nightly)])
 def test_what_a_plugin_sets_for_its_process_reaches_no_other_row(shell, matrix_file, tmp_path, place):
     """Torch's default dtype, threads and generator, the environment and the working folder. Its own row runs."""
     alone, there = tmp_path / "alone", tmp_path / "there"
