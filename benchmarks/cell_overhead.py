@@ -110,7 +110,7 @@ def main() -> None:
         left = [
             path.name
             for path in out.iterdir()
-            if path.name not in ("cells", "checkpoints", "plan.json", "tables", "timings")
+            if path.name not in ("cells", "checkpoints", "plan.json", "proofs", "tables", "timings")
         ]
         print(f"left behind: {', '.join(left) or 'nothing'}")
         started = time.perf_counter()

@@ -33,7 +33,7 @@ def apart(root, seed):
 
 
 @dataset("apart-test-in-train-wrong")
-def test_in_train(root, seed):
+def shares_test_with_train(root, seed):
     """A twentieth of the test images are training images."""
     x = bits(seed)
     x[500:505] = x[:5]

@@ -100,6 +100,7 @@ def _histories(watched: _Watched) -> Iterator[tuple[str, Callable[[], None]]]:
         """A pass over images in eval mode, and the mean it reconstructs."""
 
         def run() -> None:
+            """One call of it."""
             with torch.no_grad(), keyed(79, model, images):
                 draws = model.draw(images, SAMPLES)
                 _ = draws.log_weight, draws.kl
@@ -107,6 +108,7 @@ def _histories(watched: _Watched) -> Iterator[tuple[str, Callable[[], None]]]:
         return run
 
     def sampling() -> None:
+        """Draws from the model."""
         with torch.no_grad(), keyed(83, model):
             z = model.prior_sample(IMAGES, contexts(model, IMAGES))
             try:
@@ -118,6 +120,7 @@ def _histories(watched: _Watched) -> Iterator[tuple[str, Callable[[], None]]]:
         """A pass over images in train mode, with its gradient."""
 
         def run() -> None:
+            """One pass, forwards and backwards."""
             seen = replace(_copied(images), progress=torch.full((), 0.7, dtype=model.dtype))
             for part in (model, objective):
                 part.train()

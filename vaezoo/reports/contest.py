@@ -122,6 +122,7 @@ def _gaps(rows: Sequence[Mapping[Hashable, float]], best: int, images: PerImage)
     files = max(1, MOST_FILES // len(rows))
 
     def gap(place: int) -> Gap | None:
+        """The gap of one row; None for the best, and without a shared seed."""
         seeds, mean, variance = found[place]
         if place == best or not seeds:
             return None
