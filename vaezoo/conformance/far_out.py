@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from vaezoo.conformance.log_determinants import by_change_of_variables
-from vaezoo.conformance.places import spread, supports
+from vaezoo.conformance.places import spread
 from vaezoo.conformance.proof import PROOFS
 from vaezoo.conformance.subject import Subject, keyed, rows
 from vaezoo.conformance.verdict import NotRun, must
 from vaezoo.core import noise
 from vaezoo.core.draws import Batch
-from vaezoo.core.model import LatentModel
+from vaezoo.core.model import LatentModel, supports
 
 TOLERANCE = 1e-5
 """The largest difference, relative to 1 + the size of log q, that is rounding in float64."""
@@ -79,7 +79,7 @@ def _refuse_other_draws(model: LatentModel, one: Batch) -> None:
     with torch.no_grad(), keyed(SEED, model, one), patch.object(noise, "normal", record):
         z, _ = model.posterior(one).rsample_and_log_prob(1)
         opened = noise.source().stream
-    if set(supports(model, len(z))) != {"real"} or opened is None or opened.calls != len(normals):
+    if set(supports(model.posterior_net, len(z))) != {"real"} or opened is None or opened.calls != len(normals):
         raise NotRun("it draws other than normal numbers, or not on the real line")
 
 

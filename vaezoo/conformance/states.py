@@ -12,8 +12,7 @@ from vaezoo.conformance.subject import MODULE_SLOTS, Subject, contexts, jitter, 
 from vaezoo.conformance.verdict import NotRun, Wrong, must
 from vaezoo.core import noise
 from vaezoo.core.draws import Batch
-from vaezoo.core.model import LatentModel
-from vaezoo.evaluation.prior_mass import supports
+from vaezoo.core.model import LatentModel, supports
 from vaezoo.training.module import TrainingModule
 from vaezoo.training.pack import Pack
 
@@ -140,7 +139,7 @@ def seeds(subject: Subject) -> str:
 def _differ(subject: Subject, model: LatentModel, batch: Batch, found: dict[str, Tensor]) -> None:
     """Check that another seed gives other samples. Noise that a plugin seeds itself would be the same at every step."""
     if subject.plugin.slot in ("posterior", "variant"):
-        groups = supports(model, len(model.latents or (1,)))
+        groups = supports(model.posterior_net, len(model.latents or (1,)))
         other = terms(model, batch, 3, seed=1)
         for n, kind in enumerate(groups):
             if kind == "discrete":  # of which single numbers are often the same
@@ -150,7 +149,7 @@ def _differ(subject: Subject, model: LatentModel, batch: Batch, found: dict[str,
                 same = bool((other[f"z[{n}]"] == found[f"z[{n}]"]).any())
             must(not same, "same", f"z[{n}] holds the same numbers with another seed: draw from vaezoo.noise")
     if subject.plugin.slot in ("prior", "variant"):
-        count = MANY if "discrete" in supports(model, len(model.latents or (1,))) else 4
+        count = MANY if "discrete" in supports(model.prior, len(model.latents or (1,))) else 4
         drawn = []
         for seed in (5, 6):
             with keyed(seed, model):
