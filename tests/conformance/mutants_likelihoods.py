@@ -59,6 +59,14 @@ class CoinPaddedWrong(Coin):
         return (x * (p + 1e-3).log() + (1 - x) * (1 - p + 1e-3).log()).flatten(2).sum(-1)
 
 
+@likelihood("plain-coin-white-wrong")
+class PlainCoinWhiteWrong(Coin):
+    """The gradient of white pixels is a tenth too large."""
+
+    def log_prob(self, x, parameters):
+        return super().log_prob(x, parameters + 0.1 * x * (parameters - parameters.detach()))
+
+
 @likelihood("bell")
 class Bell(vaezoo.Likelihood):
     """N(x; mean, std^2) with one learned std."""
