@@ -50,8 +50,6 @@ class Measured:
             raise Wrong("columns", str(error)) from None
         self.columns = set(found)
         self.per_image: Mapping[str, Tensor] = context.per_image
-        self.vectors: Mapping[str, Any] = context.vectors
-        self.context = context
         for column, value in self.numbers.items():
             good = bool(np.isfinite(value))
             must(good, str(value), f"{column} must be a finite number or None, got {value!r}")
@@ -187,6 +185,7 @@ def _state(model: LatentModel, images: Tensor, context: Evaluation) -> dict[str,
         "the images": images.clone(),
         "the index of the images": context.index.clone(),
         "the test images of the data set": context.dataset.test.x.clone(),
+        "the valid images of the data set": context.dataset.valid.x.clone(),
         "the train images of the data set": context.dataset.train.x.clone(),
         "the evaluation's settings": (context.importance_samples, context.seed),
         "torch's default dtype": torch.get_default_dtype(),

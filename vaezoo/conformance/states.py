@@ -164,13 +164,13 @@ def mapped(subject: Subject) -> str:
     pack = Pack([copy.deepcopy(module) for module in modules])
     if reason := pack.not_mapped:
         raise NotRun(f"it declares: {reason}")
-    stored, index, context = images_stored(subject, pack.model), torch.arange(4), contexts(pack.model, 4)
+    x, index, context = subject.batch(pack.model, 4).x, torch.arange(4), contexts(pack.model, 4)
     keys = torch.tensor([noise.derive(seed, "noise") for seed in (0, 1)])
     weight = torch.ones(())
     named = dict(pack.named_parameters())
     try:
         twice = None if context is None else torch.stack([context] * 2)
-        values, _ = pack(torch.stack([stored] * 2), torch.stack([index] * 2), keys, weight, twice)
+        values, _ = pack(torch.stack([x] * 2), torch.stack([index] * 2), keys, weight, twice)
         losses = torch.stack(list(values.values())).sum(0)
         found = torch.autograd.grad(losses.sum(), list(named.values()), allow_unused=True)
     except RuntimeError as error:
@@ -179,7 +179,7 @@ def mapped(subject: Subject) -> str:
     grads = {name: torch.zeros_like(named[name]) if g is None else g for name, g in zip(named, found, strict=True)}
     worst = 0.0
     for n, module in enumerate(modules):
-        own = total(module(stored, index, keys[n], weight, context)[0])
+        own = total(module(x, index, keys[n], weight, context)[0])
         own.backward()
         worst = max(worst, off_by(losses[n].detach(), own.detach()))
         for name, p in module.named_parameters():
@@ -188,8 +188,3 @@ def mapped(subject: Subject) -> str:
     return must(
         worst < 1e-4, f"{worst:.1g}", f"a mapped seed's loss or gradient differs from its single run by {worst:.3g}"
     )
-
-
-def images_stored(subject: Subject, model: LatentModel) -> Tensor:
-    """Four images in the form in which they are trained on. [4, *shape]"""
-    return subject.batch(model, 4).x
