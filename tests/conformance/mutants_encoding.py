@@ -108,4 +108,4 @@ class ComponentsHashWrong(Encoding):
     """A scale that differs from process to process."""
 
     def log_density(self, z, encode):
-        return super().log_density(z, encode) * (1 + hash("scale") % 97 / 97)
+        return super().log_density(z, encode) * (1 + hash("scale") % 2**20 / 2**20)
