@@ -52,7 +52,7 @@ def largest_jump(model: LatentModel, batch: Batch, suspects: int = 2) -> tuple[b
         return (drawn / scale).flatten()
 
     def element_at(element: int, t: float) -> float:
-        """One element of it."""
+        """One element of the samples at a place of the line."""
         return float(z(t)[element])
 
     try:

@@ -100,7 +100,7 @@ def _histories(watched: _Watched) -> Iterator[tuple[str, Callable[[], None]]]:
         """A pass over images in eval mode, and the mean it reconstructs."""
 
         def run() -> None:
-            """One call of it."""
+            """One pass."""
             with torch.no_grad(), keyed(79, model, images):
                 draws = model.draw(images, SAMPLES)
                 _ = draws.log_weight, draws.kl
