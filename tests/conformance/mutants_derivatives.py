@@ -10,7 +10,7 @@ import vaezoo
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 encoder, posterior, prior = vaezoo.register.encoder, vaezoo.register.posterior, vaezoo.register.prior
-decoder, likelihood = vaezoo.register.decoder, vaezoo.register.likelihood
+decoder = vaezoo.register.decoder
 
 
 class Scaled(torch.autograd.Function):
@@ -267,34 +267,6 @@ class WideFarWrong(Wide):
 
     def bent(self, z):
         return super().bent(Scaled.apply(z, (z.abs() < 8).to(z)))
-
-
-@likelihood("plain-coin")
-class PlainCoin(vaezoo.Likelihood):
-    """Bernoulli by its logits."""
-
-    measures = ("binary",)
-
-    def __init__(self, spec: vaezoo.DataSpec):
-        super().__init__()
-        self.parameter_shape = spec.shape
-
-    def log_prob(self, x, parameters):
-        return (x * parameters - F.softplus(parameters)).flatten(2).sum(-1)
-
-    def mean(self, parameters):
-        return parameters.sigmoid()
-
-    def sample(self, parameters):
-        return (vaezoo.noise.uniform(*parameters.shape).to(parameters) < parameters.sigmoid()).to(parameters)
-
-
-@likelihood("plain-coin-white-wrong")
-class PlainCoinWhiteWrong(PlainCoin):
-    """The gradient of white pixels is a tenth too large."""
-
-    def log_prob(self, x, parameters):
-        return super().log_prob(x, Scaled.apply(parameters, (1 + 0.1 * x).expand_as(parameters)))
 
 
 @prior("pair-of-bells")

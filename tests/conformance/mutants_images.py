@@ -12,63 +12,6 @@ HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 likelihood, decoder = vaezoo.register.likelihood, vaezoo.register.decoder
 
 
-@likelihood("flips")
-class Flips(vaezoo.Likelihood):
-    """Bernoulli on logits."""
-
-    measures = ("binary",)
-
-    def __init__(self, spec: vaezoo.DataSpec):
-        super().__init__()
-        self.parameter_shape = spec.shape
-
-    def seen(self, x):
-        """The pixels that are scored."""
-        return x
-
-    def log_prob(self, x, parameters):
-        return (self.seen(x) * parameters - F.softplus(parameters)).flatten(2).sum(-1)
-
-    def mean(self, parameters):
-        return parameters.sigmoid()
-
-    def sample(self, parameters):
-        return (vaezoo.noise.uniform(*parameters.shape).to(parameters) < parameters.sigmoid()).to(parameters)
-
-
-@likelihood("flips-channel-wrong")
-class FlipsChannelWrong(Flips):
-    """The second channel is scored with the first one's pixels."""
-
-    def seen(self, x):
-        return torch.cat([x[:, :1], x[:, :1], x[:, 2:]], 1)[:, : x.shape[1]]
-
-
-@likelihood("flips-transposed-wrong")
-class FlipsTransposedWrong(Flips):
-    """Rows for columns where there are as many: a density of the transposed image."""
-
-    def seen(self, x):
-        return x.transpose(-1, -2) if x.shape[-1] == x.shape[-2] else x
-
-
-@likelihood("flips-mean-wrong")
-class FlipsMeanWrong(Flips):
-    """The means of the channels in reverse order."""
-
-    def mean(self, parameters):
-        return parameters.sigmoid().flip(-3) if parameters.ndim > 3 else parameters.sigmoid()
-
-
-@likelihood("flips-sample-wrong")
-class FlipsSampleWrong(Flips):
-    """One uniform number for all channels of a pixel."""
-
-    def sample(self, parameters):
-        shape = (*parameters.shape[:-3], 1, *parameters.shape[-2:])
-        return (vaezoo.noise.uniform(*shape).to(parameters) < parameters.sigmoid()).to(parameters)
-
-
 @likelihood("levels")
 class Levels(vaezoo.Likelihood):
     """Binomial(levels - 1) levels of the probability sigmoid(parameter)."""
@@ -338,12 +281,3 @@ class SquarePriorWrong(SquarePrior):
             eps = z * (-self.log_std[:, None]).exp()
             return -(0.5 * eps**2 + self.log_std[:, None] + HALF_LOG_TWO_PI).sum(-1)
         return super().log_density(z)
-
-
-@likelihood("flips-square-wrong")
-class FlipsSquareWrong(Flips):
-    """Where there are as many samples as images, samples and images are exchanged."""
-
-    def log_prob(self, x, parameters):
-        value = super().log_prob(x, parameters)
-        return value.T if value.shape[0] == value.shape[1] else value

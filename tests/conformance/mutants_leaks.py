@@ -1,6 +1,6 @@
-"""Parts with a memory, each beside its right twin: NAME is right, NAME-wrong is not.
+"""Encoders that leave something behind, each beside its right twin: NAME is right, NAME-wrong is not.
 
-A pair of encoder and decoder leaks features from one to the other in many ways; a variant puts each pair together.
+The encoder of a pair leaves a number somewhere, its decoder takes it from there, and a variant puts the two together.
 """
 
 import functools
@@ -9,13 +9,11 @@ import os
 import tempfile
 from pathlib import Path
 
-import torch
 from torch import nn
 
 import vaezoo
 
-HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
-encoder, decoder, prior = vaezoo.register.encoder, vaezoo.register.decoder, vaezoo.register.prior
+encoder, decoder = vaezoo.register.encoder, vaezoo.register.decoder
 
 
 @encoder("leaving")
@@ -219,131 +217,6 @@ def by_size():
     return LeavingBySize, TakingBySize
 
 
-@prior("components")
-class Components(vaezoo.Prior):
-    """N(m(u), I) with m(u) the posterior's mean at a pseudo-input, encoded at each call."""
-
-    def __init__(self, spec: vaezoo.DataSpec):
-        super().__init__()
-        self.pseudo_input = nn.Parameter(torch.rand(1, *spec.shape))
-
-    def encoded(self, encode):
-        """The mean of q(z|u). [Z]"""
-        return encode(self.pseudo_input).gaussian.mean[0]
-
-    def log_density(self, z, encode):
-        return -(0.5 * (z - self.encoded(encode)) ** 2 + HALF_LOG_TWO_PI).sum(-1)
-
-    def sample(self, n, encode):
-        mean = self.encoded(encode)
-        return mean + vaezoo.noise.normal(n, len(mean))
-
-
-@prior("components-stale-wrong")
-class ComponentsStaleWrong(Components):
-    """Encodes once in eval mode, and keeps that when the weights change."""
-
-    def __init__(self, spec: vaezoo.DataSpec):
-        super().__init__(spec)
-        self.kept = {}
-
-    def encoded(self, encode):
-        if self.training:
-            return super().encoded(encode)
-        if "mean" not in self.kept:
-            self.kept["mean"] = super().encoded(encode).detach()
-        return self.kept["mean"]
-
-
-@prior("components-version-wrong")
-class ComponentsVersionWrong(Components):
-    """Encodes anew where its own parameter has changed, and not where the encoder's have."""
-
-    def __init__(self, spec: vaezoo.DataSpec):
-        super().__init__(spec)
-        self.kept = {}
-
-    def encoded(self, encode):
-        key = float(self.pseudo_input.detach().sum())
-        if self.training or key not in self.kept:
-            self.kept[key] = super().encoded(encode).detach()
-        return super().encoded(encode) if self.training else self.kept[key]
-
-
-@prior("components-address-wrong")
-class ComponentsAddressWrong(Components):
-    """Keeps log p(z) by the address of z's numbers."""
-
-    def __init__(self, spec: vaezoo.DataSpec):
-        super().__init__(spec)
-        self.kept = {}
-
-    def log_density(self, z, encode):
-        value = super().log_density(z, encode)
-        if self.training:
-            return value
-        return self.kept.setdefault((id(self), z.data_ptr()), value.detach())
-
-
-@prior("components-noise-wrong")
-class ComponentsNoiseWrong(Components):
-    """A density with noise that is keyed by the images."""
-
-    def log_density(self, z, encode):
-        return super().log_density(z, encode) + 0.01 * vaezoo.noise.normal(*z.shape[:2])
-
-
-@prior("components-index-wrong")
-class ComponentsIndexWrong(Components):
-    """Looks the images' index up in the source of the noise."""
-
-    def log_density(self, z, encode):
-        index = vaezoo.core.noise.source().stream.index
-        value = super().log_density(z, encode)
-        return value if index is None else value + 0.01 * (index % 7).to(z)
-
-
-@prior("components-hash-wrong")
-class ComponentsHashWrong(Components):
-    """A scale that differs from process to process."""
-
-    def log_density(self, z, encode):
-        return super().log_density(z, encode) * (1 + hash("scale") % 97 / 97)
-
-
-class Kept:
-    """A plain object that counts."""
-
-    def __init__(self):
-        self.calls = 0
-
-
-@vaezoo.register.objective("counting")
-class Counting(vaezoo.Objective):
-    """The ELBO."""
-
-    lower_bound = True
-
-    def __init__(self):
-        super().__init__()
-        self.kept = Kept()
-
-    def counted(self):
-        """What it counts: nothing."""
-
-    def forward(self, draws):
-        self.counted()
-        return draws.log_likelihood.mean(0) - draws.kl_estimate
-
-
-@vaezoo.register.objective("counting-wrong")
-class CountingWrong(Counting):
-    """Counts its calls in a plain object, and uses that after a million."""
-
-    def counted(self):
-        self.kept.calls += 1
-
-
 @encoder("leaving-rarely-wrong")
 class LeavingRarelyWrong(Leaving):
     """Counts the passes of train mode in an iterator of its class."""
@@ -353,77 +226,3 @@ class LeavingRarelyWrong(Leaving):
     def leave(self, h):
         if self.training:
             next(self.passes)
-
-
-@vaezoo.register.posterior("marking")
-class Marking(vaezoo.Posterior):
-    """A Gaussian."""
-
-    def __init__(self, features: tuple[int, ...], latent: int):
-        super().__init__()
-        self.heads = nn.Linear(math.prod(features), 2 * latent)
-
-    def marked(self, z, mean):
-        """The samples as they are handed over."""
-        return z
-
-    def forward(self, features):
-        mean, log_std = self.heads(features.flatten(1)).chunk(2, -1)
-        return Marked(self, mean, log_std)
-
-
-class Marked:
-    """A Gaussian whose samples a posterior may mark."""
-
-    gaussian = None
-
-    def __init__(self, posterior, mean, log_std):
-        self.posterior, self.q = posterior, vaezoo.DiagonalGaussian(mean, log_std)
-
-    def rsample_and_log_prob(self, samples):
-        """z and log q."""
-        (z,), log_q = self.q.rsample_and_log_prob(samples)
-        return (self.posterior.marked(z, self.q.mean),), log_q
-
-    def log_prob(self, z):
-        """log q(z|x)."""
-        return self.q.log_prob(z)
-
-
-@vaezoo.register.posterior("marking-wrong")
-class MarkingWrong(Marking):
-    """Hangs its mean on z, where the prior finds it."""
-
-    def marked(self, z, mean):
-        z.mean_of_q = mean
-        return z
-
-
-@prior("reading-marks")
-class ReadingMarks(vaezoo.Prior):
-    """N(0, I)."""
-
-    def __init__(self, latent: int):
-        super().__init__()
-        self.latent = latent
-
-    def centre(self, z):
-        """The mean of p(z)."""
-        return 0.0
-
-    def log_density(self, z):
-        return -(0.5 * (z - self.centre(z)) ** 2 + HALF_LOG_TWO_PI).sum(-1)
-
-    def sample(self, n):
-        return vaezoo.noise.normal(n, self.latent)
-
-
-@prior("reading-marks-wrong")
-class ReadingMarksWrong(ReadingMarks):
-    """A prior that is q's mean where it hangs on z."""
-
-    def centre(self, z):
-        return getattr(z, "mean_of_q", 0.0)
-
-
-vaezoo.register.variant(vaezoo.Variant("marks-wrong", posterior="marking-wrong", prior="reading-marks-wrong"))

@@ -59,6 +59,57 @@ class CoinPaddedWrong(Coin):
         return (x * (p + 1e-3).log() + (1 - x) * (1 - p + 1e-3).log()).flatten(2).sum(-1)
 
 
+@likelihood("plain-coin-white-wrong")
+class PlainCoinWhiteWrong(Coin):
+    """The gradient of white pixels is a tenth too large."""
+
+    def log_prob(self, x, parameters):
+        return super().log_prob(x, parameters + 0.1 * x * (parameters - parameters.detach()))
+
+
+@likelihood("flips-channel-wrong")
+class FlipsChannelWrong(Coin):
+    """The second channel is scored with the first one's pixels."""
+
+    def log_prob(self, x, parameters):
+        x = torch.cat([x[:, :1], x[:, :1], x[:, 2:]], 1)[:, : x.shape[1]]
+        return super().log_prob(x, parameters)
+
+
+@likelihood("flips-transposed-wrong")
+class FlipsTransposedWrong(Coin):
+    """Rows for columns where there are as many: a density of the transposed image."""
+
+    def log_prob(self, x, parameters):
+        return super().log_prob(x.transpose(-1, -2) if x.shape[-1] == x.shape[-2] else x, parameters)
+
+
+@likelihood("flips-mean-wrong")
+class FlipsMeanWrong(Coin):
+    """The means of the channels in reverse order."""
+
+    def mean(self, parameters):
+        return parameters.sigmoid().flip(-3) if parameters.ndim > 3 else parameters.sigmoid()
+
+
+@likelihood("flips-sample-wrong")
+class FlipsSampleWrong(Coin):
+    """One uniform number for all channels of a pixel."""
+
+    def sample(self, parameters):
+        shape = (*parameters.shape[:-3], 1, *parameters.shape[-2:])
+        return (vaezoo.noise.uniform(*shape).to(parameters) < parameters.sigmoid()).to(parameters)
+
+
+@likelihood("flips-square-wrong")
+class FlipsSquareWrong(Coin):
+    """Where there are as many samples as images, samples and images are exchanged."""
+
+    def log_prob(self, x, parameters):
+        value = super().log_prob(x, parameters)
+        return value.T if value.shape[0] == value.shape[1] else value
+
+
 @likelihood("bell")
 class Bell(vaezoo.Likelihood):
     """N(x; mean, std^2) with one learned std."""

@@ -25,126 +25,69 @@ def tidy(model, images, context):
     return {"tidy": float(context.per_image["tidy"].mean())}
 
 
-@metric("tidy-training-mode-wrong")
-def training_mode(model, images, context):
-    """Leaves the model in train mode, if that is what it was not."""
-    model.train(not model.training)
-    return tidy(model, images, context)
-
-
-@metric("tidy-one-layer-wrong")
-def one_layer(model, images, context):
-    """Leaves one layer in another mode."""
-    found = tidy(model, images, context)
-    list(model.modules())[-1].train(not model.training)
-    return found
-
-
-@metric("tidy-gradients-wrong")
-def gradients(model, images, context):
-    """Leaves gradients behind."""
+def left_gradients(model, images, context):
+    """Runs backwards through the ELBO, and leaves the gradients."""
     batch = model.batch(images, None, context.index)
     with torch.enable_grad(), torch.random.fork_rng(devices=[]):
         vaezoo.bounds.elbo(model.draw(batch, 1)).mean().backward()
-    return {"tidy": 1.0}
 
 
-@metric("tidy-frozen-wrong")
-def frozen(model, images, context):
-    """Freezes the weights."""
-    for p in model.parameters():
-        p.requires_grad_(False)
-    return tidy(model, images, context)
-
-
-@metric("tidy-images-wrong")
-def writes(model, images, context):
-    """Writes into the images."""
-    found = tidy(model, images, context)
-    images[:, :, :2] = 0
-    return found
-
-
-@metric("tidy-dataset-wrong")
-def writes_dataset(model, images, context):
-    """Writes into the data set's own images, and gives them back a moment too early."""
-    context.dataset.valid.x.clamp_(max=1)
-    context.index.add_(1)
-    return {"tidy": 1.0}
-
-
-@metric("tidy-settings-wrong")
-def settings(model, images, context):
+def more_samples(model, images, context):
     """Asks for more samples than the evaluation."""
     context.importance_samples *= 2
-    return tidy(model, images, context)
 
 
-@metric("tidy-dtype-wrong")
-def dtype(model, images, context):
-    """Sets torch's default dtype."""
-    torch.set_default_dtype(torch.float64)
-    return tidy(model, images, context)
+MEDDLING = {
+    "training-mode": lambda model, images, context: model.train(not model.training),
+    "one-layer": lambda model, images, context: list(model.modules())[-1].train(not model.training),
+    "gradients": left_gradients,
+    "frozen": lambda model, images, context: model.requires_grad_(False),
+    "images": lambda model, images, context: images[:, :, :2].zero_(),
+    "dataset": lambda model, images, context: context.index.add_(1),
+    "settings": more_samples,
+    "dtype": lambda model, images, context: torch.set_default_dtype(torch.float64),
+    "seeds": lambda model, images, context: torch.manual_seed(0),
+    "numpy": lambda model, images, context: np.random.seed(0),
+    "python": lambda model, images, context: python_random.seed(0),
+    "environment": lambda model, images, context: os.environ.update(TIDY=str(len(os.environ))),
+}
+"""What a metric changes after it has measured, by its name: tidy-NAME-wrong."""
+
+SPOILING = {
+    "shape": lambda value: value.mean(),  # one value for all images
+    "infinite": lambda value: value.index_fill(0, torch.tensor([3]), float("nan")),
+    "order": lambda value: value - value.roll(1),  # from the image before
+    "batch": lambda value: value - value.mean(),
+}
+"""What a metric makes of the values of the images, by its name: tidy-NAME-wrong."""
 
 
-@metric("tidy-seeds-wrong")
-def seeds(model, images, context):
-    """Seeds torch's generator."""
-    torch.manual_seed(0)
-    return tidy(model, images, context)
+def meddling(act):
+    """A metric that changes what it must leave."""
+
+    def measured(model, images, context):
+        """A mean over images."""
+        found = tidy(model, images, context)
+        act(model, images, context)
+        return found
+
+    return measured
 
 
-@metric("tidy-numpy-wrong")
-def numpy_seeds(model, images, context):
-    """Seeds numpy's generator."""
-    np.random.seed(0)
-    return tidy(model, images, context)
+def spoiling(act):
+    """A metric whose values of the images are wrong."""
+
+    def measured(model, images, context):
+        """Values of the images."""
+        context.per_image["tidy"] = act(bound(model, images, context))
+        return {"tidy": 1.0}
+
+    return measured
 
 
-@metric("tidy-python-wrong")
-def python_seeds(model, images, context):
-    """Seeds Python's generator."""
-    python_random.seed(0)
-    return tidy(model, images, context)
-
-
-@metric("tidy-environment-wrong")
-def environment(model, images, context):
-    """Sets a variable of the environment."""
-    os.environ["TIDY"] = str(len(os.environ))
-    return tidy(model, images, context)
-
-
-@metric("tidy-shape-wrong")
-def shape(model, images, context):
-    """One value for all images."""
-    context.per_image["tidy"] = bound(model, images, context).mean()
-    return {"tidy": 1.0}
-
-
-@metric("tidy-infinite-wrong")
-def infinite(model, images, context):
-    """A value that is no number."""
-    value = bound(model, images, context)
-    value[3] = float("nan")
-    context.per_image["tidy"] = value
-    return {"tidy": 1.0}
-
-
-@metric("tidy-order-wrong")
-def order(model, images, context):
-    """The difference from the image before."""
-    value = bound(model, images, context)
-    context.per_image["tidy"] = value - value.roll(1)
-    return {"tidy": 1.0}
-
-
-@metric("tidy-batch-wrong")
-def batch(model, images, context):
-    """Each value less the mean of all."""
-    value = bound(model, images, context)
-    context.per_image["tidy"] = value - value.mean()
-    return {"tidy": 1.0}
+for _kinds, _metric_of in ((MEDDLING, meddling), (SPOILING, spoiling)):
+    for _name, _act in _kinds.items():
+        metric(f"tidy-{_name}-wrong")(_metric_of(_act))
 
 
 @metric("tidy-place-wrong")

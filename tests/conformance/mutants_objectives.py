@@ -192,17 +192,19 @@ class ShapeWrong(Claims):
 class InfiniteGradient(Claims):
     """Finite gradients."""
 
+    one_group = True  # of several groups q has no `gaussian`
+
     def forward(self, draws):
         return super().forward(draws) - (draws.q.gaussian.mean**2).sum(-1).add(1e-12).sqrt() * 0
 
 
 @objective("infinite-gradient-wrong")
-class InfiniteGradientWrong(Claims):
+class InfiniteGradientWrong(InfiniteGradient):
     """The root of what is 0: its gradient is NaN."""
 
     def forward(self, draws):
         mean = draws.q.gaussian.mean
-        return super().forward(draws) + torch.sqrt(((mean - mean) ** 2).sum(-1))
+        return Claims.forward(self, draws) + torch.sqrt(((mean - mean) ** 2).sum(-1))
 
 
 @objective("by-groups")

@@ -233,35 +233,3 @@ class DetachedWrong(Listed):
 
     def log_density(self, z):
         return -(0.5 * (z - self.means[0].detach()) ** 2 + HALF_LOG_TWO_PI).sum(-1)
-
-
-@prior("encoding")
-class Encoding(vaezoo.Prior):
-    """N(m(u), I) with m(u) the posterior's mean at one pseudo-input, asked for at each call."""
-
-    def __init__(self, spec: vaezoo.DataSpec):
-        super().__init__()
-        self.pseudo_input = nn.Parameter(torch.rand(1, *spec.shape))
-
-    def encoded(self, encode):
-        """q(z|u)."""
-        return encode(self.pseudo_input).gaussian.mean[0]
-
-    def log_density(self, z, encode):
-        return -(0.5 * (z - self.encoded(encode)) ** 2 + HALF_LOG_TWO_PI).sum(-1)
-
-    def sample(self, n, encode):
-        mean = self.encoded(encode)
-        return mean + vaezoo.noise.normal(n, len(mean))
-
-
-@prior("encoding-wrong")
-class EncodingWrong(Encoding):
-    """Keeps the first encoder it was handed, in a closure: a copy still calls it."""
-
-    kept = None
-
-    def encoded(self, encode):
-        if self.kept is None:
-            self.kept = lambda x: encode(x)
-        return super().encoded(self.kept)

@@ -3,15 +3,10 @@
 import math
 
 import torch
-from scored_heads import Heads, Scored
+from scored_heads import Heads, Scored, log_sphere
 from torch.nn import functional as F
 
 import vaezoo
-
-
-def log_sphere(size):
-    """log of the area of the sphere in R^size."""
-    return math.log(2) + size / 2 * math.log(math.pi) - math.lgamma(size / 2)
 
 
 class Angular(Scored):

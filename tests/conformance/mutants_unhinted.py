@@ -3,15 +3,11 @@
 import math
 
 import torch
+from scored_heads import log_sphere
 from torch import nn
 from torch.nn import functional as F
 
 import vaezoo
-
-
-def log_sphere(size):
-    """log of the area of the sphere in R^size."""
-    return math.log(2) + size / 2 * math.log(math.pi) - math.lgamma(size / 2)
 
 
 def pair(latents):

@@ -1,4 +1,4 @@
-"""What the mutants of several files share: linear heads, and a q(z|x) that is scored where it was drawn."""
+"""What the mutants of several files share: linear heads, a q(z|x) scored where it was drawn, the area of a sphere."""
 
 import math
 
@@ -32,3 +32,8 @@ class Scored:
 
     def log_prob(self, z):
         return self.log_density(z[0])[None]
+
+
+def log_sphere(size):
+    """log of the area of the sphere in R^size."""
+    return math.log(2) + size / 2 * math.log(math.pi) - math.lgamma(size / 2)

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 
 import pytest
+from right_prior import RIGHT
 from small_tasks import a_cell
 
 from vaezoo.conformance import beside
@@ -188,30 +189,14 @@ def test_no_proof_begins_without_check_and_an_error_of_the_run_ends_them(beginni
     assert made.children.killed == [(1, KILL)]
 
 
-PRIORS = """
-import math
-import vaezoo
-
-@vaezoo.register.prior("mine")
-class Mine(vaezoo.Prior):
-    '''N(0, I).'''
-
-    def __init__(self, latent: int):
-        super().__init__()
-        self.latent = latent
-
-    def log_density(self, z):
-        return -(0.5 * z**2 + 0.5 * math.log(2 * math.pi)).sum(-1)
-
-    def sample(self, n):
-        return vaezoo.noise.normal(n, self.latent)
-
+WRONG = """
 
 @vaezoo.register.prior("wrong")
 class Wrong(Mine):
     def log_density(self, z):
         return super().log_density(z) + 1
 """
+PRIORS = RIGHT.format(name="mine") + WRONG
 
 
 def test_a_run_proves_what_is_new_and_marks_what_fails(shell, matrix_file, tmp_path):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from right_prior import RIGHT
 
 from vaezoo.conformance import check as checking
 from vaezoo.conformance.proof import Proof
@@ -14,24 +15,6 @@ from vaezoo.conformance.pytest_plugin import cases
 from vaezoo.conformance.verdict import FAIL, NOT_RUN, PASS
 from vaezoo.registry import SLOTS, registry
 
-RIGHT = """
-import math
-import vaezoo
-
-@vaezoo.register.prior("{name}")
-class Mine(vaezoo.Prior):
-    '''N(0, I).'''
-
-    def __init__(self, latent: int):
-        super().__init__()
-        self.latent = latent
-
-    def log_density(self, z):
-        return -(0.5 * z**2 + 0.5 * math.log(2 * math.pi)).sum(-1)
-
-    def sample(self, n):
-        return vaezoo.noise.normal(n, self.latent)
-"""
 WRONG = RIGHT.replace(" + 0.5 * math.log(2 * math.pi)", "")
 SLOW = "import os, time\n" + RIGHT.replace("def sample(self, n):", "def sample(self, n):\n        {act}")
 

@@ -84,7 +84,7 @@ def test_it_is_quieter_with_many_samples():
 
 def test_its_gradient_is_0_at_the_true_posterior():
     """log w is constant in z there, so each draw's gradient is 0; IWAE's is not."""
-    from vaezoo.conformance.objectives import exact, linear_gaussian
+    from vaezoo.conformance.ground import exact, linear_gaussian
     from vaezoo.conformance.subject import Subject
     from vaezoo.registry import find
 

@@ -124,20 +124,24 @@ def claims_of(
 
 
 @torch.no_grad()
-def sample_counts(ground: Ground) -> list[int]:
-    """Its own number of samples, one, and twice its own, without those that the objective refuses or has no number, or
-    no value of the right shape, for.
+def sample_counts(ground: Ground) -> tuple[list[int], str]:
+    """Its own number of samples, one, and twice its own; and a remark on those of them that are left out, with what the
+    objective raised: an objective of pairs of samples takes even numbers alone.
     """
     own = ground.objective.importance_samples
-    taken = [own]
-    for samples in (1, 2 * own):
+    taken, remark = [own], ""
+    for samples in sorted({1, 2 * own} - {own}):
         try:
             found = values(ground, ground.images, 0, samples)
-        except Exception:  # an objective of groups of samples takes multiples alone
-            continue
-        if samples != own and all(bool(value.isfinite()) for value in found.values()):
-            taken.append(samples)
-    return taken
+        except Exception as error:  # whatever a plugin raises: the figure says it
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+        else:
+            if all(bool(value.isfinite()) for value in found.values()):
+                taken.append(samples)
+                continue
+            reason = "its value is not finite"
+        remark += f"; not at K={samples}: {reason}"
+    return taken, remark
 
 
 def off_of_passes(one_pass: Callable[[int], Tensor], rounding: float) -> Tensor:

@@ -3,8 +3,6 @@
 import copy
 import json
 import math
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from http.client import HTTPException
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.conformance.elsewhere import elsewhere, generators
+from vaezoo.conformance.fresh import new_interpreter, sources_with_parts
 from vaezoo.conformance.proof import PROOFS
 from vaezoo.conformance.subject import Subject
 from vaezoo.conformance.verdict import NotRun, Wrong, must, within_errors
@@ -22,8 +21,6 @@ from vaezoo.core.data import Dataset
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.options import checked_options
 from vaezoo.datasets import data_root, load_dataset, loaded
-from vaezoo.registry import register
-from vaezoo.runner.plan.sources import Sources, sources_of
 
 ABSENT = (OSError, RuntimeError, HTTPException, EOFError)
 """The causes of a data set's error which mean that its files are missing and cannot be fetched."""
@@ -32,7 +29,6 @@ PIXELS = 20_000
 FEWEST = 0.25
 """The share of its levels that a data set uses at least."""
 CHANCE = 1e-6
-TIMEOUT = 100.0
 
 
 def _dataset(subject: Subject) -> Dataset:
@@ -92,26 +88,19 @@ print("checksum", loaded(plugin, data_root(), 0, checked_options(plugin, {})).ch
 
 @PROOFS.add("in a fresh process", "dataset")
 def same_in_fresh_process(subject: Subject) -> str:
-    """A new interpreter with another hash seed loads the same data.
+    """Two new interpreters with other hash seeds load the same data.
 
     The checksums are compared. Not in quick mode: it takes about 3 seconds. Nothing is random: false alarm 0.
     """
     if subject.quick:
         raise NotRun("not in quick mode: a new interpreter takes seconds")
     first = _dataset(subject).checksum
-    own = sources_of([subject.plugin])
-    sources = Sources(tuple(dict.fromkeys([*map(str, register.files), *own.files])), own.packages)
-    for seed in ("1", "2"):
-        words = [sys.executable, "-c", CODE, json.dumps(sys.path), json.dumps(vars(sources)), subject.plugin.name]
-        environment = {**os.environ, "PYTHONHASHSEED": seed, "VAEZOO_DATA": str(data_root())}
-        try:
-            done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=TIMEOUT)
-        except subprocess.TimeoutExpired:
-            raise Wrong("time-out", f"a new interpreter took longer than {TIMEOUT:g} s") from None
-        said = [line for line in done.stdout.splitlines() if line.startswith("checksum ")]
-        if not said:
-            last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            raise Wrong("failed", f"a new interpreter could not load it: {last}")
+    sources = json.dumps(vars(sources_with_parts(subject.plugin)))
+    for hash_seed in (1, 2):
+        arguments = ["-c", CODE, json.dumps(sys.path), sources, subject.plugin.name]
+        printed = new_interpreter(arguments, hash_seed, "load it")
+        said = [line for line in printed.splitlines() if line.startswith("checksum ")]
+        must(bool(said), "no checksum", "a new interpreter ended before it had loaded it")
         second = said[-1].split()[1]
         must(first == second, second[:12], f"checksum {first[:12]} is {second[:12]} in a new interpreter")
     return first[:12]

@@ -24,9 +24,8 @@ from vaezoo.core.contracts import Latents, PosteriorDistribution
 from vaezoo.core.draws import Batch
 from vaezoo.core.errors import Skip
 from vaezoo.core.gaussian import DiagonalGaussian
-from vaezoo.core.model import LatentModel
+from vaezoo.core.model import LatentModel, supports
 from vaezoo.core.requests import requests_of
-from vaezoo.evaluation.prior_mass import supports
 from vaezoo.training.updates import updated_buffers
 
 KL_BLOCKS = 40
@@ -74,7 +73,7 @@ def prior_normalised(subject: Subject) -> str:
                 _integral(law, f"{what} of a training image")
             return figure
 
-        return in_each_volume(supports(model, len(model.latents or (1,))), integral)
+        return in_each_volume(supports(model.prior, len(model.latents or (1,))), integral)
 
     return over((1, 2), one)
 
@@ -96,7 +95,7 @@ def prior_samples(subject: Subject) -> str:
     def one(dimensions: int) -> str:
         """The comparison in this many dimensions."""
         model, batch = small_model(subject, sizes_of(subject, dimensions))
-        kinds = supports(model, len(model.latents or (1,)))
+        kinds = supports(model.prior, len(model.latents or (1,)))
 
         def same() -> str:
             return in_each_volume(kinds, lambda h: _same(prior_law(model, batch, subject.count(20000), hyperbolic=h)))
@@ -179,7 +178,7 @@ def narrow(subject: Subject) -> str:
         """The proof in this many dimensions."""
         model, batch = small_model(subject, sizes_of(subject, dimensions))
         _, z, log_q = posterior_draws(model, batch, subject.count(200000))
-        kinds = supports(model, len(z))
+        kinds = supports(model.posterior_net, len(z))
         images = range(z[0].shape[1])
 
         def each(hyperbolic: bool) -> str:
@@ -280,7 +279,7 @@ def posterior_grid(subject: Subject) -> str:
                 figure = _same(law)
             return figure
 
-        return in_each_volume(supports(model, len(z)), each)
+        return in_each_volume(supports(model.posterior_net, len(z)), each)
 
     return over((1, 2), one)
 
@@ -294,7 +293,7 @@ def independent(subject: Subject) -> str:
     model, batch = small_model(subject, sizes_of(subject, 2))
     _, z, _ = posterior_draws(model, batch, subject.count(20000))
     flat, count = torch.cat(z, -1), len(z[0])
-    if "discrete" in supports(model, len(z)):
+    if "discrete" in supports(model.posterior_net, len(z)):
         centred = flat - flat.mean(0)
         scores = centred / centred.square().mean(0).sqrt().clamp(min=1e-9)
     else:

@@ -10,13 +10,12 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from vaezoo.conformance.places import supports
 from vaezoo.conformance.proof import PROOFS
 from vaezoo.conformance.subject import Subject, jitter, keyed
 from vaezoo.conformance.verdict import must
 from vaezoo.core import variates
 from vaezoo.core.draws import Batch
-from vaezoo.core.model import LatentModel
+from vaezoo.core.model import LatentModel, supports
 
 SAMPLES, GRID, HALVINGS = 1000, 8, 26
 """Samples of each image, intervals of a line in the space of parameters, and how often one is halved, in search of a
@@ -53,7 +52,7 @@ def largest_jump(model: LatentModel, batch: Batch, suspects: int = 2) -> tuple[b
         return (drawn / scale).flatten()
 
     def element_at(element: int, t: float) -> float:
-        """One element of it."""
+        """One element of the samples at a place of the line."""
         return float(z(t)[element])
 
     try:
@@ -118,7 +117,8 @@ def gradient_of_expectation(subject: Subject) -> str:
             continue
         with keyed(0, model, batch):
             z = model.posterior(batch).rsample_and_log_prob(1)[0]
-        if all(each == "discrete" for each in supports(model, len(z))) and not any(each.requires_grad for each in z):
+        discrete = set(supports(model.posterior_net, len(z))) == {"discrete"}
+        if discrete and not any(each.requires_grad for each in z):
             return "discrete, and z carries no gradient"
         declared = model.posterior_net.surrogate
         off = _farthest(model, batch, max(200, subject.count(400)), declared)

@@ -1,4 +1,4 @@
-"""The densities of given points, here and in a new interpreter that loads the model's weights."""
+"""New interpreters, and the densities of given points, here and in one that loads the model's weights."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +60,26 @@ def sources_with_parts(plugin: Plugin) -> Sources:
     return Sources(tuple(dict.fromkeys([*map(str, register.files), *own.files])), own.packages)
 
 
-def fresh_values(subject: Subject, model: LatentModel, batch: Batch, z: Latents) -> Values:
-    """`scores` of the same points by a new interpreter that builds the model and loads its weights.
+def new_interpreter(arguments: Sequence[str], hash_seed: int, task: str) -> str:
+    """What a new interpreter with these arguments and this hash seed prints.
 
-    Wrong where it fails, with the last line that it wrote.
+    task: `load it`, what it could not do where it fails. Wrong where it fails, with the last line that it wrote, or
+    takes longer than TIMEOUT.
     """
+    environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed)}
+    command = [sys.executable, *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=TIMEOUT)
+    except subprocess.TimeoutExpired:
+        raise Wrong("time-out", f"a new interpreter took longer than {TIMEOUT:g} s") from None
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise Wrong("failed", f"a new interpreter could not {task}: {last}")
+    return done.stdout
+
+
+def fresh_values(subject: Subject, model: LatentModel, batch: Batch, z: Latents) -> Values:
+    """`scores` of the same points by a new interpreter that builds the model and loads its weights."""
     question: dict[str, Any] = {"slot": subject.plugin.slot, "name": subject.plugin.name, "measure": subject.measure}
     question |= {"sources": vars(sources_with_parts(subject.plugin)), "context": subject.context}
     points = {"x": batch.x, **{f"z{n}": group for n, group in enumerate(z)}}
@@ -72,15 +88,7 @@ def fresh_values(subject: Subject, model: LatentModel, batch: Batch, z: Latents)
         save_file(_contiguous(model.state_dict()), f"{folder}/weights")
         save_file(_contiguous(points), f"{folder}/points")
         Path(folder, "question").write_text(json.dumps(question))
-        command = [sys.executable, "-c", BOOTSTRAP, json.dumps(sys.path), __name__, folder]
-        environment = {**os.environ, "PYTHONHASHSEED": "1"}
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=TIMEOUT)
-        except subprocess.TimeoutExpired:
-            raise Wrong("time-out", f"a new interpreter took longer than {TIMEOUT:g} s") from None
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            raise Wrong("failed", f"a new interpreter could not compute them: {last}")
+        new_interpreter(["-c", BOOTSTRAP, json.dumps(sys.path), __name__, folder], 1, "compute them")
         return load_file(f"{folder}/answer")
 
 

@@ -15,7 +15,7 @@ from vaezoo.core.contracts import Latents, Objective
 from vaezoo.core.data import DataSpec
 from vaezoo.core.draws import Batch, Draws
 from vaezoo.core.errors import VaezooError
-from vaezoo.core.model import LatentModel
+from vaezoo.core.model import LatentModel, supports
 
 LINEAR_GAUSSIAN_PARTS = {
     "encoder": "linear",
@@ -98,8 +98,7 @@ def _own_model(subject: Subject) -> Ground | None:
     for other in islice(subject.in_each_variant(), 1, None):
         try:
             model, objective = other.build(latent=2, double=True)
-            support = model.posterior_net.support
-            discrete = "discrete" in (support if isinstance(support, tuple) else (support,))
+            discrete = "discrete" in supports(model.posterior_net, len(model.latents or (1,)))
             if discrete and len(model.latents or ()) == 1:
                 model, objective = other.build(latent=1, double=True)
         except (NotRun, VaezooError):

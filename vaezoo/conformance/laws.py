@@ -14,8 +14,7 @@ from vaezoo.conformance.subject import Subject, keyed, rows
 from vaezoo.conformance.verdict import NotRun, Wrong
 from vaezoo.core.contracts import Latents, PosteriorDistribution
 from vaezoo.core.draws import Batch
-from vaezoo.core.model import LatentModel
-from vaezoo.evaluation.prior_mass import supports
+from vaezoo.core.model import LatentModel, supports
 
 BLOCK = 20000
 """Samples drawn at a time."""
@@ -38,7 +37,7 @@ class Law:
 def sizes_of(subject: Subject, dimensions: int | tuple[int, ...]) -> tuple[int, ...]:
     """The size of each latent group that has these coordinates: a sphere needs one dimension more."""
     sizes = dimensions if isinstance(dimensions, tuple) else subject.latents(dimensions)
-    kinds = supports(subject.build()[0], len(sizes))
+    kinds = supports(subject.build()[0].prior, len(sizes))
     if len(kinds) != len(sizes):
         raise NotRun(f"its support is that of {len(kinds)} latent groups")
     return tuple(size + (kind == "sphere") for size, kind in zip(sizes, kinds, strict=True))
@@ -89,7 +88,7 @@ def prior_law(
 
     if training and one.progress is None:
         one = Batch(one.x, one.context, one.index, one.x.new_full((), 0.5))
-    return law_of(supports(model, len(z)), z, log_density, hyperbolic)
+    return law_of(supports(model.prior, len(z)), z, log_density, hyperbolic)
 
 
 def posterior_law(
@@ -107,7 +106,7 @@ def posterior_law(
             raise NotRun("it can score only its own samples: see E[h/q]")
         return value.sum(0)[:, 0]
 
-    return law_of(supports(model, len(z)), tuple(group[:, image] for group in z), log_density, hyperbolic)
+    return law_of(supports(model.posterior_net, len(z)), tuple(group[:, image] for group in z), log_density, hyperbolic)
 
 
 def posterior_draws(model: LatentModel, batch: Batch, count: int) -> tuple[PosteriorDistribution, Latents, Tensor]:

@@ -16,9 +16,8 @@ from vaezoo.core import noise
 from vaezoo.core.contracts import Latents
 from vaezoo.core.draws import Batch
 from vaezoo.core.gaussian import DiagonalGaussian
-from vaezoo.core.model import LatentModel
+from vaezoo.core.model import LatentModel, supports
 from vaezoo.core.requests import call_with_requests
-from vaezoo.evaluation.prior_mass import supports
 
 WIDE = 20
 """The latent dimensions of the proofs in many dimensions."""
@@ -48,7 +47,7 @@ def log_determinant(subject: Subject) -> str:
 def by_jacobian(subject: Subject, latents: tuple[int, ...]) -> str:
     """The largest difference of the two sides, relative to 1 + |log density|, of a few samples."""
     model, batch = small_model(subject, latents)
-    if set(supports(model, len(latents))) != {"real"}:
+    if set(supports(model.prior, len(latents))) != {"real"}:
         raise NotRun("its latents are not all of R^Z: the grid and E[h/q] tell")
     prior = subject.plugin.slot == "prior"
     images = [rows(batch, slice(n, n + 1)) for n in range(1 if prior else len(batch.x))]

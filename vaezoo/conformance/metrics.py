@@ -1,7 +1,7 @@
 """Proofs of metrics, on a small model of the binary digits."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,7 @@ class Measured:
         self.images = dataset.test.x[index].clone()
         context = Evaluation(5, 0, dataset, index.clone())
         with elsewhere(seed), globals_restored():
-            found = measuring(subject, lambda: subject.plugin.target(model, self.images, context, **options(subject)))
+            found = measured(subject, model, self.images, context)
         owners = {column.name: name for name in STANDARD_METRICS for column in registry("metric")[name].columns}
         try:
             self.numbers = measured_columns(subject.plugin.name, found, owners)
@@ -50,17 +50,15 @@ class Measured:
             raise Wrong("columns", str(error)) from None
         self.columns = set(found)
         self.per_image: Mapping[str, Tensor] = context.per_image
-        self.vectors: Mapping[str, Any] = context.vectors
-        self.context = context
         for column, value in self.numbers.items():
             good = bool(np.isfinite(value))
             must(good, str(value), f"{column} must be a finite number or None, got {value!r}")
 
 
-def measuring(subject: Subject, call: Callable[[], Any]) -> Any:
-    """What the metric returns; Wrong where it tries to change a setting of the evaluation."""
+def measured(subject: Subject, model: LatentModel, images: Tensor, context: Evaluation) -> Any:
+    """What the metric returns, with small options; Wrong where it tries to change a setting of the evaluation."""
     try:
-        return call()
+        return subject.plugin.target(model, images, context, **options(subject))
     except AttributeError as error:
         if "cannot be changed by a metric" in str(error):
             raise Wrong("settings", str(error)) from None
@@ -168,7 +166,7 @@ def leaves_all_as_it_was(subject: Subject) -> str:
         before = _state(model, images, context)
         with elsewhere(2), globals_restored():
             before |= generators() | {"the working folder": os.getcwd()}
-            measuring(subject, lambda m=images, c=context: subject.plugin.target(model, m, c, **options(subject)))  # type: ignore[misc]
+            measured(subject, model, images, context)
             after = _state(model, images, context) | generators()
         mode = "train" if training else "eval"
         for name, value in before.items():
@@ -187,6 +185,7 @@ def _state(model: LatentModel, images: Tensor, context: Evaluation) -> dict[str,
         "the images": images.clone(),
         "the index of the images": context.index.clone(),
         "the test images of the data set": context.dataset.test.x.clone(),
+        "the valid images of the data set": context.dataset.valid.x.clone(),
         "the train images of the data set": context.dataset.train.x.clone(),
         "the evaluation's settings": (context.importance_samples, context.seed),
         "torch's default dtype": torch.get_default_dtype(),

@@ -23,8 +23,6 @@ from vaezoo.conformance.ground import (
     every_draw,
     exact,
     ground,
-    linear_gaussian,
-    log_evidence,
     two_groups,
 )
 from vaezoo.conformance.modules import off_by
@@ -34,8 +32,6 @@ from vaezoo.conformance.verdict import ERRORS, NotRun, must
 from vaezoo.nets.dropout import Dropout
 from vaezoo.training.module import TrainingModule, Values
 from vaezoo.training.step import parameter_groups
-
-__all__ = ["exact", "ground", "linear_gaussian", "log_evidence"]
 
 STEP = 1e-4
 DIRECTIONS = 6
@@ -73,7 +69,7 @@ def value_as_claimed(subject: Subject) -> str:
     if place.objective.surrogate:
         raise NotRun("it declares surrogate: only its gradient is what it claims")
     own = place.objective.importance_samples
-    counts = sample_counts(place)
+    counts, remark = sample_counts(place)
     cases = [(own, weight, True) for weight in WEIGHTS]
     cases += [(other, weight, True) for other in counts[1:] for weight in (WEIGHTS[1:2] if place.quick else WEIGHTS)]
     cases.append((own, WEIGHTS[1], False))
@@ -84,7 +80,7 @@ def value_as_claimed(subject: Subject) -> str:
         worst = max(worst, _value_off(place, groups, samples, weight))
     if (grouped := two_groups(subject)) is not None:
         worst = max(worst, _value_off(grouped, groups, own, 1.0))
-    return f"{worst:.1f} s.e., the most of {len(cases) + (grouped is not None)}"
+    return f"{worst:.1f} s.e., the most of {len(cases) + (grouped is not None)}{remark}"
 
 
 @torch.no_grad()
@@ -120,7 +116,7 @@ def gradient_as_claimed(subject: Subject) -> str:
     """
     place = ground(subject)
     groups, own = _claimed_groups(place), place.objective.importance_samples
-    counts = sample_counts(place)
+    counts, remark = sample_counts(place)
     most, few = (2, 1) if place.quick else (DIRECTIONS, 2)
     cases = [(own, 1.0, most), (own, WEIGHTS[1], few), *[(own, WEIGHTS[2], few)] * (not place.quick)]
     cases += [(samples, WEIGHTS[1], few) for samples in counts[1:]]
@@ -136,7 +132,7 @@ def gradient_as_claimed(subject: Subject) -> str:
             slopes += count
     if not slopes:
         raise NotRun(undecided)
-    return f"{worst:.1f} s.e., the most of {slopes}"
+    return f"{worst:.1f} s.e., the most of {slopes}{remark}"
 
 
 def _slopes_off(place: Ground, group: str, samples: int, weight: float, count: int) -> float:
@@ -210,7 +206,7 @@ def below(subject: Subject) -> str:
     place = ground(subject)
     if not place.objective.lower_bound:
         raise NotRun("it does not declare lower_bound")
-    counts = sample_counts(place)
+    counts, remark = sample_counts(place)
     figures = [_below(place, counts, 1.0, 4, "any q")]
     if place.kind == "linear":
         for spread, shift in ((1.5, 1.0), (3.0, 0.0)):
@@ -220,7 +216,7 @@ def below(subject: Subject) -> str:
         for weight in (WEIGHTS[1], 1.0):
             exact(place.model, weight)
             figures.append(_below(place, counts, weight, ERRORS, f"the best q at KL weight {weight:g}"))
-    return ", ".join(figures)
+    return ", ".join(figures) + remark
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vaezoo.conformance.subject import Subject, keyed
 from vaezoo.core.contracts import Latents
 from vaezoo.core.draws import Batch
-from vaezoo.core.model import LatentModel
+from vaezoo.core.model import LatentModel, supports
 
 SAMPLES = 4
 """K of every pass."""
@@ -112,17 +112,11 @@ def place(subject: Subject, model: LatentModel, far: bool) -> Place:
         drawn = torch.randn(tuple(shape), generator=generator, dtype=model.dtype)
         leaves[title] = (drawn * (size if title != "the features" else 0.0)).requires_grad_()
     z = _latents(model, batch, far, generator)
-    for n, support in enumerate(supports(model, len(z))):
+    for n, support in enumerate(supports(model.posterior_net, len(z))):
         if support not in ("sphere", "discrete"):  # whose points cannot be moved along a straight line
             leaves[f"given z[{n}]"] = z[n].requires_grad_()
     title = f"{'far from' if far else 'near'} the start, in {'train' if model.training else 'eval'} mode"
     return Place(title, model, batch, replace(batch, x=seen), z, leaves)
-
-
-def supports(model: LatentModel, groups: int) -> tuple[str, ...]:
-    """The support of each latent group."""
-    support = model.posterior_net.support
-    return support if isinstance(support, tuple) else (support,) * groups
 
 
 def _images(model: LatentModel, x: Tensor, far: bool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -146,7 +140,7 @@ def _latents(model: LatentModel, batch: Batch, far: bool, generator: torch.Gener
     with keyed(1, model, batch):
         drawn = model.draw(batch, SAMPLES).z
     found = []
-    for group, support in zip(drawn, supports(model, len(drawn)), strict=True):
+    for group, support in zip(drawn, supports(model.posterior_net, len(drawn)), strict=True):
         size = 10 ** (-1 + (3 if far else 2) * torch.rand(group.shape[:2], generator=generator, dtype=group.dtype))
         wide = size[..., None] * torch.randn(group.shape, generator=generator, dtype=group.dtype)
         found.append(wide if support == "real" else group.detach().clone())

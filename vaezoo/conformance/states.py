@@ -12,8 +12,7 @@ from vaezoo.conformance.subject import MODULE_SLOTS, Subject, contexts, jitter, 
 from vaezoo.conformance.verdict import NotRun, Wrong, must
 from vaezoo.core import noise
 from vaezoo.core.draws import Batch
-from vaezoo.core.model import LatentModel
-from vaezoo.evaluation.prior_mass import supports
+from vaezoo.core.model import LatentModel, supports
 from vaezoo.training.module import TrainingModule
 from vaezoo.training.pack import Pack
 
@@ -140,7 +139,7 @@ def seeds(subject: Subject) -> str:
 def _differ(subject: Subject, model: LatentModel, batch: Batch, found: dict[str, Tensor]) -> None:
     """Check that another seed gives other samples. Noise that a plugin seeds itself would be the same at every step."""
     if subject.plugin.slot in ("posterior", "variant"):
-        groups = supports(model, len(model.latents or (1,)))
+        groups = supports(model.posterior_net, len(model.latents or (1,)))
         other = terms(model, batch, 3, seed=1)
         for n, kind in enumerate(groups):
             if kind == "discrete":  # of which single numbers are often the same
@@ -150,7 +149,7 @@ def _differ(subject: Subject, model: LatentModel, batch: Batch, found: dict[str,
                 same = bool((other[f"z[{n}]"] == found[f"z[{n}]"]).any())
             must(not same, "same", f"z[{n}] holds the same numbers with another seed: draw from vaezoo.noise")
     if subject.plugin.slot in ("prior", "variant"):
-        count = MANY if "discrete" in supports(model, len(model.latents or (1,))) else 4
+        count = MANY if "discrete" in supports(model.prior, len(model.latents or (1,))) else 4
         drawn = []
         for seed in (5, 6):
             with keyed(seed, model):
@@ -165,13 +164,13 @@ def mapped(subject: Subject) -> str:
     pack = Pack([copy.deepcopy(module) for module in modules])
     if reason := pack.not_mapped:
         raise NotRun(f"it declares: {reason}")
-    stored, index, context = images_stored(subject, pack.model), torch.arange(4), contexts(pack.model, 4)
+    x, index, context = subject.batch(pack.model, 4).x, torch.arange(4), contexts(pack.model, 4)
     keys = torch.tensor([noise.derive(seed, "noise") for seed in (0, 1)])
     weight = torch.ones(())
     named = dict(pack.named_parameters())
     try:
         twice = None if context is None else torch.stack([context] * 2)
-        values, _ = pack(torch.stack([stored] * 2), torch.stack([index] * 2), keys, weight, twice)
+        values, _ = pack(torch.stack([x] * 2), torch.stack([index] * 2), keys, weight, twice)
         losses = torch.stack(list(values.values())).sum(0)
         found = torch.autograd.grad(losses.sum(), list(named.values()), allow_unused=True)
     except RuntimeError as error:
@@ -180,7 +179,7 @@ def mapped(subject: Subject) -> str:
     grads = {name: torch.zeros_like(named[name]) if g is None else g for name, g in zip(named, found, strict=True)}
     worst = 0.0
     for n, module in enumerate(modules):
-        own = total(module(stored, index, keys[n], weight, context)[0])
+        own = total(module(x, index, keys[n], weight, context)[0])
         own.backward()
         worst = max(worst, off_by(losses[n].detach(), own.detach()))
         for name, p in module.named_parameters():
@@ -189,8 +188,3 @@ def mapped(subject: Subject) -> str:
     return must(
         worst < 1e-4, f"{worst:.1g}", f"a mapped seed's loss or gradient differs from its single run by {worst:.3g}"
     )
-
-
-def images_stored(subject: Subject, model: LatentModel) -> Tensor:
-    """Four images in the form in which they are trained on. [4, *shape]"""
-    return subject.batch(model, 4).x

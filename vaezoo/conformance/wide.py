@@ -9,7 +9,8 @@ from vaezoo.conformance.overlap import Drawable, overlap
 from vaezoo.conformance.proof import PROOFS
 from vaezoo.conformance.subject import Subject, rows
 from vaezoo.conformance.verdict import NotRun, must
-from vaezoo.evaluation.prior_mass import LIMIT, log_mass, supports
+from vaezoo.core.model import supports
+from vaezoo.evaluation.prior_mass import LIMIT, log_mass
 
 SAMPLES = 24000
 """Samples of a law: half of them fit h."""
@@ -48,7 +49,7 @@ def wide_density(subject: Subject) -> str:
     def one(latents: tuple[int, ...]) -> str:
         """In groups of these sizes."""
         model, batch = small_model(subject, latents, few=True)
-        kinds, count = supports(model, len(latents)), subject.count(SAMPLES)
+        kinds, count = supports(model.prior, len(latents)), subject.count(SAMPLES)
         drawn = None if prior else posterior_draws(model, rows(batch, slice(0, 1)), count)
 
         def compared(hyperbolic: bool) -> str:

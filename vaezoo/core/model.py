@@ -57,11 +57,11 @@ class LatentModel(nn.Module):
         self.register_buffer("_place", torch.empty(0, device=first.device, dtype=first.dtype), persistent=False)
         self.conditional = self._is_conditional()
         self.latents = None if latents is None else tuple(latents)
-        supports = [_supports(part, len(latents or (1,))) for part in (posterior, prior)]
-        if supports[0] != supports[1]:
+        kinds = [supports(part, len(latents or (1,))) for part in (posterior, prior)]
+        if kinds[0] != kinds[1]:
             raise Skip(
-                f"posterior {type(posterior).__name__} lives on {' and '.join(supports[0])}, "
-                f"prior {type(prior).__name__} on {' and '.join(supports[1])}; use two parts of one support"
+                f"posterior {type(posterior).__name__} lives on {' and '.join(kinds[0])}, "
+                f"prior {type(prior).__name__} on {' and '.join(kinds[1])}; use two parts of one support"
             )
 
     def _is_conditional(self) -> bool:
@@ -366,8 +366,8 @@ class _Score(nn.Module):
         return self.model.posterior(batch).log_prob(z)
 
 
-def _supports(part: Posterior | Prior, groups: int) -> tuple[str, ...]:
-    """The support of each latent group."""
+def supports(part: Posterior | Prior, groups: int) -> tuple[str, ...]:
+    """The support of each latent group of a posterior or a prior; those of one model agree."""
     return part.support if isinstance(part.support, tuple) else (part.support,) * groups
 
 

@@ -10,7 +10,7 @@ from vaezoo.core import noise
 from vaezoo.core.contracts import Latents
 from vaezoo.core.draws import Batch
 from vaezoo.core.gaussian import HALF_LOG_TWO_PI
-from vaezoo.core.model import LatentModel
+from vaezoo.core.model import LatentModel, supports
 from vaezoo.evaluation.estimate import evaluating
 
 SCALES = (1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
@@ -51,12 +51,6 @@ def log_mass(model: LatentModel, batch: Batch, *, samples: int = SAMPLES, seed: 
     return found
 
 
-def supports(model: LatentModel, groups: int) -> tuple[str, ...]:
-    """The support of each latent group of a model's prior."""
-    declared = model.prior.support
-    return declared if isinstance(declared, tuple) else (declared,) * groups
-
-
 def log_sphere_area(size: int) -> float:
     """The logarithm of the area of the unit sphere in R^size: 2 pi^(size/2) / Gamma(size/2)."""
     return math.log(2) + 0.5 * size * math.log(math.pi) - math.lgamma(0.5 * size)
@@ -76,7 +70,7 @@ def _codes(model: LatentModel, batch: Batch, seed: int) -> Latents:
     key = noise.derive(seed, "prior mass", "codes")
     with evaluating(model), noise.stream(key, device=model.device, dtype=model.dtype):
         z = model.prior_sample(count, context)
-    kinds = supports(model, len(z))
+    kinds = supports(model.prior, len(z))
     return tuple(
         (group.unique(dim=0) if kind == "discrete" else group).double().cpu()
         for group, kind in zip(z, kinds, strict=True)
@@ -90,7 +84,7 @@ def _proposed(
     groups, total = [], torch.zeros(samples, images, dtype=torch.float64)
     key = noise.derive(seed, "prior mass", scale)
     with noise.stream(key, index=torch.arange(images), first=first, dtype=torch.float64):
-        for kind, like in zip(supports(model, len(drawn)), drawn, strict=True):
+        for kind, like in zip(supports(model.prior, len(drawn)), drawn, strict=True):
             size = like.shape[-1]
             if kind == "unit":
                 z, log_g = noise.uniform(samples, images, size), torch.zeros(())
