@@ -80,7 +80,8 @@ def test_two_rows_a_thousandth_apart_with_intervals_of_a_nat_are_both_bold():
     )
     assert "rows that are equally good are all bold in 95 of 100 tables" in legend(table)
     found = re.search(
-        r"iwll \(nats\): too few seeds \(3\) to tell the other bold rows from a; differences up to (\S+) may be chance",
+        r"iwll \(nats\): too few seeds \(3\) to tell the other bold rows from a; their differences to it are uncertain "
+        r"by up to (\d+\.\d+)\.",
         legend(table),
     )
     gap = table.frame().set_index("label").loc["b"]
