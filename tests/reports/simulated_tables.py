@@ -1,6 +1,6 @@
 """Tables of rows with noise of seeds and of images, and how often the rule of bold numbers is right about them.
 
-    python tests/reports/simulated_tables.py
+    python tests/reports/simulated_tables.py --tables 1000
 
 prints the shares that docs/results.md has.
 """

@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 
 import numpy
 import pytest
@@ -13,13 +14,14 @@ from vaezoo.core.columns import QUALITY
 from vaezoo.core.errors import VaezooWarning
 from vaezoo.reports.images import ImageValues
 from vaezoo.reports.tables import tables
+from vaezoo.runner.records import DataFacts
 from vaezoo.runner.results import read_results
 
 IMAGES = numpy.random.default_rng(0).normal(-86, 20, 100)
 NOISE = numpy.random.default_rng(1).normal(0, 0.1, 100)
 
 
-def stored(folder, values, *, seeds=None, results=None):
+def stored(folder, values, *, seeds=None, results=None, data=None):
     """A results folder: label -> the iwll of each image, a list of them for several seeds."""
     records, images = [], {}
     for label, found in values.items():
@@ -27,7 +29,8 @@ def stored(folder, values, *, seeds=None, results=None):
             seed = (seeds or {}).get(label, range(9))[place]
             images[label, seed] = each.astype(numpy.float32)
             number = float(images[label, seed].mean(dtype=float))
-            records.append(a_record(label, seed, {"iwll": number} | (results or {})))
+            cell, record = a_record(label, seed, {"iwll": number} | (results or {}))
+            records.append((cell, replace(record, data=data)))
     return write(folder, records, images)
 
 
@@ -77,7 +80,8 @@ def test_two_rows_a_thousandth_apart_with_intervals_of_a_nat_are_both_bold():
     )
     assert "rows that are equally good are all bold in 95 of 100 tables" in legend(table)
     found = re.search(
-        r"iwll \(nats\): too few seeds \(3\) to tell the other bold rows from a; differences up to (\S+) may be chance",
+        r"iwll \(nats\): too few seeds \(3\) to tell the other bold rows from a; their differences to it are uncertain "
+        r"by up to (\d+\.\d+)\.",
         legend(table),
     )
     gap = table.frame().set_index("label").loc["b"]
@@ -99,11 +103,14 @@ def test_rows_with_other_seeds_are_compared_on_the_images_of_the_seed_that_they_
     assert table.notes == ["[a] iwll compared on seed 1 alone, which it shares with a"]
 
 
-def test_bits_are_ranked_like_the_iwll_that_they_are(tmp_path):
-    scale = -1 / (64 * math.log(2))
-    folder = stored(tmp_path / "r", {"a": [IMAGES], "b": [IMAGES - 0.1 + NOISE], "c": [IMAGES + 0.01 * NOISE]})
+@pytest.mark.parametrize(("measure", "levels", "added"), [("binary", None, 0.0), ("continuous", 17, math.log2(17))])
+def test_bits_are_ranked_like_the_iwll_that_they_are(tmp_path, measure, levels, added):
+    """Also where images were dequantised, whose bits have log2(levels) added and whose iwll may be near 0."""
+    scale, iwll = -1 / (64 * math.log(2)), IMAGES + (84 if levels else 0)
+    data = DataFacts((1, 8, 8), measure, levels, "none", None, 9)
+    folder = stored(tmp_path / "r", {"a": [iwll], "b": [iwll - 0.1 + NOISE], "c": [iwll + 0.01 * NOISE]}, data=data)
     frame = read_results(folder)
-    frame["bits_per_dim"] = frame.iwll * scale
+    frame["bits_per_dim"] = frame.iwll * scale + added
     (table,) = tables(frame)
     assert {label for label, heading in bold(table) if heading == "bits/dim ↓"} == {"a", "c"} == iwll_bold(table)
     shown = table.frame()

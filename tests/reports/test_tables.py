@@ -204,6 +204,14 @@ def test_reports_need_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_the_legend_says_what_pareto_k_is_where_it_was_measured():
+    said = {}
+    for name in ("pareto_k", "active_units"):
+        (table,) = tables(framed(cells("a", [-9.0, -8.0], **{name: 0.8})))
+        said[name] = "where it is above 0.7 the iwll is a lower bound" in " ".join(table.lead)
+    assert said == {"pareto_k": True, "active_units": False}
+
+
 def test_the_estimators_warnings_are_one_line_under_the_table():
     known = linear_model(6, shift=3.5, images=40)
     with pytest.warns(VaezooWarning) as said:

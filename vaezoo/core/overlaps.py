@@ -10,7 +10,6 @@ from itertools import combinations
 
 ALLOWED = 0.01
 """The share of a split's images that may also stand in a larger split."""
-BLOCK = 1000
 WORDS = {"train": "train", "valid": "validation", "test": "test"}
 """Each split's name in a sentence."""
 

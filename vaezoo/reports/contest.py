@@ -12,7 +12,8 @@ The images are the same in every seed, so that their part of the variance does n
 over seeds, speaks of these test images only, and b alone of these trained models only. Half-widths that are added in
 squares cover at least as often as each does (Banerjee 1960), and the interaction of seeds and images counts in both.
 
-Family-wise: with no true difference, all rows stay bold in 95 of 100 tables, although the best is chosen by its number.
+Family-wise: with no true difference, all rows stay bold in 95 of 100 tables (94 where one row is far noisier than the
+others: `python tests/reports/simulated_tables.py`), although the best is chosen by its number.
 f(R, S) is the 95 % point of the largest (best - row) / sqrt(max(v, m) / S) in simulated tables of R equal rows with S
 seeds of normal noise, and at least Student's factor t(S - 1), which holds for a single row that is noisier than all
 others. t(N) is Student's factor at 5 % over all R (R - 1) / 2 pairs of rows (Bonferroni), any of which may turn out

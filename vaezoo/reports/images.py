@@ -1,5 +1,6 @@
 """The values of each test image that a results folder holds beside its records."""
 
+import math
 import warnings
 from collections.abc import Hashable
 from functools import lru_cache
@@ -14,7 +15,8 @@ from vaezoo.runner.records import Record
 from vaezoo.runner.store import Store
 
 SCALED = {"bits_per_dim": "iwll"}
-"""Columns that are another column times a number of the data set: their values of each image are scaled so."""
+"""Columns that fall by 1 / (D ln 2) for each nat of another column, with images of D dimensions, plus a number of the
+data set (`metrics/likelihood.py`): records hold the other column's values of each image alone."""
 
 
 def stored_images(store: Store, stem: str, record: Record | None, column: str) -> np.ndarray | None:
@@ -39,12 +41,12 @@ class ImageValues:
 
     def of(self, dataset: str, label: str, seed: Hashable, column: str, number: float) -> np.ndarray | None:
         """The values of one cell [N], whose mean is `number`; None where there are none, or the mean is another."""
-        values = self._kept(dataset, label, seed).get(SCALED.get(column, column))
+        values = self._kept(dataset, label, seed).get(column)
         if values is None or not len(values):
             return None
         mean = float(values.mean(dtype=np.float64))
         if column in SCALED:
-            return values * np.float64(number / mean) if mean else None
+            return values + (number - mean)
         return values if abs(mean - number) <= 1e-5 * max(1.0, abs(number)) else None
 
     def _read(self, dataset: str, label: str, seed: Hashable) -> dict[str, np.ndarray]:
@@ -55,10 +57,17 @@ class ImageValues:
             if not self._store.path("images", cell.stem).is_file():
                 return {}
             record = self._store.record("cells", cell.stem, cell)
-            return {} if record is None else self._store.images(cell.stem, record, self._columns)
+            if record is None:
+                return {}
+            found = self._store.images(cell.stem, record, self._columns)
         except DamagedFile as error:
             warnings.warn(f"{error}; the rankings do without", VaezooWarning, stacklevel=2)
             return {}
+        if record.data is not None:
+            nats_a_bit = math.prod(record.data.shape) * math.log(2)
+            scaled = {column: other for column, other in SCALED.items() if other in found}
+            found |= {column: found[other].astype(np.float64) / -nats_a_bit for column, other in scaled.items()}
+        return found
 
     def _index(self, store: Store) -> dict[tuple[str, str, Hashable], StoredCell]:
         if self._cells is None:

@@ -16,9 +16,9 @@ from vaezoo.reports.statistics import NOTHING, Summary, summarise
 FACTS = (*SAME_DATA, *SAME_ESTIMATE, "device", "precision")
 """The columns of a results frame that say how a cell was measured."""
 LOWER_BOUND = (
-    "the iwll is a lower bound and its Monte-Carlo error too small: the weights of many images have a heavy tail "
-    "(Pareto k > 0.7), or the mean still rises with K; take more importance samples or a better posterior, or compare "
-    "with ais (the records' warnings have the figures)"
+    "the iwll is a lower bound, and log p(x) may be higher by more than the Monte-Carlo error: the importance weights "
+    "of more than 5 % of the images have a heavy tail (Pareto k > 0.7), or the mean still rises with K; take more "
+    "importance samples or a better posterior, or compare with ais (the records' warnings have the figures)"
 )
 """The one remark in place of all warnings of the estimator."""
 _ESTIMATOR = "log_likelihood: "

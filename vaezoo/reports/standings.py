@@ -106,7 +106,7 @@ def _seed_notes(column: Column, best: TableRow, found: Contest) -> list[str]:
     seeds = " or ".join(map(str, sorted({len(gap.seeds) for gap in alike})))
     return [
         f"{heading}: too few seeds ({seeds}) to tell the other bold rows from {best.label}; "
-        f"differences up to {largest} may be chance"
+        f"their differences to it are uncertain by up to {largest}"
     ]
 
 

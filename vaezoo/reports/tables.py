@@ -30,10 +30,14 @@ _LEGEND = (
     "samples of K are a mean over the images. "
     "Likelihoods are in nats per image, higher is better (a published NLL is the negative)."
 )
+_PARETO_K = (
+    "Pareto k measures how heavy the tail of an image's importance weights is. The column shows the k that 95 % of the "
+    "images do not exceed: where it is above 0.7 the iwll is a lower bound, and its Monte-Carlo error is too small."
+)
 _BOLD = (
     "Bold is every number that cannot be told from the best of the rows that are ranked together: the interval of its "
-    "paired difference to the best, over the shared seeds and the test images, holds 0. The intervals hold for all "
-    "rows together: rows that are equally good are all bold in 95 of 100 tables."
+    "paired difference to the best, over the shared seeds and the test images, contains 0. The intervals of one column "
+    "hold together: rows that are equally good are all bold in 95 of 100 tables."
 )
 _BOLD_SPEEDS = "Bold speeds are within 5 % of the fastest, or their quartiles overlap."
 _ONE_SEED = "One seed is compared over the test images alone: bold speaks of these trained models, not of new ones."
@@ -200,7 +204,8 @@ def _table(
     footnotes = [*footnotes, *filter(None, [attrs.get("overlaps", {}).get(dataset)])]
     shown = [column for column in columns if any(row.has(column.name) for row in rows + references)]
     title = f"{attrs['name']}: {dataset}" if attrs.get("name") else dataset
-    lead = [_measured(rows, ranking.chosen), _LEGEND, *_bold_legend(ranking)]
+    legend = [_LEGEND, *[_PARETO_K for column in shown if column.name == "pareto_k"]]
+    lead = [_measured(rows, ranking.chosen), " ".join(legend), *_bold_legend(ranking)]
     return Table(dataset, title, lead, rows + references, shown, ranking, remarks, footnotes)
 
 
