@@ -1,4 +1,4 @@
-"""A specification, a cell and a task with every field filled in, for tests that run none, and edited files."""
+"""A specification, a cell and a task with every field filled in, for tests that run none; edited files; a prior."""
 
 from pathlib import Path
 from typing import Any
@@ -44,3 +44,18 @@ def resealed(value: dict[str, Any]) -> dict[str, Any]:
 def unsealed(value: dict[str, Any]) -> dict[str, Any]:
     """A record or a plan as a version without formats and digests wrote it."""
     return {name: each for name, each in value.items() if name not in ("format", "digest", "files")}
+
+
+PRIOR = '''
+@vaezoo.register.prior("own")
+class Own(vaezoo.Prior):
+    """A standard normal."""
+    def __init__(self, latent: int):
+        super().__init__()
+        self.latent = latent
+    def log_density(self, z):
+        return vaezoo.DiagonalGaussian(torch.zeros_like(z), torch.zeros_like(z)).log_density(z)
+    def sample(self, n):
+        return vaezoo.noise.normal(n, self.latent)
+'''
+"""The source of a prior from outside. Its file imports torch and vaezoo."""

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from small_tasks import PRIOR, resealed
 
 import vaezoo.api
-from tests.small_tasks import resealed
 from vaezoo.core.errors import VaezooError
 from vaezoo.datasets import load_dataset
 from vaezoo.evaluation.estimate import log_likelihood
@@ -203,7 +203,7 @@ def test_a_folder_without_results_is_refused(tmp_path):
         verified(tmp_path)
 
 
-PLUGIN = '''
+DATA = '''
 from pathlib import Path
 import numpy, torch, vaezoo
 
@@ -212,24 +212,13 @@ def kept(root, seed):
     """Coins in a file."""
     x = torch.from_numpy(numpy.load(Path(__file__).parent / "coins.npy"))
     return vaezoo.Dataset(x[:40], x[40:50], x[50:], measure="binary")
-
-@vaezoo.register.prior("own")
-class Own(vaezoo.Prior):
-    """A standard normal."""
-    def __init__(self, latent: int):
-        super().__init__()
-        self.latent = latent
-    def log_density(self, z):
-        return vaezoo.DiagonalGaussian(torch.zeros_like(z), torch.zeros_like(z)).log_density(z)
-    def sample(self, n):
-        return vaezoo.noise.normal(n, self.latent)
 '''
 
 
 def test_the_command_names_altered_data_and_code(shell, matrix_file, tmp_path):
     generator = np.random.default_rng(0)
     np.save(tmp_path / "coins.npy", generator.integers(0, 2, (130, 4), dtype=np.uint8))
-    (tmp_path / "own.py").write_text(PLUGIN)
+    (tmp_path / "own.py").write_text(DATA + PRIOR)
     rows = [{"name": "vae", "prior": "own"}]
     matrix_file(tmp_path / "kept.toml", rows, plugins=["own.py"], datasets=["kept"])
     assert shell("run", "kept.toml", "--device", "cpu", cwd=tmp_path).code == 0
@@ -238,7 +227,7 @@ def test_the_command_names_altered_data_and_code(shell, matrix_file, tmp_path):
     assert done.code == 0, done
     assert "1 of 1 with a result were evaluated anew, 0 could not be; 0 found" in done.out
     np.save(tmp_path / "coins.npy", generator.integers(0, 2, (130, 4), dtype=np.uint8))
-    (tmp_path / "own.py").write_text(PLUGIN.replace("zeros_like(z), t", "zeros_like(z) + 0.0, t"))
+    (tmp_path / "own.py").write_text((DATA + PRIOR).replace("zeros_like(z), t", "zeros_like(z) + 0.0, t"))
     done = shell(*verify_it)
     assert done.code == 1
     assert done.out.splitlines()[:3] == [

@@ -1,5 +1,6 @@
 """The fork server: jobs in processes of their own, whatever these do, and nothing that is left behind."""
 
+import io
 import os
 import queue
 import re
@@ -7,6 +8,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -196,6 +198,20 @@ def test_no_other_signal_ends_or_stops_the_server(children, tmp_path, name):
     found = outcome(children, "strikes_parent", number=int(getattr(signal, name)), marks=str(tmp_path))
     assert (found.ended, found.messages, len(list(tmp_path.iterdir()))) == (0, [{"got": "struck"}], 1)
     assert not _sleepers()
+
+
+def test_a_lane_that_was_told_to_end_gets_no_job(monkeypatch):
+    """Else its job would be lost, and taken for the culprit."""
+    children = Children()
+    lanes = [client._Server(SimpleNamespace(stdin=io.BytesIO()), alone=True) for _ in range(2)]
+    children._lanes = lanes[:1]
+    children._fill_lanes()
+    assert lanes[0].process.stdin.closed
+    monkeypatch.setattr(children, "_started", lambda alone: lanes[1])
+    children._suspects[3] = job = client._Job({"start": 3})
+    children._fill_lanes()
+    assert (lanes[0].jobs, lanes[1].jobs) == ({}, {3: job})
+    assert lanes[1].process.stdin.getvalue() == b'{"start": 3}\n'
 
 
 def _sleepers():

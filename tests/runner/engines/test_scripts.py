@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from small_tasks import PRIOR
 
 MATRIX = """{
     "datasets": ["digits-binary"],
@@ -13,20 +14,7 @@ MATRIX = """{
     "variants": [VARIANT],
 }"""
 PLAIN = MATRIX.replace("VARIANT", '{"name": "vae"}')
-OWN = MATRIX.replace("VARIANT", '{"name": "vae", "prior": "of-script"}')
-PLUGIN = """
-@vaezoo.register.prior("of-script")
-class OfScript(vaezoo.Prior):
-    def __init__(self, latent: int):
-        super().__init__()
-        self.latent = latent
-
-    def log_density(self, z):
-        return vaezoo.DiagonalGaussian(torch.zeros_like(z), torch.zeros_like(z)).log_density(z)
-
-    def sample(self, n):
-        return vaezoo.noise.normal(n, self.latent)
-"""
+OWN = MATRIX.replace("VARIANT", '{"name": "vae", "prior": "own"}')
 
 
 def run(tmp_path, script, *, stdin=False):
@@ -47,7 +35,7 @@ def test_a_script_without_a_guard_runs_its_matrix_once(tmp_path, stdin):
 
 def test_the_plugins_of_a_script_are_found_by_the_children(tmp_path):
     call = f"print(vaezoo.run({OWN}, 'there', device='cpu', jobs=1)['status'].tolist())"
-    script = f"import torch, vaezoo\n{PLUGIN}\nif __name__ == '__main__':\n    {call}\n"
+    script = f"import torch, vaezoo\n{PRIOR}\nif __name__ == '__main__':\n    {call}\n"
     done = run(tmp_path, script)
     assert (done.returncode, done.stdout) == (0, "['ok']\n"), done.stderr
 
@@ -56,6 +44,6 @@ def test_such_a_script_without_a_guard_ends_with_one_line_that_names_it(tmp_path
     call = (
         f"frame = vaezoo.run({OWN}, 'there', device='cpu', jobs=1)\nprint(frame[['status', 'reason']].values.tolist())"
     )
-    done = run(tmp_path, f"import torch, vaezoo\n{PLUGIN}\n{call}\n")
+    done = run(tmp_path, f"import torch, vaezoo\n{PRIOR}\n{call}\n")
     assert "the script calls vaezoo.run without a __main__ guard" in done.stdout + done.stderr
     assert "['ok'" not in done.stdout

@@ -4,9 +4,9 @@ import json
 
 import pytest
 import torch
+from small_tasks import resealed
 
 import vaezoo
-from tests.small_tasks import resealed
 from vaezoo.core.errors import VaezooWarning
 from vaezoo.evaluation.audit_figures import CLAIMS
 from vaezoo.runner.records import Record

@@ -35,8 +35,8 @@ GOODBYE = 10.0
 class Event:
     """What a child tells. job: its number. pid: at its start; message: of the child; ended: at its end, the exit code,
     or minus the number of the signal that killed it; peak: the most memory it used, in bytes, where it is known.
-    excess: why it is ended, where it used too much memory; lost: why its end is that of its machine. restarted: it
-    begins anew, because the server was ended while it ran; culprit: why it does not.
+    excess: why the run ends it, where it used too much memory; lost: how its machine was lost, where it ended with it.
+    restarted: it begins anew, because the server was ended while it ran; culprit: why it does not begin anew.
     """
 
     job: int
@@ -52,12 +52,12 @@ class Event:
 
 CULPRIT = "the server of all processes was ended while this one ran, and again when it was the only one there"
 LANES = 4
-"""Servers on which the jobs of a server that was ended run once more, one at a time on each."""
+"""The most servers at a time that run the jobs of a killed server once more, one job at a time on each."""
 
 
 @dataclass
 class _Job:
-    """A job that has not ended. command: begins it. signal: what it was sent last."""
+    """A job that has not ended. command: what begins it. signal: the last signal that it was sent, or None."""
 
     command: dict[str, Any]
     signal: int | None = None
@@ -65,24 +65,30 @@ class _Job:
 
 @dataclass(eq=False)
 class _Server:
-    """A fork server, its jobs, and whether it has told anything. alone: whether it gets one job at a time."""
+    """A fork server and its jobs. alone: whether it gets one job at a time. has_told: whether it has sent an event.
+    is_ending: whether it has ended or been told to, so that it gets no more jobs. writing: held by the thread that
+    sends it a command.
+    """
 
     process: subprocess.Popen[bytes]
     alone: bool
     jobs: dict[int, _Job] = field(default_factory=dict)
     has_told: bool = False
-    has_ended: bool = False
+    is_ending: bool = False
     reader: threading.Thread | None = None
+    writing: threading.Lock = field(default_factory=threading.Lock)
 
     def write(self, command: Mapping[str, Any]) -> None:
-        """Send a command. It is lost where the server has ended, which its reader reports."""
-        with contextlib.suppress(OSError, ValueError):
-            self.process.stdin.write(json.dumps(command).encode() + b"\n")  # type: ignore[union-attr]
+        """Send a command. It is lost where the server has ended, which the thread `reader` reports."""
+        line = json.dumps(command).encode() + b"\n"
+        with self.writing, contextlib.suppress(OSError, ValueError):  # ValueError: the pipe is closed
+            while line:
+                line = line[self.process.stdin.write(line) :]  # type: ignore[union-attr]
 
     def begin(self, number: int, job: _Job) -> None:
         """Begin a job of `jobs`."""
         self.write(job.command)
-        if job.signal is not None:  # it was sent meanwhile
+        if job.signal is not None:  # it was sent before the command
             self.write({"kill": number, "signal": job.signal})
 
     def close(self) -> None:
@@ -102,8 +108,8 @@ class Children:
     """The child processes of a run, as a context: they end with it.
 
     `start` begins a job, `events` gives what the children have told, `kill` sends a signal. Where the fork server
-    itself is killed, each of its jobs begins anew, on a server that runs it alone; one that is lost there too is the
-    culprit, and ends as killed. The next job starts a new server.
+    itself is killed, the next job starts a new one. Each job of the killed server is a suspect: it begins anew on a
+    lane, a server that runs one job at a time. A job whose lane is killed too is the culprit, and ends as killed.
     """
 
     def __init__(self) -> None:
@@ -133,7 +139,7 @@ class Children:
     def _running(self) -> _Server:
         """The server that gets new jobs."""
         with self._lock:
-            if self._server is None or self._server.has_ended or self._server.process.poll() is not None:
+            if self._server is None or self._server.is_ending or self._server.process.poll() is not None:
                 self._server = self._started(alone=False)
             return self._server
 
@@ -197,7 +203,7 @@ class Children:
         return found
 
     def _tell(self, event: Event) -> None:
-        """Give an event to who hears its job."""
+        """Give an event to the function that hears its job, else to `events`."""
         hear = self._heard.pop if event.ended is not None else self._heard.get
         (hear(event.job, None) or self._events.put)(event)
 
@@ -233,10 +239,10 @@ class Children:
         self._lose(server)
 
     def _lose(self, server: _Server) -> None:
-        """What is left of a server that has ended: its jobs begin anew on lanes, or end."""
+        """Let the jobs of a server that has ended begin anew on lanes, or end."""
         told: list[Event] = []
         with self._lock:
-            server.has_ended = True
+            server.is_ending = True
             lost, server.jobs = server.jobs, {}
             if server in self._lanes:
                 self._lanes.remove(server)
@@ -255,13 +261,12 @@ class Children:
         self._fill_lanes()
 
     def _fill_lanes(self) -> None:
-        """Begin suspects on lanes that have no job, and end the lanes that none is left for."""
+        """Begin suspects on lanes that have no job, and end the lanes for which no suspect is left."""
         begun: list[tuple[_Server, int, _Job]] = []
-        idle: list[_Server] = []
         with self._lock:
             if self._closing:
                 return
-            free = [lane for lane in self._lanes if not lane.jobs]
+            free = [lane for lane in self._lanes if not lane.jobs and not lane.is_ending]
             while self._suspects and (free or len(self._lanes) < LANES):
                 if not free:
                     free.append(self._started(alone=True))
@@ -270,10 +275,11 @@ class Children:
                 lane, job = free.pop(), self._suspects.pop(number)
                 lane.jobs[number] = job
                 begun.append((lane, number, job))
-            idle = [lane for lane in free if lane in self._lanes]
+            for lane in free:
+                lane.is_ending = True
         for lane, number, job in begun:
             lane.begin(number, job)
-        for lane in idle:
+        for lane in free:
             with contextlib.suppress(OSError):
                 lane.process.stdin.close()  # type: ignore[union-attr]
 
@@ -313,7 +319,7 @@ def _command(module: str, *arguments: str) -> list[str]:
 class Outcome:
     """The messages of a job, and how it ended: its exit code, or minus a signal; None where it was killed because it
     had not told anything for `seconds`. excess: why it was killed for the memory that it used, or None; culprit: why it
-    was not started again with its server, or None.
+    did not begin anew after its server was ended, or None.
     """
 
     messages: list[dict[str, Any]]

@@ -29,10 +29,10 @@ PASSING = (
 class _Job:
     """A pack of tasks in its process.
 
-    running: whether its process has started. heard: when it last told anything. epoch: when its epoch began, and
-    slowest: seconds of its slowest one. stage: what it does. ending: the status and reason for which the run ends it.
-    stamps: of the records before it began. provenance: what its process told of itself, or None. raised: the error that
-    ended it without a record, or "".
+    stamps: of the records before it began. running: whether its process has started, and started: when it did. heard:
+    when it last told anything. epoch: when its epoch began, and slowest: seconds of its slowest one. stage: what it
+    does. ending: the status and the reason of its cells where the run ends it. provenance: what its process told of
+    itself, or None. raised: the error that ended it without a record, or "".
     """
 
     tasks: list[Task]
@@ -78,8 +78,8 @@ class Engine:
 
     tick: called a few times a second with the tasks that are running. finished: called with each task's status. Every
     task ends with a record. A cell whose process is killed, runs out of memory or stalls is started again,
-    limits.retries times (once at least where its machine was lost, never where it ended the server of all), and goes on
-    from its checkpoint; of a pack that fails, each unfinished cell runs by itself.
+    limits.retries times (at least once where its machine was lost, never where it is the culprit of `Children`), and
+    goes on from its checkpoint; of a pack that fails, each unfinished cell runs by itself.
     """
 
     def __init__(
@@ -244,7 +244,7 @@ class Engine:
         self._report(task, written.status)
 
     def _report(self, task: Task, status: Status, failed: bool = False) -> None:
-        """failed: whether something else of the cell did than its status says."""
+        """Give the cell free, and tell its status. failed: whether one of its further metrics failed."""
         self.claims.release([task.cell.stem])
         self.failed |= failed or status not in ("ok", "skipped", "interrupted")
         self.finished(task, status)
@@ -260,7 +260,8 @@ class Engine:
         """Ask the running cells to stop, and end those that have not within GRACE seconds, or at a second interrupt."""
         self.waiting.clear()
         try:
-            for number in self.jobs:
+            for number, job in self.jobs.items():
+                job.ending = job.ending or ("interrupted", reason)  # where it writes no record
                 self.places.kill(number, signal.SIGTERM)
             end = time.monotonic() + GRACE
             while self.jobs and time.monotonic() < end:
