@@ -128,7 +128,6 @@ def test_a_limit_keeps_the_first_training_images_and_the_other_splits(real_data)
             load_dataset("mnist-dynamic", real_data, limit=limit)
 
 
-
 @pytest.mark.data
 def test_fixed_mnist_is_binary_and_shares_validation_and_test_with_dynamic(real_data):
     fixed, dynamic = load_dataset("mnist-fixed", real_data), load_dataset("mnist-dynamic", real_data)
