@@ -117,7 +117,8 @@ def test_binarised_checksums_are_stable_and_differ_between_seeds(real_data):
 
 @pytest.mark.data
 def test_a_limit_keeps_the_first_training_images_and_the_other_splits(real_data):
-    whole, few = load_dataset("mnist-dynamic", real_data), load_dataset("mnist-dynamic", real_data, options={"limit": 50})
+    whole = load_dataset("mnist-dynamic", real_data)
+    few = load_dataset("mnist-dynamic", real_data, options={"limit": 50})
     assert torch.equal(few.train.x, whole.train.x[:50])
     assert torch.equal(few.train.y, whole.train.y[:50])
     assert torch.equal(few.valid.x, whole.valid.x)
