@@ -42,6 +42,12 @@ def test_every_plugin_of_the_package_has_a_docstring():
             assert (plugin.slot, registry(slot)[plugin.name]) == (slot, plugin)
 
 
+@pytest.mark.parametrize("slot", ["posterior", "prior", "objective", "variant"])
+def test_every_row_of_the_zoo_names_its_paper(slot):
+    own = [plugin for plugin in registry(slot).values() if plugin.module.startswith("vaezoo.")]
+    assert [plugin.name for plugin in own if not plugin.paper] == []
+
+
 def test_a_decorator_gives_back_what_it_was_given(own_registry):
     variant = Variant("mine", prior=("mixture", {"components": 3}))
     assert own_registry.variant(variant) is variant

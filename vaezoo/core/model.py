@@ -16,6 +16,7 @@ from vaezoo.core import noise
 from vaezoo.core.contracts import Decoder, Encoder, Latents, Likelihood, Posterior, PosteriorDistribution, Prior
 from vaezoo.core.data import DataSpec
 from vaezoo.core.draws import Batch, Draws
+from vaezoo.core.encodings import encoded
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.precision import computing, known_precision
 from vaezoo.core.requests import call_with_requests, requested_arguments, requests_of, skip_without_context
@@ -149,7 +150,7 @@ class LatentModel(nn.Module):
                 f"prior {type(self.prior).__name__} encodes images without context, and the encoder or the posterior "
                 "of this conditional model requests it; use another prior"
             )
-        return self.posterior(Batch(x, context))
+        return encoded(self, lambda: self.posterior(Batch(x, context)), x, context)
 
     def posterior(self, batch: Batch) -> PosteriorDistribution:
         """q(z|x) of each image."""

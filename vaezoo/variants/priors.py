@@ -13,6 +13,7 @@ VARIANTS = (
         "vae-mixture",
         prior="mixture",
         about="the VAE whose prior is a learned mixture of diagonal Gaussians",
+        paper="Tomczak and Welling (2018), arXiv:1705.07120, as their MoG prior",
     ),
     Variant(
         "exemplar-vae",

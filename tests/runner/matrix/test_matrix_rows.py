@@ -52,6 +52,26 @@ def test_a_latent_size_is_a_number_or_a_list_top_first():
     assert (row.latent, row.label) == ([4, 8], "vae")
 
 
+def test_a_sweep_over_a_whole_slot_reads_well():
+    """Options follow the name; with two slots each part is told; a name without options is the part's own defaults."""
+    priors = ["normal", "vampprior", {"name": "vampprior", "components": 500}, {"name": "mixture", "components": 50}]
+    found = rows(variants({"name": "vae-mixture", "sweep": {"prior": priors}}))
+    assert [row.label for row in found] == [
+        "vae-mixture, prior=normal",
+        "vae-mixture, prior=vampprior",
+        "vae-mixture, prior=vampprior, components=500",
+        "vae-mixture, prior=mixture, components=50",
+    ]
+    assert [row.slots["prior"][1] for row in found] == [{}, {}, {"components": 500}, {"components": 50}]
+    both = {"prior": ["normal", "vampprior"], "objective": ["elbo", {"name": "iwae", "importance_samples": 8}]}
+    assert labels({"name": "vae", "sweep": both}) == [
+        "vae, prior=normal, objective=elbo",
+        "vae, prior=normal, objective=iwae, importance_samples=8",
+        "vae, prior=vampprior, objective=elbo",
+        "vae, prior=vampprior, objective=iwae, importance_samples=8",
+    ]
+
+
 def test_a_sweep_runs_over_parts_and_their_hyper_parameters():
     priors = ["normal", {"name": "vampprior", "components": 3}, {"name": "vampprior", "components": 5}]
     found = rows(variants({"name": "vae", "sweep": {"prior": priors}}))

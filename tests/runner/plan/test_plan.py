@@ -178,6 +178,18 @@ def test_a_pseudo_likelihood_runs_where_it_is_allowed_and_is_marked():
     assert planned().cells[0].comparability.pseudo_likelihood is False
 
 
+def test_a_sweep_over_two_slots_skips_what_makes_no_sense_and_refuses_a_wrong_name_in_one_line():
+    sweep = {"posterior": ["gaussian", "realnvp"], "prior": ["normal", {"name": "vampprior", "components": 4}]}
+    found = {cell.label: cell.skip for cell in planned({"sweep": sweep}).cells}
+    wrong = found.pop("vae, posterior=realnvp, prior=vampprior, components=4")
+    assert wrong == "prior 'vampprior' needs a Gaussian posterior, for the densities of its components"
+    assert len(found) == 3
+    assert not any(found.values())
+    error = refused({"sweep": {"prior": ["normal", "vamprior"]}})
+    assert re.search(r"prior 'vamprior' is unknown; did you mean 'vampprior'\?$", error)
+    assert "\n" not in error
+
+
 def test_only_what_cannot_be_is_skipped():
     made = planned({"likelihood": "gaussian"}, datasets=["digits-binary", "linear-gaussian"])
     assert [(cell.dataset, cell.skip is None) for cell in made.cells] == [
