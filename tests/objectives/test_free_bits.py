@@ -20,6 +20,7 @@ def test_without_free_nats_it_is_the_elbo(per, average):
         torch.testing.assert_close(value, elbo, rtol=1e-12, atol=0)
 
 
+@torch.no_grad()
 @pytest.mark.parametrize("average", [True, False])
 def test_each_dimension_costs_at_least_its_free_nats(average):
     model, free = trainee("free-bits", average_batch=average)

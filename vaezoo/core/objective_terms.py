@@ -5,6 +5,7 @@ w is the weight of the KL at this training step (`draws.kl_weight`), 1 after any
 
 import math
 
+import torch
 from torch import Tensor
 
 from vaezoo.core.draws import Draws
@@ -32,7 +33,7 @@ def mean_of_bounds(log_weight: Tensor, bounds: int) -> Tensor:
     if samples % bounds:
         raise VaezooError(f"{samples} samples cannot be divided among {bounds} bounds: give a multiple of {bounds}")
     inner = samples // bounds
-    return log_weight.unflatten(0, (bounds, inner)).logsumexp(1).mean(0) - math.log(inner)
+    return torch.unflatten(log_weight, 0, (bounds, inner)).logsumexp(1).mean(0) - math.log(inner)
 
 
 def gaussian_posterior(draws: Draws, objective: str) -> DiagonalGaussian:

@@ -32,7 +32,7 @@ class Renyi(Objective):
 
     def __init__(self, *, alpha: float | Literal["-inf"] = 0.5, importance_samples: int = 5):
         super().__init__()
-        if alpha != "-inf" and not math.isfinite(alpha):
+        if not isinstance(alpha, str) and not math.isfinite(alpha):
             raise VaezooError(f'alpha must be a finite number, or the text "-inf" for VR-max, got {alpha}')
         self.alpha, self.importance_samples = float(alpha), importance_samples
         self.lower_bound = self.alpha >= 0
