@@ -1,6 +1,8 @@
 """Schedules against their formulas, and that a step follows them."""
 
 import math
+from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 import torch
@@ -57,6 +59,37 @@ def test_the_weight_of_the_kl_rises_linearly(warmup):
     expected = [1.0 if warmup == 0 else min(1.0, t / (4 * warmup)) for t in range(24)]
     assert len(weights) == 24
     assert all(math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9) for a, b in zip(weights, expected, strict=True))
+
+
+@pytest.mark.parametrize(("epochs", "steps", "cycles"), [(8, 5, 4), (6, 4, 2), (10, 1, 3), (7, 3, 1)])
+def test_the_weight_of_the_kl_rises_anew_in_each_cycle(epochs, steps, cycles):
+    """With a warm-up of half a cycle it is min(1, 2 tau), tau = (t mod T / M) / (T / M) (Fu et al. 2019)."""
+    total, half = epochs * steps, epochs / cycles / 2
+    weights = kl_weights(TrainingOptions(epochs=epochs, kl_warmup=half, kl_cycles=cycles), steps).tolist()
+    expected = [min(1.0, float(2 * (Fraction(t * cycles, total) % 1))) for t in range(total)]
+    assert all(math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9) for a, b in zip(weights, expected, strict=True))
+    assert sum(later < earlier for earlier, later in pairwise(weights)) == cycles - 1
+
+
+def test_one_cycle_is_the_warm_up_and_is_not_written():
+    """The keys of cells without cycles are what they were before cycles existed."""
+    plain = TrainingOptions(epochs=6, kl_warmup=2.0)
+    assert "kl_cycles" not in plain.to_json()
+    cyclical = TrainingOptions(epochs=6, kl_warmup=2.0, kl_cycles=2)
+    assert TrainingOptions(**cyclical.to_json()) == cyclical != plain
+    assert (plain.kl_annealed_after, cyclical.kl_annealed_after) == (2.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("warmup", "said"),
+    [
+        (1.5, None),
+        (2.0, "the KL warm-up of 2 epochs does not end within a cycle of 2 epochs"),
+        (0.0, r"3 KL cycles change nothing without a KL warm-up (kl_warmup)"),
+    ],
+)
+def test_cycles_that_never_reach_1_or_have_no_warm_up_are_remarked(warmup, said):
+    assert TrainingOptions(epochs=6, kl_warmup=warmup, kl_cycles=3).unfinished_warmup == said
 
 
 class WatchedELBO(ELBO):

@@ -37,13 +37,17 @@ def learning_rates(options: TrainingOptions, steps_per_epoch: int) -> Tensor:
 
 
 def kl_weights(options: TrainingOptions, steps_per_epoch: int) -> Tensor:
-    """The weight of the KL at each step: linear from 0 to 1 over the warm-up, then 1. [epochs * steps_per_epoch],
-    float32
+    """The weight of the KL at each step: linear from 0 to 1 over the warm-up, then 1, in each of the cycles anew.
+    [epochs * steps_per_epoch], float32
 
-    Sonderby et al. (2016), arXiv:1602.02282.
+    At step t of T, with M cycles, t is counted from the cycle's start: (t mod T / M) / warm-up, at most 1. Sønderby et
+    al. (2016), arXiv:1602.02282; with M = 4 and a warm-up of half a cycle Fu et al. (2019), arXiv:1903.10145.
     """
     steps = torch.arange(options.epochs * steps_per_epoch, dtype=torch.float64)
     warmup = options.kl_warmup * steps_per_epoch
+    steps = (
+        (steps * options.kl_cycles) % len(steps) / options.kl_cycles
+    )  # the product is whole, so that no cycle is late
     return (steps / warmup).clamp(max=1).float() if warmup > 0 else torch.ones(len(steps))
 
 

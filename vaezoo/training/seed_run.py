@@ -54,7 +54,7 @@ class TrainingResult:
 
 def annealing_epochs(parts: Iterable[nn.Module], options: TrainingOptions) -> float:
     """The epochs after which neither the KL's weight nor any part that declares `annealed_until` changes."""
-    ends = [options.kl_warmup]
+    ends = [options.kl_annealed_after]
     for part in parts:
         fraction = getattr(part, "annealed_until", 0.0)
         if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction <= 1:

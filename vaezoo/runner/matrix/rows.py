@@ -53,7 +53,7 @@ class MatrixRow:
             flat |= {part: name} if name is not None else {}
             flat |= {f"{part}.{key}": value for key, value in hyper.items()}
         flat |= {f"model.{key}": getattr(self, key) for key in ("latent", "hidden", "allow_pseudo_likelihood")}
-        flat |= {f"train.{key}": value for key, value in self.train.to_json().items()}
+        flat |= {f"train.{key}": value for key, value in vars(self.train).items()}
         return flat | {f"evaluate.{key}": value for key, value in self.evaluate.model_dump(mode="json").items()}
 
 

@@ -17,7 +17,7 @@ from vaezoo.registry import FOLDERS
 VAEZOO = Path(vaezoo.__file__).parent
 PACKAGES = (*FOLDERS.values(), "nets", "flows")
 """The packages of vaezoo whose files count, for a plugin that uses them."""
-MATHEMATICS = ("gaussian", "bounds", "noise")
+MATHEMATICS = ("gaussian", "bounds", "noise", "objective_terms")
 """The modules of vaezoo.core that count."""
 
 

@@ -369,7 +369,7 @@ def settings_of(row: MatrixRow, slots: Slots) -> dict[str, Any]:
         flat |= {f"{slot}.{key}": value for key, value in values.items()}
     latent = row.latent if isinstance(row.latent, int) else str(list(row.latent))
     flat |= {"model.latent": latent, "model.hidden": str(list(row.hidden))}
-    flat |= {f"train.{name}": value for name, value in row.train.to_json().items()}
+    flat |= {f"train.{name}": value for name, value in vars(row.train).items()}
     return flat | {f"evaluate.{name}": value for name, value in row.evaluate.model_dump(exclude={"metrics"}).items()}
 
 
