@@ -47,7 +47,11 @@ Riemannian volume), [0, 1]^Z, or a countable set of codes (whose densities are p
 
 
 class PosteriorDistribution(Protocol):
-    """q(z|x) of a batch of images; a Posterior returns it."""
+    """q(z|x) of a batch of images; a Posterior returns it.
+
+    Where q is Gaussian and its dimensions are correlated, it may also have `for_kl`, a DiagonalGaussian that knows
+    `kl` and `kl_standard_normal` alone: LatentModel.kl hands it to a prior that finds no closed form for q itself.
+    """
 
     @property
     def gaussian(self) -> DiagonalGaussian | None:

@@ -24,6 +24,10 @@ class Skip(VaezooError):
     """
 
 
+class NoClosedForm(Exception):
+    """q(z|x) lacks what a closed form of the KL needs. LatentModel.kl catches it and gives None."""
+
+
 class VaezooWarning(UserWarning):
     """A number that cannot be trusted as it stands. The message says why, for how many images, and what to do."""
 

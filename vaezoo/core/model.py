@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from vaezoo.core.contracts import Decoder, Encoder, Latents, Likelihood, Posteri
 from vaezoo.core.data import DataSpec
 from vaezoo.core.draws import Batch, Draws
 from vaezoo.core.encodings import encoded
-from vaezoo.core.errors import Skip, VaezooError
+from vaezoo.core.errors import NoClosedForm, Skip, VaezooError
 from vaezoo.core.precision import computing, known_precision
 from vaezoo.core.requests import call_with_requests, requested_arguments, requests_of, skip_without_context
 
@@ -207,6 +208,9 @@ class LatentModel(nn.Module):
         z: the samples, for a prior whose groups depend on those above them; the mean over K is taken.
         """
         kl = self._call(self.prior.kl, q, batch=batch, z=z)
+        if kl is None and (other := getattr(q, "for_kl", None)) is not None:
+            with suppress(NoClosedForm):
+                kl = self._call(self.prior.kl, other, batch=batch, z=z)
         wanted = [(group.shape[1], group.shape[2]) for group in z]
         if kl is not None and (not isinstance(kl, tuple) or [tuple(each.shape) for each in kl] != wanted):
             shapes = [list(each.shape) for each in kl] if isinstance(kl, tuple) else type(kl).__name__

@@ -15,6 +15,18 @@ VARIANTS = (
         about="the VAE whose posterior follows the gradient of log p(x, z) by tempered leapfrog steps",
         paper="Caterini et al. (2018), arXiv:1805.11328",
     ),
+    Variant(
+        "vae-full-gaussian",
+        posterior="full-gaussian",
+        about="the VAE whose posterior is a Gaussian with a full covariance matrix",
+        paper="Kingma and Welling (2019), arXiv:1906.02691, section 2.5.1",
+    ),
+    Variant(
+        "vae-mixture-posterior",
+        posterior="mixture",
+        about="the VAE whose posterior is a mixture of diagonal Gaussians of equal weights",
+        paper="Kviman et al. (2023), arXiv:2209.15514",
+    ),
 )
 
 for variant in VARIANTS:

@@ -27,6 +27,18 @@ VARIANTS = (
         about="the VAE whose prior is a standard normal pushed through affine coupling layers",
         paper="Dinh et al. (2017), arXiv:1605.08803",
     ),
+    Variant(
+        "vae-student-t",
+        prior="student-t",
+        about="the VAE whose prior has Student-t dimensions with learned degrees of freedom",
+        paper="Mathieu et al. (2019), arXiv:1812.02833",
+    ),
+    Variant(
+        "vae-laplace",
+        prior="laplace",
+        about="the VAE whose prior has Laplace dimensions, which prefers sparse codes",
+        paper="Geadah et al. (2024), Neural Computation 36(12)",
+    ),
 )
 
 for variant in VARIANTS:
