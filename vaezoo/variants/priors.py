@@ -26,6 +26,18 @@ VARIANTS = (
         about="the VAE whose prior is a standard normal pushed through affine coupling layers",
         paper="Dinh et al. (2017), arXiv:1605.08803",
     ),
+    Variant(
+        "vae-maf-prior",
+        prior="maf",
+        about="the VAE whose prior is made of a standard normal by masked autoregressive flows",
+        paper="Papamakarios et al. (2017), arXiv:1705.07057",
+    ),
+    Variant(
+        "vae-spline-prior",
+        prior="spline",
+        about="the VAE whose prior is a standard normal pushed through coupling layers of splines",
+        paper="Durkan et al. (2019), arXiv:1906.04032",
+    ),
 )
 
 for variant in VARIANTS:
