@@ -4,7 +4,10 @@ import json
 
 import pytest
 
-VARIANTS = ["vae-realnvp", "vae-realnvp-prior", "vae-hamiltonian"]
+VARIANTS = [
+    *("vae-realnvp", "vae-planar", "vae-householder", "vae-sylvester", "vae-iaf", "vae-spline", "vae-hamiltonian"),
+    *("vae-realnvp-prior", "vae-maf-prior", "vae-spline-prior"),
+]
 RELOAD = """
 import json, pathlib, torch, vaezoo
 images = vaezoo.load_dataset("digits-binary").test.x[:20]
@@ -40,6 +43,6 @@ def test_they_train_alone_and_packed_and_load_again(shell, matrix_file, tmp_path
         found = packed[row]["results"]["iwll"]
         assert found == pytest.approx(record["results"]["iwll"], rel=1e-4)
     lines = shell.python(RELOAD, cwd=tmp_path).splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 2 * len(VARIANTS)
     for label, seed, iwll in map(json.loads, lines):
         assert iwll == pytest.approx(alone[label, seed]["results"]["iwll"], rel=1e-5)

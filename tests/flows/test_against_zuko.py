@@ -8,11 +8,21 @@ import torch
 from small_flows import points
 from torch.distributions import AffineTransform as TorchAffine
 from torch.nn import functional as F
-from zuko.flows.autoregressive import MaskedAutoregressiveTransform
+from zuko.flows.autoregressive import MAF, MaskedAutoregressiveTransform
 from zuko.flows.coupling import GeneralCouplingTransform
 from zuko.transforms import MonotonicAffineTransform, MonotonicRQSTransform, PermutationTransform
 
-from vaezoo.flows import AffineTransform, AutoregressiveFlow, CouplingFlow, PermutationFlow, SplineTransform
+from vaezoo import DiagonalGaussian
+from vaezoo.flows import (
+    AffineTransform,
+    AutoregressiveFlow,
+    CouplingFlow,
+    InverseFlow,
+    PermutationFlow,
+    SplineTransform,
+    TransformedGaussian,
+    autoregressive_layers,
+)
 
 Z, C, K, B, BINS, BOUND, LEAST = 5, 4, 3, 6, 4, 3.0, 1e-2
 SLOPE = 1e-60
@@ -99,6 +109,19 @@ def test_autoregressive(kind, reverse):
     transform = MaskedAutoregressiveTransform(Z, C, order=order, hidden_features=(8, 10), **theirs).double()
     take(flow.net, transform.hyper, Z, flow.transform.width)
     assert_same(flow, transform)
+
+
+@transforms
+def test_the_density_that_masked_autoregressive_flows_make_of_a_normal(kind):
+    torch.manual_seed(0)
+    ours, theirs = TRANSFORMS[kind]
+    layers = autoregressive_layers(Z, 3, ours(), hidden=(8, 10), context=C).double()
+    density = MAF(Z, C, transforms=3, hidden_features=(8, 10), **theirs).double()
+    for flow, transform in zip(layers.parts, density.transform.transforms, strict=True):
+        take(flow.net, transform.hyper, Z, flow.transform.width)
+    z, context, zero = 2 * points(K, B, Z), points(B, C, seed=1), torch.zeros(B, Z, dtype=torch.float64)
+    found = TransformedGaussian(DiagonalGaussian(zero, zero), InverseFlow(layers), context)
+    assert_near(found.log_density(z), density(context).log_prob(z))
 
 
 @pytest.mark.parametrize("scale", [0.1, 3.0, 30.0])

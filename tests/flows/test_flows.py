@@ -259,6 +259,31 @@ def test_householder_preserves_length():
     torch.testing.assert_close(made("householder", Z)(z)[0].norm(dim=-1), z.norm(dim=-1))
 
 
+def test_a_sylvester_flow_of_one_column_is_a_planar_flow():
+    """q r tanh(s q . z + b) is u tanh(w . z + b) with w = s q and u = r q."""
+    sylvester, planar = OrthogonalSylvesterFlow(Z, 1).double(), PlanarFlow(Z).double()
+    q = sylvester.basis(None)[:, 0]
+    _, r, s, b = sylvester.parameters_of.own
+    r, s = r.tanh(), s.tanh()
+    along = (1 + r * s).exp().sub(1).log()  # w . v, for which w . u = softplus(w . v) - 1 is r s
+    with torch.no_grad():
+        planar.parameters_of.own.copy_(torch.cat([s * q, along / s * q, b[None]]))
+    z = points(K, B, Z)
+    for found, right in zip(planar(z), sylvester(z), strict=True):
+        torch.testing.assert_close(found, right)
+
+
+def test_two_equal_reflections_make_a_triangular_sylvester_flow():
+    """A vector reflected twice is itself, so Q is the identity."""
+    flow, triangular = HouseholderSylvesterFlow(Z, 2).double(), made("triangular-sylvester", Z)
+    with torch.no_grad():
+        flow.parameters_of.load_state_dict(triangular.parameters_of.state_dict())
+        flow.vectors_of.own.copy_(points(Z).repeat(2))
+    z = points(K, B, Z)
+    for found, right in zip(flow(z), triangular(z), strict=True):
+        torch.testing.assert_close(found, right)
+
+
 @pytest.mark.parametrize("name", ["autoregressive", "autoregressive-reversed", "autoregressive-spline"])
 def test_the_jacobian_of_an_autoregressive_flow_is_triangular(name):
     flow = made(name, 5)

@@ -9,10 +9,12 @@ from vaezoo.flows.gaussian import FlowPosterior, TransformedGaussian
 from vaezoo.flows.householder import HouseholderFlow
 from vaezoo.flows.householder_sylvester import HouseholderSylvesterFlow
 from vaezoo.flows.inverse import InverseFlow
+from vaezoo.flows.layers import autoregressive_layers, flow_layers
 from vaezoo.flows.orthogonal_sylvester import OrthogonalSylvesterFlow
 from vaezoo.flows.parameters import FlowParameters
 from vaezoo.flows.permutation import PermutationFlow
 from vaezoo.flows.planar import PlanarFlow
+from vaezoo.flows.prior import FlowPrior
 from vaezoo.flows.sequence import FlowSequence
 from vaezoo.flows.spline import SplineTransform
 from vaezoo.flows.sylvester import SylvesterFlow
@@ -28,6 +30,7 @@ __all__ = [
     "Flow",
     "FlowParameters",
     "FlowPosterior",
+    "FlowPrior",
     "FlowSequence",
     "HouseholderFlow",
     "HouseholderSylvesterFlow",
@@ -39,5 +42,7 @@ __all__ = [
     "SylvesterFlow",
     "TransformedGaussian",
     "TriangularSylvesterFlow",
+    "autoregressive_layers",
     "coupling_layers",
+    "flow_layers",
 ]

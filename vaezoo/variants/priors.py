@@ -39,6 +39,18 @@ VARIANTS = (
         about="the VAE whose prior has Laplace dimensions, which prefers sparse codes",
         paper="Geadah et al. (2024), Neural Computation 36(12)",
     ),
+    Variant(
+        "vae-maf-prior",
+        prior="maf",
+        about="the VAE whose prior is made of a standard normal by masked autoregressive flows",
+        paper="Papamakarios et al. (2017), arXiv:1705.07057",
+    ),
+    Variant(
+        "vae-spline-prior",
+        prior="spline",
+        about="the VAE whose prior is a standard normal pushed through coupling layers of splines",
+        paper="Durkan et al. (2019), arXiv:1906.04032",
+    ),
 )
 
 for variant in VARIANTS:
