@@ -26,6 +26,12 @@ VARIANTS = (
         about="the VAE whose prior is a standard normal pushed through affine coupling layers",
         paper="Dinh et al. (2017), arXiv:1605.08803",
     ),
+    Variant(
+        "vae-resampled",
+        prior="resampled",
+        about="the VAE whose prior is a standard normal from which a learned network rejects draws",
+        paper="Bauer and Mnih (2019), arXiv:1810.11428",
+    ),
 )
 
 for variant in VARIANTS:
