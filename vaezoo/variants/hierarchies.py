@@ -21,6 +21,24 @@ VARIANTS = (
         "BatchNorm; of one group it is the VAE",
         paper="Sønderby et al. (2016), arXiv:1602.02282",
     ),
+    Variant(
+        "hvae-vampprior",
+        posterior="top-down",
+        prior="top-down-vampprior",
+        about="several latent groups, latent = [4, 8], drawn from the top down, with a VampPrior on the top one; of "
+        "one group it is vae-vampprior",
+        paper="Tomczak and Welling (2018), arXiv:1705.07120",
+    ),
+    Variant(
+        "deep-hvae",
+        encoder="residual",
+        posterior="deep-top-down",
+        prior="deep-top-down",
+        decoder="deep-top-down",
+        about="a hierarchy of residual convolutional blocks, latent = [8, 16, 32], as many groups as asked, which "
+        "share a path from the top down; images only",
+        paper="Child (2021), arXiv:2011.10650",
+    ),
 )
 
 for variant in VARIANTS:

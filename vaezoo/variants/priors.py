@@ -51,6 +51,12 @@ VARIANTS = (
         about="the VAE whose prior is a standard normal pushed through coupling layers of splines",
         paper="Durkan et al. (2019), arXiv:1906.04032",
     ),
+    Variant(
+        "vae-resampled",
+        prior="resampled",
+        about="the VAE whose prior is a standard normal from which a learned network rejects draws",
+        paper="Bauer and Mnih (2019), arXiv:1810.11428",
+    ),
 )
 
 for variant in VARIANTS:
