@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from vaezoo.core.data import Dataset
-from vaezoo.core.errors import VaezooError
 from vaezoo.datasets._labels import Context, with_context
 from vaezoo.datasets._mnist_files import binarised, gray_splits
 from vaezoo.registry import register
@@ -23,16 +22,13 @@ def mnist(root: Path, seed: int, *, context: Context = None) -> Dataset:
 
 
 @register.dataset("mnist-dynamic", paper="Burda et al. (2016), arXiv:1509.00519")
-def mnist_dynamic(root: Path, seed: int, *, context: Context = None, limit: int | None = None) -> Dataset:
+def mnist_dynamic(root: Path, seed: int, *, context: Context = None) -> Dataset:
     """MNIST binarised anew for every training batch; validation and test drawn once for each seed. 50k / 10k / 10k.
 
     A pixel is 1 with probability gray / 255. Validation and test are those of `mnist-fixed`. Raises as `mnist`.
-    context: as of `mnist`. limit: only so many training images, the first ones; None for all.
+    context: as of `mnist`.
     """
     train, valid, test = gray_splits(root, "MNIST")
-    if limit is not None and not 1 <= limit <= len(train[0]):
-        raise VaezooError(f"limit must be 1..{len(train[0])} training images, got {limit}")
-    train = train[0][:limit], train[1][:limit]
     valid, test = binarised(valid, seed, "valid"), binarised(test, seed, "test")
     splits = with_context(train, valid, test, context)
     return Dataset(*splits, measure="binary", binarisation="dynamic")
