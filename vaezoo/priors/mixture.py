@@ -10,7 +10,7 @@ from vaezoo.core.gaussian import DiagonalGaussian, mixture_log_density
 from vaezoo.registry import register
 
 
-@register.prior("mixture")
+@register.prior("mixture", paper="Tomczak and Welling (2018), arXiv:1705.07120, as their MoG prior")
 class Mixture(Prior):
     """p(z) = sum_c w_c N(z; mean_c, std_c), weights, means and diagonal scales learned.
 
