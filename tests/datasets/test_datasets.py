@@ -287,3 +287,28 @@ def test_every_dataset_has_a_summary_and_a_paper():
             assert plugin.paper
             assert list(plugin.builder_arguments) == ["root", "seed"]
     assert linear_gaussian.__doc__
+
+
+def test_every_data_set_can_be_limited_to_its_first_training_images():
+    whole, few = load_dataset("digits-binary"), load_dataset("digits-binary", options={"limit": 50})
+    assert torch.equal(few.train.x, whole.train.x[:50])
+    assert torch.equal(few.train.y, whole.train.y[:50])
+    assert torch.equal(few.valid.x, whole.valid.x)
+    assert torch.equal(few.test.x, whole.test.x)
+    assert few.checksum != whole.checksum
+    assert load_dataset("digits-binary", options={"limit": 50}) is few
+    known = load_dataset("linear-gaussian", options={"limit": 5})
+    assert known.log_likelihood(known.test.x).shape == (len(known.test),)
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        (0, r"dataset 'digits': limit must be 1\.\.\d+ training images, got 0"),
+        (10_000, r"dataset 'digits': limit must be 1\.\.\d+ training images, got 10000"),
+        (0.5, "dataset 'digits': option 'limit' must be a whole number or left out, got 0.5"),
+    ],
+)
+def test_an_impossible_limit_is_one_line(limit, said):
+    with pytest.raises(VaezooError, match=said):
+        load_dataset("digits", options={"limit": limit})

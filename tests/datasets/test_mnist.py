@@ -116,20 +116,6 @@ def test_binarised_checksums_are_stable_and_differ_between_seeds(real_data):
 
 
 @pytest.mark.data
-def test_a_limit_keeps_the_first_training_images_and_the_other_splits(real_data):
-    whole = load_dataset("mnist-dynamic", real_data)
-    few = load_dataset("mnist-dynamic", real_data, options={"limit": 50})
-    assert torch.equal(few.train.x, whole.train.x[:50])
-    assert torch.equal(few.train.y, whole.train.y[:50])
-    assert torch.equal(few.valid.x, whole.valid.x)
-    assert torch.equal(few.test.x, whole.test.x)
-    assert few.checksum != whole.checksum
-    for limit in (0, 50_001):
-        with pytest.raises(VaezooError, match=rf"limit must be 1\.\.50000 training images, got {limit}"):
-            load_dataset("mnist-dynamic", real_data, options={"limit": limit})
-
-
-@pytest.mark.data
 def test_fixed_mnist_is_binary_and_shares_validation_and_test_with_dynamic(real_data):
     fixed, dynamic = load_dataset("mnist-fixed", real_data), load_dataset("mnist-dynamic", real_data)
     assert fixed.spec == vaezoo.DataSpec((1, 28, 28), "binary", binarisation="fixed")

@@ -45,7 +45,11 @@ def plugin_lines(plugin: Plugin) -> list[str]:
     text = inspect.getdoc(plugin.target)
     lines += ["", *text.splitlines(), ""] if text else [""]
     lines += [f"asks for: {', '.join(plugin.builder_arguments)}"] if plugin.builder_arguments else []
-    return lines + _hyperparameter_lines(plugin) + (_data_lines(plugin.name) if plugin.slot == "dataset" else [])
+    if plugin.slot != "dataset":
+        return lines + _hyperparameter_lines(plugin.hyperparameters)
+    from vaezoo.datasets import SHARED
+
+    return lines + _hyperparameter_lines({**SHARED, **plugin.hyperparameters}) + _data_lines(plugin.name)
 
 
 def _data_lines(name: str) -> list[str]:
@@ -72,13 +76,13 @@ def _slot_lines(variant: Variant) -> list[str]:
         if slot == "likelihood" and name == "auto":
             lines.append(f"{INDENT}the natural likelihood of the data set's measure")
         else:
-            lines += [INDENT + line for line in _hyperparameter_lines(registry(slot)[name], values)]
+            lines += [INDENT + line for line in _hyperparameter_lines(registry(slot)[name].hyperparameters, values)]
     return lines
 
 
-def _hyperparameter_lines(plugin: Plugin, values: Mapping[str, Any] | None = None) -> list[str]:
+def _hyperparameter_lines(known: Mapping[str, Parameter], values: Mapping[str, Any] | None = None) -> list[str]:
     lines = []
-    for name, parameter in plugin.hyperparameters.items():
+    for name, parameter in known.items():
         kind = parameter.annotation
         text = kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind)
         default = (values or {}).get(name, parameter.default)

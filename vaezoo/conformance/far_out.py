@@ -96,7 +96,7 @@ def _of_own_samples(model: LatentModel, moved: LatentModel, batch: Batch) -> lis
     if again is None:
         return []
     with torch.no_grad(), keyed(109, model, batch):
-        there = moved.posterior(batch).log_prob(_moved_in_last_digits(z, supports(model, len(z))))
+        there = moved.posterior(batch).log_prob(_moved_in_last_digits(z, supports(model.posterior_net, len(z))))
     assert there is not None
     columns = (each.flatten().tolist() for each in (log_q, again, log_q, there))
     each = (_compared(model, (a, b), (c, d), "log_prob(z)") for a, b, c, d in zip(*columns, strict=True))

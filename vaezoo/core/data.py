@@ -170,6 +170,15 @@ class Dataset:
         dataset.__dict__ |= {"checksum": checksum, "context_checksum": context_checksum, "overlaps": overlaps}
         return dataset
 
+    def limited(self, count: int) -> "Dataset":
+        """The same data set with the first `count` training images alone. Raises VaezooError where it has fewer."""
+        if not 1 <= count <= len(self.train):
+            raise VaezooError(f"limit must be 1..{len(self.train)} training images, got {count}")
+        dataset = Dataset.__new__(Dataset)
+        dataset.spec, dataset.log_likelihood = self.spec, self.log_likelihood
+        dataset.train, dataset.valid, dataset.test = self.train.rows(slice(count)), self.valid, self.test
+        return dataset
+
     def _is_dynamic(self, split: GivenSplit) -> bool:
         return self.spec.binarisation == "dynamic" and split.name == "train"
 

@@ -23,13 +23,16 @@ class _DoesNotFit(Exception):
     """A value does not have its annotated type."""
 
 
-def checked_options(plugin: Plugin, values: Mapping[str, Any]) -> dict[str, Any]:
+def checked_options(
+    plugin: Plugin, values: Mapping[str, Any], shared: Mapping[str, Parameter] = types.MappingProxyType({})
+) -> dict[str, Any]:
     """All options of a plugin: the given values, checked and converted to their annotations, and its defaults.
 
-    The options of a part are called hyper-parameters. Raises VaezooError for an option that is unknown, that the
-    plugin's caller fills, that has the wrong type, or that is missing and has no default.
+    The options of a part are called hyper-parameters. shared: options that every plugin of the slot has. Raises
+    VaezooError for an option that is unknown, that the plugin's caller fills, that has the wrong type, or that is
+    missing and has no default.
     """
-    known, caller = plugin.hyperparameters, _CALLERS.get(plugin.slot, "builder")
+    known, caller = {**shared, **plugin.hyperparameters}, _CALLERS.get(plugin.slot, "builder")
     title = f"{plugin.slot} {plugin.name!r}"
     noun = "option" if plugin.slot in _CALLERS else "hyper-parameter"
     for name in values:

@@ -7,6 +7,7 @@ import os
 import traceback
 from collections import OrderedDict
 from collections.abc import Mapping
+from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 KEPT = 4
 """How many datasets a process keeps in memory, for the next cells that it works on."""
+
+SHARED = {"limit": Parameter("limit", Parameter.KEYWORD_ONLY, default=None, annotation=int | None)}
+"""The options that every data set has."""
 
 _kept: OrderedDict[tuple[Any, ...], Dataset] = OrderedDict()
 
@@ -39,8 +43,9 @@ def load_dataset(
     """The Dataset of a registered name: .train, .valid and .test, each with .x and .y (labels or None), and .spec.
 
     root: see `data_root`. seed: of what the dataset draws once (a fixed binarisation, dequantisation, synthetic data);
-    it does not change the splits. options: the function's keyword-only parameters. The last KEPT datasets stay in
-    memory, so loading one again gives the same object; do not write into it.
+    it does not change the splits. options: the function's keyword-only parameters, and `limit`, which every data set
+    has: only so many training images, the first ones. The last KEPT datasets stay in memory, so loading one again
+    gives the same object; do not write into it.
 
     Raises VaezooError, in one line that begins with the dataset's name, for an unknown option, a file that is missing
     or cannot be read, images that contradict their measure, whatever else the function raises, a function that does
@@ -51,10 +56,11 @@ def load_dataset(
     place = data_root(root)
     key = (name, plugin.target, place, int(seed), json.dumps(chosen, sort_keys=True, default=repr))
     if key not in _kept:
-        dataset = loaded(plugin, place, int(seed), chosen)
+        own = {option: value for option, value in chosen.items() if option in plugin.hyperparameters}
+        dataset = loaded(plugin, place, int(seed), own)
         if reason := refusal(dataset.overlaps):
             raise VaezooError(f"dataset {name!r}: {reason}")
-        _kept[key] = dataset
+        _kept[key] = dataset if own == chosen else _limited(name, dataset, chosen["limit"])
         while len(_kept) > KEPT:
             _kept.popitem(last=False)
     _kept.move_to_end(key)
@@ -67,7 +73,14 @@ def _options(plugin: Plugin, options: Mapping[str, Any]) -> dict[str, Any]:
             f"dataset {plugin.name!r}: the function must take (root, seed) and its options after *, "
             f"got ({', '.join(plugin.builder_arguments)}) from {plugin.place}"
         )
-    return checked_options(plugin, options)
+    return checked_options(plugin, options, SHARED)
+
+
+def _limited(name: str, dataset: Dataset, limit: int | None) -> Dataset:
+    try:
+        return dataset if limit is None else dataset.limited(limit)
+    except VaezooError as error:
+        raise VaezooError(f"dataset {name!r}: {error}") from error
 
 
 def loaded(plugin: Plugin, root: Path, seed: int, options: Mapping[str, Any]) -> Dataset:

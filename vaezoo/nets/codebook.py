@@ -33,7 +33,8 @@ class Codebook(nn.Module):
         """-0.5 |h - e_k|^2 of each block and row, but for -0.5 |h|^2, which all rows share. [..., Z] -> [..., N, C]"""
         vectors = self.vectors * self.members[:, None]  # [N, C, Z]
         cross = h @ vectors.flatten(0, 1).T
-        return (cross - 0.5 * vectors.square().sum(-1).flatten()).unflatten(-1, vectors.shape[:2])
+        scores: Tensor = (cross - 0.5 * vectors.square().sum(-1).flatten()).unflatten(-1, vectors.shape[:2])
+        return scores
 
     def points(self, rows: Tensor) -> Tensor:
         """The point of each code. int64 [..., N] -> [..., Z]"""

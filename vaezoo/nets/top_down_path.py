@@ -79,7 +79,7 @@ class TopDownPath(nn.Module):
         """The path from the top down. choose: (number of a group, U_l(h_{l-1})) -> z_l [..., Z_l], whose leading axes
         are folded into N, or None, at which the walk ends before the group. -> the last h, [N, W, h, w]
         """
-        h = self.start[None]
+        h: Tensor = self.start[None]
         for number, (channels, sides) in enumerate(zip(self.channels, self.sides, strict=True)):
             h = self.up[number](h)
             z = choose(number, h)

@@ -79,7 +79,8 @@ class Resampled(Prior):
         with noise.stream(noise.mix(number ^ KEY), dtype=torch.float64):
             shift = noise.uniform(count, 1, self.latent)
         inside = (self.points.double() + shift).frac().clamp(2.0**-30, 1 - 2.0**-30)
-        return torch.special.ndtri(inside).to(self.points)
+        normal: Tensor = torch.special.ndtri(inside)
+        return normal.to(self.points)
 
     def _log_tries(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """log sum_{t < T-1} (1 - Z)^t and log (1 - Z)^(T-1), given the log-odds of proposals. [R, S] -> [], []"""
