@@ -19,7 +19,7 @@ from vaezoo.registry import SLOTS, registry
 
 TESTS = Path(__file__).parent
 ADDITIONS = TESTS / "additions"
-NAMES = {"decoder": "masked-linear", "objective": "total-correlation", "prior": "laplace"}
+NAMES = {"decoder": "masked-linear", "objective": "total-correlation", "prior": "double-exponential"}
 LOOKS = re.compile(r"\bnames\(|\bregistry\(|\bSLOTS\b|\bcases\(|modules\(HOUSE\)")
 """How a test looks at what is registered."""
 

@@ -87,7 +87,7 @@ class WarmFloor(Warm):
         return reconstruction + weight.clamp(min=0.1) * ratio
 
 
-@objective("free-bits")
+@objective("floored-kl")
 class FreeBits(vaezoo.Objective):
     """E[log p(x|z)] - w sum_j max(0.5, KL_j): its formula of weighted draws is another."""
 
@@ -100,7 +100,7 @@ class FreeBits(vaezoo.Objective):
         return draws.log_likelihood.mean(0) - draws.kl_weight * draws.kl[0].clamp(min=0.5).sum(-1)
 
 
-@objective("free-bits-wrong")
+@objective("floored-kl-wrong")
 class FreeBitsWrong(FreeBits):
     """The weight within the floor and outside it."""
 

@@ -106,7 +106,7 @@ MUTANTS = {
     "objective/warm-everything-wrong": "value as claimed",
     "objective/warm-prior-wrong": "value as claimed",
     "objective/warm-floor-wrong": "value as claimed",
-    "objective/free-bits-wrong": "value as claimed",
+    "objective/floored-kl-wrong": "value as claimed",
     "objective/warm-path-wrong": "gradient as claimed",
     "objective/warm-many-fewer-wrong": "value as claimed",
     "objective/warm-many-own-wrong": "value as claimed",

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -172,11 +173,12 @@ class Subject:
 
         latent: the size of each group, top first, or the latent dimensions of all groups, which `latents` divides; 2
         when left out, or 3 for two groups. levels: of discrete images. altered: with other hyper-parameters than the
-        defaults, at which a missing factor may be 1. few: with at most FEW components, layers or exemplars.
+        defaults, at which a missing factor may be 1. few: with at most FEW components, layers or exemplars, as always
+        in quick mode.
         """
         options: dict[str, float] = self._altered_options() if altered else {}
-        if few:
-            options = options | self._few_options()
+        if few or self.quick:
+            options = options | self._few_options
         latents = latent if isinstance(latent, tuple) else self.latents(latent or self._latent)
         for candidate in (shape,) if shape else (self._shape,) if self._shape else SHAPES:
             assert candidate is not None
@@ -293,6 +295,7 @@ class Subject:
                         self._options[name] = value
         return self._options
 
+    @cached_property
     def _few_options(self) -> dict[str, float]:
         """FEW in place of every whole number above it, without those that the plugin's constructor refuses."""
         options: dict[str, float] = {}

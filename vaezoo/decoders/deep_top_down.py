@@ -35,7 +35,7 @@ class DeepTopDown(Decoder):
             raise Skip(f"decoder 'deep-top-down' needs images [channels, height, width], got {list(parameter_shape)}")
         height, columns = parameter_shape[-2:]
         finest = halved(height, 1)[-1], halved(columns, 1)[-1]
-        self.path = TopDownPath(latents, finest, width, activation)
+        self.path = TopDownPath(latents, finest, width, activation, whole=True)
         self.out = nn.Sequential(
             up_blocks(self.path.sides[-1], finest, finest, width, activation),
             UpBlock2d(width, width, (height, columns), activation=activation),

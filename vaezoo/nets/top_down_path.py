@@ -58,12 +58,13 @@ class TopDownPath(nn.Module):
     """h_0 is learned; h_l = R_l(U_l(h_{l-1}) + M_l z_l), with a residual block R_l, residual blocks U_l that double the
     sides up to those of the group, and a 1x1 convolution M_l.
 
-    latents: Z_l of each group. finest: the largest sides on which a group may lie. width: W.
+    latents: Z_l of each group. finest: the largest sides on which a group may lie. width: W. whole: whether the last
+    group enters too, as in a decoder; without it, that group has no R and no M, which nothing would train.
 
     Child (2021), arXiv:2011.10650.
     """
 
-    def __init__(self, latents: tuple[int, ...], finest: Sides, width: int, activation: str):
+    def __init__(self, latents: tuple[int, ...], finest: Sides, width: int, activation: str, *, whole: bool):
         super().__init__()
         self.width, self.sides = width, sides_of(latents, finest)
         self.channels = [size // (h * w) for size, (h, w) in zip(latents, self.sides, strict=True)]
@@ -72,18 +73,20 @@ class TopDownPath(nn.Module):
         self.up = nn.ModuleList(
             up_blocks(start, end, finest, width, activation) for start, end in zip(before, self.sides, strict=True)
         )
-        self.merge = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in self.channels)
-        self.blocks = nn.ModuleList(ResidualBlock2d(width, activation=activation) for _ in latents)
+        entering = self.channels if whole else self.channels[:-1]
+        self.merge = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in entering)
+        self.blocks = nn.ModuleList(ResidualBlock2d(width, activation=activation) for _ in entering)
 
     def walk(self, choose: Callable[[int, Tensor], Tensor | None]) -> Tensor:
         """The path from the top down. choose: (number of a group, U_l(h_{l-1})) -> z_l [..., Z_l], whose leading axes
-        are folded into N, or None, at which the walk ends before the group. -> the last h, [N, W, h, w]
+        are folded into N, or None, at which the walk ends before the group; it also ends before one that does not
+        enter. -> the last h, [N, W, h, w]
         """
         h: Tensor = self.start[None]
         for number, (channels, sides) in enumerate(zip(self.channels, self.sides, strict=True)):
             h = self.up[number](h)
             z = choose(number, h)
-            if z is None:
+            if z is None or number == len(self.merge):
                 return h
             h = self.blocks[number](h + self.merge[number](z.reshape(-1, channels, *sides)))
         return h

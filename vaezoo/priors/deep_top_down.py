@@ -32,7 +32,7 @@ class DeepTopDown(TopDownPrior):
         if len(spec.shape) != 3:
             raise Skip(f"prior 'deep-top-down' needs images [channels, height, width], got {list(spec.shape)}")
         height, columns = (halved(side, 1)[-1] for side in spec.shape[1:])
-        self.path = TopDownPath(latents, (height, columns), width, activation)
+        self.path = TopDownPath(latents, (height, columns), width, activation, whole=False)
         self.heads = nn.ModuleList(
             nn.Sequential(activation_named(activation), zero(nn.Conv2d(width, 2 * channels, 3, padding=1)))
             for channels in self.path.channels

@@ -1,4 +1,4 @@
-"""The Laplace prior."""
+"""The Laplace prior, under another name."""
 
 import math
 
@@ -10,8 +10,8 @@ from vaezoo.core.contracts import Prior
 from vaezoo.registry import register
 
 
-@register.prior("laplace")
-class Laplace(Prior):
+@register.prior("double-exponential")
+class DoubleExponential(Prior):
     """A product of Laplace densities of learned scales: log p(z) = -sum_j (|z_j| / b_j + log 2 b_j)."""
 
     def __init__(self, latent: int):
