@@ -161,14 +161,14 @@ def defined(name: str, source: str) -> bool:
     )
 
 
-EXAMPLES = ("cauchy.py", "mine.py", "priors/student_t.py")
+EXAMPLES = ("cauchy.py", "mine.py", "priors/logistic.py")
 """Files that a reader of the pages writes."""
 
 
 def test_the_plugin_of_contributing_passes_every_proof(own_registry, tmp_path):
     (block,) = (b for b in blocks((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")) if b.language == "python")
-    (tmp_path / "student_t.py").write_text(block.text)
-    own_registry.load_file(tmp_path / "student_t.py")
-    verdicts = [prove(registry("prior")["student-t"], proof, quick=True) for proof in proofs_of("prior")]
+    (tmp_path / "logistic.py").write_text(block.text)
+    own_registry.load_file(tmp_path / "logistic.py")
+    verdicts = [prove(registry("prior")["logistic"], proof, quick=True) for proof in proofs_of("prior")]
     assert not [found for found in verdicts if found.verdict == FAIL]
     assert sum(found.verdict == PASS for found in verdicts) >= 0.6 * len(verdicts)

@@ -351,7 +351,7 @@ class BitsPrior(vaezoo.Prior):
         return (uniform < self.logits.sigmoid()).to(self.logits)
 
 
-@objective("vimco")
+@objective("leave-one-out")
 class Vimco(vaezoo.Objective):
     """The importance-weighted bound, of which the score of each sample learns from what the others did not know."""
 
@@ -362,7 +362,7 @@ class Vimco(vaezoo.Objective):
 
     def forward(self, draws):
         if len(draws.z[0]) < 2:
-            raise vaezoo.VaezooError("vimco needs 2 samples or more")
+            raise vaezoo.VaezooError("it needs 2 samples or more")
         log_weight = draws.log_likelihood + draws.kl_weight * log_ratio(draws)
         bound = log_mean_exp(log_weight)
         score = draws.log_posterior.sum(0)
@@ -378,7 +378,7 @@ class Vimco(vaezoo.Objective):
         return torch.where(own, others[:, None], every).logsumexp(1) - math.log(count)
 
 
-@objective("vimco-sign-wrong")
+@objective("leave-one-out-sign-wrong")
 class VimcoSign(Vimco):
     """A sample that raises the bound becomes rarer."""
 
@@ -386,7 +386,7 @@ class VimcoSign(Vimco):
         return 2 * log_mean_exp(log_weight) - super().baseline(log_weight)
 
 
-@objective("vimco-silent-wrong")
+@objective("leave-one-out-silent-wrong")
 class VimcoSilent(Vimco):
     """No score."""
 
@@ -394,5 +394,5 @@ class VimcoSilent(Vimco):
         return log_mean_exp(draws.log_likelihood + draws.kl_weight * log_ratio(draws))
 
 
-for _name in ("vimco", "vimco-sign-wrong", "vimco-silent-wrong"):
+for _name in ("leave-one-out", "leave-one-out-sign-wrong", "leave-one-out-silent-wrong"):
     vaezoo.register.variant(vaezoo.Variant(f"{_name}-bits", posterior="bits", prior="bits", objective=_name))

@@ -165,7 +165,7 @@ class Affine:
         return None
 
 
-@posterior("planar")
+@posterior("one-plane")
 class Planar(vaezoo.Posterior):
     """One planar flow, at the identity to begin with."""
 
@@ -186,7 +186,7 @@ class Planar(vaezoo.Posterior):
         return self.kind(mean, log_std, 2 * u, 2 * w, b)
 
 
-@posterior("planar-sign-wrong")
+@posterior("one-plane-sign-wrong")
 class PlanarSignWrong(Planar):
     """The sign of the log-determinant."""
 
@@ -194,7 +194,7 @@ class PlanarSignWrong(Planar):
         sign = -1.0
 
 
-@posterior("planar-missing-wrong")
+@posterior("one-plane-missing-wrong")
 class PlanarMissingWrong(Planar):
     """Without the log-determinant."""
 
@@ -202,7 +202,7 @@ class PlanarMissingWrong(Planar):
         share = 0.0
 
 
-@posterior("planar-tenth-wrong")
+@posterior("one-plane-tenth-wrong")
 class PlanarTenthWrong(Planar):
     """A log-determinant that is a tenth off."""
 

@@ -48,9 +48,9 @@ MUTANTS = {
     "posterior/torch-randn-wrong": "seeds",
     "posterior/own-generator-wrong": "seeds",
     "posterior/shape-wrong": "shapes",
-    "posterior/planar-sign-wrong": "log-determinant",
-    "posterior/planar-missing-wrong": "E[h/q] = 1",
-    "posterior/planar-tenth-wrong": "E[h/q] = 1",
+    "posterior/one-plane-sign-wrong": "log-determinant",
+    "posterior/one-plane-missing-wrong": "E[h/q] = 1",
+    "posterior/one-plane-tenth-wrong": "E[h/q] = 1",
     "posterior/two-groups-wrong": "log-determinant",
     "encoder/batch-norm-wrong": "images alone",
     "encoder/batch-mean-wrong": "images alone",
@@ -120,8 +120,8 @@ MUTANTS = {
     "objective/warm-eval-wrong": "the same in every pass",
     "objective/warm-ramp-wrong": "the same in every pass",
     "objective/warm-last-wrong": "the same in every pass",
-    "objective/vimco-sign-wrong": "gradient as claimed",
-    "objective/vimco-silent-wrong": "gradient as claimed",
+    "objective/leave-one-out-sign-wrong": "gradient as claimed",
+    "objective/leave-one-out-silent-wrong": "gradient as claimed",
     "variant/whole-wrong": "closed-form KL",
     "dataset/unsteady-wrong": "the same twice",
     "dataset/values-wrong": "the same twice",
@@ -300,7 +300,7 @@ def test_a_mutant_is_rejected_by_its_figure(name):
 WITH_A_WRONG_PART = ("variant/two-groups-wrong-posterior", "variant/two-groups-prior", "variant/ladder-sum")
 """Variants whose only purpose is to put a wrong part in its place."""
 AROUND = (
-    *(f"variant/vimco{kind}-bits" for kind in ("", "-sign-wrong", "-silent-wrong")),
+    *(f"variant/leave-one-out{kind}-bits" for kind in ("", "-sign-wrong", "-silent-wrong")),
     "posterior/bits",
     "prior/bits",
 )

@@ -233,8 +233,8 @@ def _chi_square(pixels: Pixels, samples: Tensor, probability: Tensor) -> str:
 
 @PROOFS.add("extremes", "likelihood")
 def extremes(subject: Subject) -> str:
-    """log p(x|z) is finite in float32 for parameters of +-30, its gradient finite, and in float64 at +-17 not 0 where the
-    mean still moves: nothing overflows, and nothing is clamped that the mean does not clamp too.
+    """log p(x|z) is finite in float32 for parameters of +-30, its gradient finite, and in float64 at +-17 not 0 where
+    the mean still moves: nothing overflows, and nothing is clamped that the mean does not clamp too.
     """
     for one in subject.each_measure():
         for size, double in ((-30.0, False), (30.0, False), (-17.0, True), (17.0, True)):
