@@ -53,6 +53,71 @@ def copied(root, seed):
     return split(bits(seed, 300).repeat(2, 1, 1, 1)[torch.randperm(600, generator=generator(seed, 2))])
 
 
+# --- splits of one population, whatever the seed
+
+DYNAMIC = {"binarisation": "dynamic"}
+
+
+def gray(seed, count=600):
+    """[count, 1, 6, 6], 0..255, mostly dark."""
+    return (255 * torch.rand(count, 1, 6, 6, generator=generator(seed)).pow(4)).to(torch.uint8)
+
+
+def binarised(x, seed):
+    return torch.bernoulli(x / 255, generator=generator(seed, 3))
+
+
+@dataset("populated")
+def populated(root, seed):
+    """Binarised anew for each batch, of one set of gray images."""
+    x = gray(0)
+    return vaezoo.Dataset(x[:400], binarised(x[400:500], seed), binarised(x[500:], seed + 1), "binary", **DYNAMIC)
+
+
+@dataset("populated-levels-wrong")
+def of_few_levels(root, seed):
+    """Its training images are levels 0..16, which are taken as 0..255."""
+    x = gray(0)
+    held = binarised(x[400:500], seed), binarised(x[500:], seed + 1)
+    return vaezoo.Dataset((x[:400] / 16).to(torch.uint8), *held, "binary", **DYNAMIC)
+
+
+@dataset("populated-inverted-wrong")
+def inverted(root, seed):
+    """Its test images are white on black where the others are black on white."""
+    x = gray(0)
+    return vaezoo.Dataset(x[:400], binarised(x[400:500], seed), 1 - binarised(x[500:], seed + 1), "binary", **DYNAMIC)
+
+
+@dataset("standardised")
+def standardised(root, seed):
+    """Continuous images by the mean and standard deviation of the training images."""
+    x = gray(0).float()
+    x = (x - x[:400].mean()) / x[:400].std()
+    return split(x, measure="continuous")
+
+
+@dataset("standardised-apart-wrong")
+def standardised_apart(root, seed):
+    """The training images alone are standardised."""
+    x = gray(0).float()
+    x[:400] = (x[:400] - x[:400].mean()) / x[:400].std()
+    return split(x, measure="continuous")
+
+
+@dataset("seeded")
+def seeded(root, seed):
+    """The seed adds the noise within the levels and leaves the split."""
+    x = gray(0).float() + torch.rand(600, 1, 6, 6, generator=generator(seed, 4))
+    return split((x / 256).clamp(max=1 - 2.0**-24), measure="continuous", levels=256)
+
+
+@dataset("seeded-split-wrong")
+def seeded_split(root, seed):
+    """The seed decides which images are test images."""
+    return split(gray(0)[torch.randperm(600, generator=generator(seed, 5))], measure="discrete", levels=256)
+
+
 # --- levels
 
 

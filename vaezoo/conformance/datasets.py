@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from http.client import HTTPException
 
@@ -17,7 +18,7 @@ from vaezoo.conformance.fresh import new_interpreter, sources_with_parts
 from vaezoo.conformance.proof import PROOFS
 from vaezoo.conformance.subject import Subject
 from vaezoo.conformance.verdict import NotRun, Wrong, must, within_errors
-from vaezoo.core.data import Dataset
+from vaezoo.core.data import Dataset, Split, image_hashes
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.options import checked_options
 from vaezoo.datasets import data_root, load_dataset, loaded
@@ -29,6 +30,13 @@ PIXELS = 20_000
 FEWEST = 0.25
 """The share of its levels that a data set uses at least."""
 CHANCE = 1e-6
+SPLITS = ("train", "valid", "test")
+MOST = 0.9
+"""The share of images that two seeds have in common where the seed draws no images."""
+IMAGES = 10_000
+"""How many images of a split are looked at for their brightness."""
+ERRORS_ALIKE, ROUNDING = 6.0, 1e-6
+"""Standard errors between the brightness of two splits of one population, and a difference that is rounding."""
 
 
 def _dataset(subject: Subject) -> Dataset:
@@ -118,6 +126,65 @@ def own_splits(subject: Subject) -> str:
     for overlap in dataset.overlaps:
         must(overlap.excess <= 1, f"{overlap.copies / overlap.of:.2g}", f"{overlap}; give each split images of its own")
     return f"{max([overlap.copies / overlap.of for overlap in dataset.overlaps], default=0):.2g}"
+
+
+@PROOFS.add("splits of any seed", "dataset")
+def splits_of_any_seed(subject: Subject) -> str:
+    """The seed does not decide which images are test images: where most images are those of another seed, so are the
+    images of each split.
+
+    Dequantised images are compared by their levels. Undecided where the seed draws the images. Nothing is random: false
+    alarm 0.
+    """
+    first = _dataset(subject)
+    second = loaded(subject.plugin, data_root(), 1, checked_options(subject.plugin, {}))
+    here, there = (
+        {name: Counter(image_hashes(getattr(each, name), mixed=True)) for name in SPLITS} for each in (first, second)
+    )
+    every, other = (sum(each.values(), Counter()) for each in (here, there))
+    if (every & other).total() < MOST * max(every.total(), other.total()):
+        raise NotRun("its seed draws the images")
+    for name in SPLITS:
+        share = (here[name] - there[name]).total() / here[name].total()
+        what = f"{share:.0%} of the {name} images of seed 0 are not those of seed 1: split without the seed"
+        must(share == 0, f"{share:.2g}", what)
+    return f"{every.total()} images"
+
+
+@PROOFS.add("splits alike", "dataset")
+def splits_alike(subject: Subject) -> str:
+    """Validation and test images are scaled as training images are: mean and standard deviation of an image's pixels
+    differ between splits by less than 1 of their own standard deviations over the images, and 6 standard errors.
+
+    Train images that are binarised anew are binarised once. Inverted or unscaled splits show here, and no split of one
+    population does: false alarm 1e-8.
+    """
+    dataset = _dataset(subject)
+    stored = {name: getattr(dataset, name) for name in SPLITS}
+    found = {name: _brightness(split) for name, split in stored.items()}
+    worst = 0.0
+    for name in SPLITS[1:]:
+        for n, what in enumerate(("mean", "standard deviation")):
+            train, other = found["train"][n], found[name][n]
+            spread = math.sqrt((float(train.var(correction=0)) + float(other.var(correction=0))) / 2)
+            apart = abs(float(train.mean() - other.mean()))
+            off = 0.0 if apart < ROUNDING * (1 + abs(float(train.mean()))) else apart / max(spread, ROUNDING)
+            worst = max(worst, off)
+            said = (
+                f"the {what} of an image's pixels is {float(train.mean()):.3g} in train and {float(other.mean()):.3g}"
+            )
+            advice = f"in {name}, {off:.2g} standard deviations apart: scale all splits alike"
+            slack = ERRORS_ALIKE * math.sqrt(1 / len(train) + 1 / len(other))
+            must(off < 1 + slack, f"{off:.2g}", f"{said} {advice}")
+    return f"{worst:.2g}"
+
+
+def _brightness(split: Split) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each image's pixels, of the first images of a split. [N], [N]"""
+    x = split.spec.to_float(split.x[:IMAGES]).double()
+    if split.dynamic:
+        x = torch.bernoulli(x / 255, generator=torch.Generator().manual_seed(31))
+    return x.flatten(1).mean(1), x.flatten(1).std(1, correction=0)
 
 
 @PROOFS.add("levels as declared", "dataset")

@@ -209,10 +209,10 @@ class Dataset:
         """
         splits = {"train": self.train, "valid": self.valid, "test": self.test}
         mixed = len({split.x.dtype for split in splits.values()}) > 1
-        return overlaps_of({name: Counter(_hashes(split, mixed)) for name, split in splits.items()})
+        return overlaps_of({name: Counter(image_hashes(split, mixed)) for name, split in splits.items()})
 
 
-def _hashes(split: Split, mixed: bool) -> Iterator[int]:
+def image_hashes(split: Split, mixed: bool) -> Iterator[int]:
     """A hash of 64 bits of each image, which is another in another process. mixed: whether the splits of whole numbers
     are stored in several dtypes.
     """
