@@ -69,6 +69,19 @@ class TwoGroupsWrong(TwoGroupsHeads):
         share = 0.0
 
 
+@vaezoo.register.posterior("two-groups-order-wrong")
+class TwoGroupsOrder(TwoGroupsHeads):
+    """The scores of its groups are lowest first."""
+
+    class kind(TwoGroups):
+        def rsample_and_log_prob(self, samples):
+            z, log_q = super().rsample_and_log_prob(samples)
+            return z, log_q.flip(0)
+
+        def log_prob(self, z):
+            return super().log_prob(z).flip(0)
+
+
 @vaezoo.register.prior("two-groups")
 class TwoGroupsPrior(vaezoo.Prior):
     """p(z1) p(z2|z1), with z2 about the first dimension of z1."""
@@ -97,8 +110,17 @@ class TwoGroupsPriorWrong(TwoGroupsPrior):
     share = 0.0
 
 
-for name in ("two-groups", "two-groups-wrong"):
+@vaezoo.register.prior("two-groups-order-wrong")
+class TwoGroupsPriorOrder(TwoGroupsPrior):
+    """The scores of its groups are lowest first."""
+
+    def log_prob(self, z):
+        return super().log_prob(z).flip(0)
+
+
+for name in ("two-groups", "two-groups-wrong", "two-groups-order-wrong"):
     vaezoo.register.variant(vaezoo.Variant(f"{name}-posterior", posterior=name, prior="two-groups"))
+vaezoo.register.variant(vaezoo.Variant("two-groups-order", posterior="two-groups", prior="two-groups-order-wrong"))
 vaezoo.register.variant(vaezoo.Variant("two-groups-prior", posterior="two-groups", prior="two-groups-wrong"))
 
 

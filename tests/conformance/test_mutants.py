@@ -23,6 +23,8 @@ MUTANTS = {
     "prior/scale-wrong": "samples as density",
     "prior/sharing-wrong": "samples as density",
     "prior/two-groups-wrong": "samples as density",
+    "prior/two-groups-order-wrong": "each group scored",
+    "posterior/two-groups-order-wrong": "each group scored",
     "prior/chain-kl-wrong": "closed-form KL",
     "prior/chain-sum-wrong": "closed-form KL",
     "prior/kl-half-wrong": "closed-form KL",
@@ -300,7 +302,10 @@ def test_a_mutant_is_rejected_by_its_figure(name):
     assert found.detail.startswith(proof.formula), found
 
 
-WITH_A_WRONG_PART = ("variant/two-groups-wrong-posterior", "variant/two-groups-prior", "variant/ladder-sum")
+WITH_A_WRONG_PART = (
+    *(f"variant/two-groups-{kind}" for kind in ("wrong-posterior", "order-wrong-posterior", "order", "prior")),
+    "variant/ladder-sum",
+)
 """Variants whose only purpose is to put a wrong part in its place."""
 AROUND = (
     *(f"variant/leave-one-out{kind}-bits" for kind in ("", "-sign-wrong", "-silent-wrong")),

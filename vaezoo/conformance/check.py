@@ -24,7 +24,8 @@ from vaezoo.runner.plan.sources import Sources
 
 PROOF_MODULES = (
     *("declarations", "modules", "derivatives", "expectations", "far_out", "states", "traces", "leaks", "updates"),
-    *("densities", "log_determinants", "wide", "likelihoods", "causal", "axes", "objectives", "datasets", "metrics"),
+    *("densities", "narrow", "group_scores", "log_determinants", "wide"),
+    *("likelihoods", "causal", "axes", "objectives", "datasets", "metrics"),
 )
 """The modules of this package that hold proofs."""
 TIMEOUT = 120.0

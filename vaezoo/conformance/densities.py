@@ -5,7 +5,6 @@ import math
 import torch
 from torch import Tensor
 
-from vaezoo.conformance.charts import Chart
 from vaezoo.conformance.codes import Codes
 from vaezoo.conformance.grid import Grid, over
 from vaezoo.conformance.laws import (
@@ -23,19 +22,12 @@ from vaezoo.conformance.verdict import ERRORS, NotRun, must, within_errors
 from vaezoo.core.contracts import Latents, PosteriorDistribution
 from vaezoo.core.draws import Batch
 from vaezoo.core.errors import Skip
-from vaezoo.core.gaussian import DiagonalGaussian
 from vaezoo.core.model import LatentModel, supports
 from vaezoo.core.requests import requests_of
-from vaezoo.evaluation.pareto import RELIABLE, largest, pareto_k, tail_size
 from vaezoo.training.updates import updated_buffers
 
 KL_BLOCKS = 40
 """Blocks of samples of which each gives a KL and a mean of log q - log p: a KL of several groups varies with them."""
-
-CENTRES = 64
-"""Samples, of whose more likely half one is the centre of h where h/q has heavy tails about the median."""
-NOISIEST = 0.05
-"""The largest standard error of a mean of h/q that decides."""
 
 
 def _integral(law: Law, what: str) -> str:
@@ -170,64 +162,6 @@ def _same_kl(model: LatentModel, batch: Batch, samples: int) -> str:
         expected = float(kl[n] - off[:, n].mean())
         figures.append(within_errors(float(kl[n]), expected, error, f"KL of image {n}"))
     return figures[-1]
-
-
-@PROOFS.add("E[h/q] = 1", "posterior", "variant")
-def narrow(subject: Subject) -> str:
-    """E_q[h(z) / q(z|x)] = 1 for a narrow normalised h about a point of q, or h uniform over the discrete codes that q
-    drew: holds for any q, also for one that scores only its own samples.
-
-    h lies about the median of each coordinate, and where h/q then has heavy tails (Pareto k of 0.7 or more) about other
-    points. At 5 standard errors of 3 images: false alarm 1e-5.
-    """
-
-    def one(dimensions: int) -> str:
-        """The proof in this many dimensions."""
-        model, batch = small_model(subject, sizes_of(subject, dimensions))
-        _, z, log_q = posterior_draws(model, batch, subject.count(200000))
-        kinds = supports(model.posterior_net, len(z))
-        images = range(z[0].shape[1])
-
-        def each(hyperbolic: bool) -> str:
-            """Of every image, with respect to one of the volumes."""
-            for n in images:
-                points, score = tuple(group[:, n] for group in z), log_q[:, :, n].sum(0)
-                mean, error = _mean_ratio(kinds, points, score, hyperbolic)
-                within_errors(mean, 1.0, error, f"E_q[h/q] of image {n} in {dimensions}-D")
-            return f"{mean:.4f}"
-
-        return in_each_volume(kinds, each)
-
-    return over((1, 2), one)
-
-
-def _mean_ratio(kinds: tuple[str, ...], z: Latents, log_q: Tensor, hyperbolic: bool) -> tuple[float, float]:
-    """The mean of h/q over samples of q, and its standard error, for the first h that has both; NotRun without one."""
-    if all(kind == "discrete" for kind in kinds):
-        codes = torch.cat(z, -1).unique(dim=0)
-        return _mean_and_error(-log_q - math.log(len(codes)))
-    chart = Chart(kinds, z, hyperbolic)
-    points = chart.coordinates(z)
-    log_q = log_q + chart.log_volume(points)
-    quantiles = torch.tensor([0.16, 0.5, 0.84], dtype=points.dtype)
-    lower, median, upper = torch.quantile(points, quantiles, dim=0)
-    spread = (upper - lower).clamp(min=1e-6)
-    likely = points[log_q[:CENTRES].argsort(descending=True)[: CENTRES // 2]]  # no rare point, beside which q is small
-    nearest = likely[((likely - median) / spread).square().sum(-1).argsort()]
-    error = k = math.inf
-    for centre, width in ((median, 0.15), (nearest[0], 0.15), (nearest[0], 0.05), *((each, 0.05) for each in nearest)):
-        log_ratio = DiagonalGaussian(centre, (width * spread).log()).log_density(points) - log_q
-        mean, error = _mean_and_error(log_ratio)
-        k = float(pareto_k(largest(log_ratio[:, None], tail_size(len(log_ratio)) + 1)))
-        if k < RELIABLE and error <= NOISIEST:
-            return mean, error
-    raise NotRun(f"too noisy to tell: +- {error:.2g}, Pareto k {k:.2g}")
-
-
-def _mean_and_error(log_ratio: Tensor) -> tuple[float, float]:
-    """The mean of a ratio and its standard error, of its logarithms [N]."""
-    ratio = log_ratio.exp()
-    return float(ratio.mean()), float(ratio.std() / math.sqrt(len(ratio)))
 
 
 @PROOFS.add("scores its own samples", "posterior", "variant")
