@@ -43,6 +43,37 @@ class EncodingWrong(Encoding):
         return super().encoded(self.kept)
 
 
+@prior("weighted")
+class Weighted(vaezoo.Prior):
+    """sum_c w_c q(z|u_c) with learned weights of eight pseudo-inputs."""
+
+    def __init__(self, train_images):
+        super().__init__()
+        self.pseudo_inputs = nn.Parameter(0.05 + 0.9 * train_images(8))
+        self.logit = nn.Parameter(torch.zeros(8))
+
+    def weights(self):
+        """By which samples choose. [C]"""
+        return self.logit.softmax(0)
+
+    def log_density(self, z, encode):
+        q = encode(self.pseudo_inputs).gaussian
+        return vaezoo.mixture_log_density(z, q.mean, q.log_std, self.logit.log_softmax(0))
+
+    def sample(self, n, encode):
+        q = encode(self.pseudo_inputs).gaussian
+        chosen = (self.weights().cumsum(0) < vaezoo.noise.uniform(n, 1)).sum(1).clamp(max=7)
+        return vaezoo.DiagonalGaussian(q.mean[chosen], q.log_std[chosen]).draw()
+
+
+@prior("weighted-not-wrong")
+class WeightedNotWrong(Weighted):
+    """Samples choose among all components alike, as at the start."""
+
+    def weights(self):
+        return torch.full_like(self.logit, 1 / 8)
+
+
 class Keeping(Encoding):
     """Has a dict for what it keeps from one call to the next."""
 

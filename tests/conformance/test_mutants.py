@@ -171,6 +171,7 @@ MUTANTS = {
     "decoder/wide-far-wrong": "derivatives",
     "likelihood/plain-coin-white-wrong": "derivatives",
     "prior/pair-of-bells-half-wrong": "derivatives",
+    "prior/weighted-not-wrong": "density in 20 dimensions",
     "prior/components-stale-wrong": "weights of now",
     "prior/components-version-wrong": "weights of now",
     "prior/components-address-wrong": "weights of now",

@@ -60,7 +60,7 @@ def test_auto_is_the_natural_likelihood_of_the_measure():
 @pytest.mark.parametrize(
     ("overrides", "text"),
     [
-        ({"prior": "vampprio"}, "prior 'vampprio' is unknown; did you mean 'vampprior'?"),
+        ({"prior": "vampprio"}, "prior 'vampprio' is unknown; did you mean 'vampprior' or 'top-down-vampprior'?"),
         (
             {"objective": ("beta", {"betta": 2.0})},
             "objective 'beta': hyper-parameter 'betta' is unknown; did you mean 'beta'",

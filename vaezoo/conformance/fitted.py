@@ -10,9 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy import special
+from scipy.linalg import solve_triangular
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
+
+from vaezoo.conformance.verdict import NotRun
 
 COMPONENTS = (1, 2, 4, 8, 16, 32, 64)
 """The numbers of components that are tried in turn, until the held-out score falls."""
@@ -106,6 +109,8 @@ class Fitted:
                 if score <= best + GAIN:
                     break
                 best, self.marginals, self.mixture = score, chosen, mixture
+        if best == -math.inf:
+            raise NotRun("undecided: no mixture of Gaussians fits its samples")
 
     @property
     def components(self) -> int:
@@ -120,8 +125,18 @@ class Fitted:
         return torch.from_numpy(self.mixture.score_samples(z) + log_det)
 
     def sample(self, count: int) -> Tensor:
-        """Draws from h. [count, Z]"""
-        y = self.mixture.sample(count)[0]
+        """Draws from h, by the same factors of its precisions as its density, also where one is nearly singular.
+        [count, Z]
+        """
+        random = np.random.default_rng(0)
+        counts = random.multinomial(count, self.mixture.weights_)
+        factors = zip(counts, self.mixture.means_, self.mixture.precisions_cholesky_, strict=True)
+        y = np.concatenate(
+            [
+                mean + solve_triangular(factor.T, random.standard_normal((len(mean), some)), lower=True).T
+                for some, mean, factor in factors
+            ]
+        )
         return torch.from_numpy(y if self.marginals is None else self.marginals.inverse(y))
 
 
@@ -133,7 +148,10 @@ def _mixtures(points: np.ndarray) -> Iterator[GaussianMixture]:
         options = {"reg_covar": 1e-9, "max_iter": 40, "random_state": 0, "init_params": "k-means++"}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            yield GaussianMixture(components, **options).fit(points)
+            try:
+                yield GaussianMixture(components, **options).fit(points)
+            except ValueError:  # a component's covariance is singular, as where samples lie on few directions
+                return
 
 
 def _quartile(degrees: float) -> float:

@@ -87,10 +87,10 @@ def places(subject: Subject) -> Iterator[Place]:
 
 
 @torch.no_grad()
-def spread(module: nn.Module) -> None:
-    """Multiply all parameters by FAR."""
+def spread(module: nn.Module, factor: float = FAR) -> None:
+    """Multiply all parameters by a factor."""
     for parameter in module.parameters():
-        parameter.mul_(FAR)
+        parameter.mul_(factor)
 
 
 def place(subject: Subject, model: LatentModel, far: bool) -> Place:

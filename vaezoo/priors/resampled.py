@@ -10,7 +10,7 @@ from torch.quasirandom import SobolEngine
 from vaezoo.core import noise
 from vaezoo.core.contracts import Prior
 from vaezoo.core.draws import Draws
-from vaezoo.core.errors import VaezooError
+from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.gaussian import DiagonalGaussian
 from vaezoo.nets.dense import dense_stack
 from vaezoo.nets.linear import Linear
@@ -40,7 +40,8 @@ class Resampled(Prior):
     The error of Z moves log p(x) of all images alike. `log_mass_error` gives it in nats, and the metric
     `prior-mass-error` puts it into the record.
 
-    truncation: T. width: of the two hidden layers of the network. proposals: Sobol points of a shift. [..., Z] -> [...]
+    Skips more than 21,201 dimensions. truncation: T. width: of the two hidden layers of the network. proposals: Sobol
+    points of a shift. [..., Z] -> [...]
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Resampled(Prior):
         for name, (value, smallest) in least.items():
             if value < smallest:
                 raise VaezooError(f"{name} must be {smallest} or more, got {value}")
+        if latent > SobolEngine.MAXDIM:
+            raise Skip(f"prior 'resampled' has proposals of at most {SobolEngine.MAXDIM} dimensions, got {latent}")
         self.truncation, self.shifts, self.latent = truncation, shifts, latent
         last = Linear(width, 1)
         nn.init.zeros_(last.weight)
@@ -65,7 +68,9 @@ class Resampled(Prior):
         self.accept = nn.Sequential(dense_stack(latent, (width, width), activation), last)
         self.points: Tensor
         self.step: Tensor
-        self.register_buffer("points", SobolEngine(latent).draw(proposals), persistent=False)
+        with torch.device("cpu"):  # the sequence cannot be drawn on the device that knows sizes alone
+            points = SobolEngine(latent).draw(proposals)
+        self.register_buffer("points", points, persistent=False)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     def _score(self, z: Tensor) -> Tensor:

@@ -42,7 +42,8 @@ def test_steps_leave_the_same(variant, seeds, monkeypatch):
         except Skip:
             steps = [made(dataset("continuous"), seeds, variant) for _ in range(2)]
         assert_identical(trained(steps[0]), trained(without_prefetching(steps[1])))
-        assert {len(table) for table in steps[0].prefetched_noise.tables.values()} <= {min(rows, EPOCH)}
+        tables = [len(table) for table in steps[0].prefetched_noise.tables.values()]
+        assert max(tables, default=0) <= min(2 * rows, EPOCH)  # a direction at right angles to another has 2 numbers
         assert not steps[1].prefetched_noise.tables
         if variant in ("vae", "beta-vae", "iwae"):
             assert steps[0].prefetched_noise.tables
