@@ -17,6 +17,11 @@ def logits(latent, seed):
     return 2 * torch.randn(latent, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+def sizes_of(latent, block):
+    """The columns of each block."""
+    return [min(block, latent - start) for start in range(0, latent, block)]
+
+
 def every_code(sizes):
     """All codes of blocks of these sizes. [S, Z]"""
     own = {size: torch.eye(size).tolist() if size > 1 else [[0.0], [1.0]] for size in sizes}
@@ -34,9 +39,11 @@ def of_torch(sizes, logits):
 def test_log_density_and_kl_are_those_of_torch(latent, block):
     blocks = CodeBlocks(latent, block)
     q, p = (blocks.distribution(logits(latent, seed)) for seed in (0, 1))
-    z = every_code(blocks.sizes)
-    theirs, others = (of_torch(blocks.sizes, logits(latent, seed)) for seed in (0, 1))
-    scores = sum(d.log_prob(part).view(len(z)) for d, part in zip(theirs, z.split(blocks.sizes, -1), strict=True))
+    z = every_code(sizes_of(latent, block))
+    theirs, others = (of_torch(sizes_of(latent, block), logits(latent, seed)) for seed in (0, 1))
+    scores = sum(
+        d.log_prob(part).view(len(z)) for d, part in zip(theirs, z.split(sizes_of(latent, block), -1), strict=True)
+    )
     assert torch.allclose(q.log_density(z), scores)
     assert torch.allclose(q.log_density(z).exp().sum(), torch.ones((), dtype=torch.float64))
     kl = sum(kl_divergence(a, b).sum() for a, b in zip(theirs, others, strict=True))
@@ -52,7 +59,7 @@ def test_draws_are_codes_as_often_as_their_probability(latent, block):
     with noise.stream(0, index=torch.arange(1), dtype=torch.float64):
         z = q.draw(20_000)[:, 0]
     codes, counts = z.unique(dim=0, return_counts=True)
-    known = {tuple(code) for code in every_code(blocks.sizes).tolist()}
+    known = {tuple(code) for code in every_code(sizes_of(latent, block)).tolist()}
     assert {tuple(code) for code in codes.tolist()} <= known
     probability = q.log_density(codes[:, None]).exp()[:, 0]
     error = (probability * (1 - probability) / len(z)).sqrt()

@@ -82,7 +82,7 @@ def assert_same(packed, alone, rtol=1e-4):
             torch.testing.assert_close(own[name], value, rtol=1e-2, atol=ALONG_WHICH_NOTHING_CHANGES, msg=name)
 
 
-@pytest.mark.parametrize("nets", ["declared", "conv"])
+@pytest.mark.parametrize("nets", ["declared", pytest.param("conv", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("variant", vaezoo.names("variant"))
 def test_each_seed_trains_as_it_would_alone(variant, nets):
     chosen = None

@@ -13,8 +13,8 @@ from vaezoo.core.errors import VaezooError
 class CodeBlocks(nn.Module):
     """How the Z columns of a code are divided: into blocks of `block` columns, of which the last takes what is left.
 
-    A block of one column is a bit, 0 or 1. A block of C columns, C > 1, is a one-hot code of C categories. sizes: the
-    columns of each block. VaezooError for a block under 1.
+    A block of one column is a bit, 0 or 1. A block of C columns, C > 1, is a one-hot code of C categories. width: the
+    columns of a block; count: the number of blocks. VaezooError for a block under 1.
     """
 
     def __init__(self, latent: int, block: int):
@@ -23,8 +23,8 @@ class CodeBlocks(nn.Module):
             raise VaezooError(f"block must be 1 or more, got {block}")
         column = torch.arange(latent)
         first = column - column % block
-        self.sizes = tuple(min(block, latent - start) for start in range(0, latent, block))
-        width = torch.tensor(self.sizes)[column // block]
+        self.width, self.count = min(block, latent), -(-latent // block)
+        width = (latent - first).clamp(max=block)
         self.block_of: Tensor
         self.first: Tensor
         self.last: Tensor
@@ -34,7 +34,7 @@ class CodeBlocks(nn.Module):
         self.register_buffer("first", first, persistent=False)
         self.register_buffer("last", (column == first + width - 1) & (width > 1), persistent=False)
         self.register_buffer("bit", width == 1, persistent=False)
-        within = torch.arange(len(self.sizes))[:, None] == column // block
+        within = torch.arange(self.count)[:, None] == column // block
         self.register_buffer("within", within, persistent=False)
 
     def distribution(self, logits: Tensor, straight_through: bool = False) -> BlockCategorical:
@@ -74,7 +74,7 @@ class BlockCategorical:
         start = edges[..., blocks.first]
         low = (edges[..., :-1] - start).to(probability)
         high = torch.where(blocks.last, 2.0, edges[..., 1:] - start).to(probability)
-        uniform = noise.uniform(samples, *probability.shape[:-1], len(blocks.sizes)).to(probability)
+        uniform = noise.uniform(samples, *probability.shape[:-1], blocks.count).to(probability)
         uniform = uniform[..., blocks.block_of]
         return ((uniform >= low) & (uniform < high)).to(probability)
 

@@ -36,9 +36,9 @@ class Categorical(Posterior):
 
     def forward(self, features: Tensor, prior: Prior) -> BlockCategorical:
         theirs = getattr(prior, "blocks", None)
-        if isinstance(theirs, CodeBlocks) and theirs.sizes != self.blocks.sizes:
+        if isinstance(theirs, CodeBlocks) and theirs.width != self.blocks.width:
             raise Skip(
-                f"posterior 'categorical' has codes of blocks {list(self.blocks.sizes)}, the prior of "
-                f"{list(theirs.sizes)}; give both the same `block`"
+                f"posterior 'categorical' has codes of {self.blocks.width} columns a block, "
+                f"the prior of {theirs.width}; give both the same `block`"
             )
         return self.blocks.distribution(self.heads(features), self.surrogate)

@@ -33,6 +33,6 @@ class Categorical(Prior):
 
     def kl(self, q: PosteriorDistribution) -> tuple[Tensor, ...] | None:
         """KL(q || p) in closed form where q has the same blocks. ([B, Z],)"""
-        if not isinstance(q, BlockCategorical) or q.blocks.sizes != self.blocks.sizes:
+        if not isinstance(q, BlockCategorical) or q.blocks.width != self.blocks.width:
             return None
         return (q.kl(self.blocks.distribution(self.logits)),)

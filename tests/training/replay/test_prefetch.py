@@ -31,7 +31,7 @@ def trained(step, epochs=(20, 20)):
     return [*state_of(step), *values]
 
 
-@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("seeds", [pytest.param(1, marks=pytest.mark.nightly), 2])
 @pytest.mark.parametrize("variant", vaezoo.names("variant"))
 def test_steps_leave_the_same(variant, seeds, monkeypatch):
     """In tables of 7 steps, which do not divide the epoch, and of more than an epoch."""

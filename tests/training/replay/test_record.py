@@ -17,7 +17,7 @@ from vaezoo.training.replay.recorded_step import COMPARISONS, WARM_UP, RecordedS
 from vaezoo.training.replay.recording import record
 
 
-@pytest.mark.parametrize("nets", ["declared", "conv"])
+@pytest.mark.parametrize("nets", ["declared", pytest.param("conv", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("seeds", [1, 2])
 @pytest.mark.parametrize("variant", vaezoo.names("variant"))
 def test_replays_are_the_eager_steps(variant, seeds, nets, monkeypatch):
