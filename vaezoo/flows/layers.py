@@ -38,6 +38,7 @@ def autoregressive_layers(
     """
 
     def make(number: int) -> Flow:
+        """One layer; every other one takes the dimensions in reverse."""
         reverse = number % 2 == 1
         return AutoregressiveFlow(
             latent, transform, hidden=hidden, activation=activation, reverse=reverse, context=context

@@ -35,6 +35,7 @@ class Categorical(Posterior):
         self.surrogate = straight_through
 
     def forward(self, features: Tensor, prior: Prior) -> BlockCategorical:
+        """q(z|x) of each image. [B, *features] -> codes [K, B, Z]"""
         theirs = getattr(prior, "blocks", None)
         if isinstance(theirs, CodeBlocks) and theirs.width != self.blocks.width:
             raise Skip(

@@ -116,6 +116,7 @@ class FullGaussian(Posterior):
         self.register_buffer("place", place, persistent=False)
 
     def forward(self, features: Tensor) -> FullGaussianDistribution:
+        """q(z|x) of each image. [B, *features] -> samples [K, B, Z]"""
         base = DiagonalGaussian.from_heads(self.heads(features))
         zero = base.mean.new_zeros(len(base.mean), 1)
         entries = zero if self.below is None else torch.cat([zero, self.below(features.flatten(1))], -1)

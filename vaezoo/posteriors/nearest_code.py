@@ -39,6 +39,7 @@ class NearestCode(Posterior):
         self.temperature = temperature
 
     def forward(self, features: Tensor, prior: Prior) -> CodebookDistribution:
+        """q(z|x) of each image. [B, *features] -> points of the codebook [K, B, Z]"""
         book = getattr(prior, "codebook", None)
         if not isinstance(book, Codebook):
             raise Skip("posterior 'nearest-code' needs a prior that holds a codebook; use the prior 'codebook'")

@@ -38,6 +38,7 @@ class Poincare(Posterior):
         self.heads = nn.Sequential(nn.Flatten(1), Linear(flat_parameters(features), 2 * latent))
 
     def forward(self, features: Tensor) -> WrappedNormal:
+        """q(z|x) of each image, its mean pulled inside FARTHEST. [B, *features] -> points of the ball [K, B, Z]"""
         mean, log_std = self.heads(features).chunk(2, -1)
         distance = length(mean)
         mean = mean * (FARTHEST * torch.tanh(distance / FARTHEST) / distance).unsqueeze(-1)

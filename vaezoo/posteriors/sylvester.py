@@ -47,6 +47,7 @@ class Sylvester(FlowPosterior):
                 raise VaezooError(f"{name} are those of the kind {owner!r}; leave them out for the kind {kind!r}")
 
         def make(number: int) -> Flow:
+            """One layer of the chosen kind."""
             if kind == "orthogonal":
                 return OrthogonalSylvesterFlow(latent, columns, context=self.width)
             if kind == "householder":

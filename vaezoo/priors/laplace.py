@@ -40,6 +40,7 @@ class Laplace(Prior):
         return self.scale * normal * (first.square() + second.square()).sqrt()
 
     def kl(self, q: PosteriorDistribution) -> tuple[Tensor] | None:
+        """KL(q || p) of each dimension in nats, ([B, Z],); None where q is no diagonal Gaussian."""
         if q.gaussian is None:
             return None
         mean, log_std = q.gaussian.mean, q.gaussian.log_std

@@ -94,6 +94,7 @@ class Resampled(Prior):
         return (tries * log_reject).logsumexp(0), (self.truncation - 1) * log_reject
 
     def log_density(self, z: Tensor) -> Tensor:
+        """log p(z) in nats. [..., Z] -> [...]"""
         tries, last = self._log_tries(self._score(self._proposals()))
         origin = z.new_zeros(self.latent)
         chosen = torch.logaddexp(logsigmoid(self._score(z)) + tries, last)

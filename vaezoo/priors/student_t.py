@@ -38,6 +38,7 @@ class StudentT(Prior):
             self.register_buffer("log_df", log_df)
 
     def log_density(self, z: Tensor) -> Tensor:
+        """log p(z) in nats. [..., Z] -> [...]"""
         df = bounded_log_std(self.log_df).double().exp()
         constant = torch.lgamma((df + 1) / 2) - torch.lgamma(df / 2) - 0.5 * (math.pi * df).log()
         half = ((df + 1) / 2).to(z)
