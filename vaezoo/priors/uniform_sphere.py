@@ -34,7 +34,7 @@ class UniformSphere(Prior):
         return F.normalize(noise.normal(n, self.latent), dim=-1)
 
     def kl(self, q: PosteriorDistribution) -> tuple[Tensor] | None:
-        """KL(q || p) in nats, spread evenly over the dimensions, ([B, Z],); None for another q than a von Mises-Fisher."""
+        """KL(q || p) in nats, spread evenly over the dimensions, ([B, Z],); None where q is no von Mises-Fisher."""
         if not isinstance(q, VonMisesFisher):
             return None
         return ((q.kl_uniform() / self.latent).unsqueeze(-1).expand(-1, self.latent),)
