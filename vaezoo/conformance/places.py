@@ -77,9 +77,9 @@ class Place:
 
 
 def places(subject: Subject) -> Iterator[Place]:
-    """A place near the start and one far from it, each in eval and in train mode."""
+    """A place near the start and one far from it, each in eval and in train mode, with few components or layers."""
     for far in (False, True):
-        model = subject.build(double=True, altered=True)[0]
+        model = subject.build(double=True, altered=True, few=True)[0]
         if far:
             spread(model)
         for training in (False, True):
