@@ -43,9 +43,11 @@ def sizes_of(subject: Subject, dimensions: int | tuple[int, ...]) -> tuple[int, 
     return tuple(size + (kind == "sphere") for size, kind in zip(sizes, kinds, strict=True))
 
 
-def small_model(subject: Subject, latents: int | tuple[int, ...], few: bool = False) -> tuple[LatentModel, Batch]:
-    """A model in float64 and eval mode with other hyper-parameters than the defaults, and a batch of three images."""
-    model = subject.build(latent=latents, double=True, altered=True, few=few)[0].eval()
+def small_model(subject: Subject, latents: int | tuple[int, ...]) -> tuple[LatentModel, Batch]:
+    """A model in float64 and eval mode with few components and other hyper-parameters than the defaults, and a batch of
+    three images.
+    """
+    model = subject.build(latent=latents, double=True, altered=True, few=True)[0].eval()
     return model, subject.batch(model)
 
 

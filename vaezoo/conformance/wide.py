@@ -56,7 +56,7 @@ def wide_density(subject: Subject) -> str:
 
     def one(latents: tuple[int, ...]) -> str:
         """In groups of these sizes."""
-        model, batch = small_model(subject, latents, few=True)
+        model, batch = small_model(subject, latents)
         kinds, count = supports(model.prior, len(latents)), subject.count(SAMPLES)
         drawn = None if prior else posterior_draws(model, rows(batch, slice(0, 1)), count)
 
