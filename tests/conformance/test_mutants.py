@@ -172,6 +172,8 @@ MUTANTS = {
     "likelihood/plain-coin-white-wrong": "derivatives",
     "prior/pair-of-bells-half-wrong": "derivatives",
     "prior/weighted-not-wrong": "density in 20 dimensions",
+    "prior/tracked-variance-wrong": "samples as density",
+    "prior/of-context-first-wrong": "samples as density",
     "prior/components-stale-wrong": "weights of now",
     "prior/components-version-wrong": "weights of now",
     "prior/components-address-wrong": "weights of now",

@@ -26,6 +26,8 @@ from vaezoo.core.model import LatentModel, supports
 from vaezoo.core.requests import requests_of
 from vaezoo.training.updates import updated_buffers
 
+UPDATES = 90
+"""Calls of update before samples and density are compared again."""
 KL_BLOCKS = 40
 """Blocks of samples of which each gives a KL and a mean of log q - log p: a KL of several groups varies with them."""
 
@@ -85,7 +87,7 @@ def _depends_on_index(model: LatentModel) -> bool:
 @PROOFS.add("samples as density", "prior")
 def prior_samples(subject: Subject) -> str:
     """sample(n) is distributed as log_density says: Kolmogorov-Smirnov on each axis, and mixed moments, or chi-square
-    of discrete codes. Where it has update(draws), also after three of them, between which all weights change.
+    of discrete codes. Where it has update(draws), also after 90 of them, in which all weights change.
 
     Of each test: false alarm 1e-6.
     """
@@ -109,13 +111,14 @@ def prior_samples(subject: Subject) -> str:
 
 @torch.no_grad()
 def _updated(model: LatentModel, batch: Batch) -> None:
-    """Update the prior three times, with all weights changed after each."""
-    for seed in range(3):
+    """Update the prior UPDATES times, with all weights changed thrice: averages that move slowly arrive."""
+    for seed in range(UPDATES):
         with keyed(seed, model, batch):
             new = updated_buffers({"prior": model.prior}, model.draw(batch, 1))
         for name, value in new.items():
             model.prior.get_buffer(name.removeprefix("prior.")).copy_(value)
-        jitter(model, 100 + seed)
+        if seed % (UPDATES // 3) == 0:
+            jitter(model, 100 + seed)
 
 
 @PROOFS.add("closed-form KL", "prior", "posterior", "variant")

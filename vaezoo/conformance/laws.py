@@ -79,10 +79,17 @@ def law_of(
 def prior_law(
     model: LatentModel, batch: Batch, count: int, *, training: bool = False, hyperbolic: bool = False, seed: int = 7
 ) -> Law:
-    """The law of p(z), of the batch's first context. training: the density of its first image in training."""
+    """The law of p(z), of the batch's first context. training: the density of its first image in training.
+
+    The samples are drawn in turns with those of the second context.
+    """
     one = rows(batch, slice(0, 1))
     with torch.no_grad(), keyed(seed, model):
-        z = model.prior_sample(count, None if one.context is None else one.context.expand(count, -1))
+        if batch.context is None:
+            z = model.prior_sample(count)
+        else:
+            turns = batch.context[[1, 0]].repeat(count, 1)
+            z = tuple(group[1::2] for group in model.prior_sample(2 * count, turns))
 
     def log_density(groups: Latents) -> Tensor:
         """log p(z), summed over the groups."""
