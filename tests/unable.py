@@ -6,6 +6,8 @@ UNABLE = {
     "closed-form KL": "it has none",
     "scores its own samples": "only its own",
     "posterior on a grid": "only its own",
+    "each group scored": ("it takes one latent group", "only its own"),
+    "splits of any seed": "draws the images",
     "log-determinant": ("other than normal numbers", "not all of R^Z", "seems to come from 8 values"),
     "density in 20 dimensions": "only its own",
     "decoder normalised": "does not ask for x",
