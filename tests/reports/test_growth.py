@@ -18,7 +18,7 @@ from vaezoo.runner.results import read_results
 from vaezoo.runner.store import Store, write_json
 
 HOUSE = str(Path(vaezoo.__file__).parent)
-STORED = Path(__file__).parents[2] / "results" / "mnist"
+STORED = Path(__file__).parents[1] / "runner" / "version_0_1_0"
 
 
 def lines_run(work):
@@ -85,7 +85,7 @@ def test_tables_grow_with_the_cells(seeds):
 
 @pytest.fixture
 def copies(tmp_path):
-    """A folder with n times the cells of results/mnist, each with its record."""
+    """A folder with n times the cells of these records, which have no digest, each with its record."""
 
     def folder(count):
         store = Store(tmp_path / str(count))

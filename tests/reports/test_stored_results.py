@@ -8,6 +8,7 @@ from vaezoo.core.columns import table_columns
 from vaezoo.runner.results import read_results
 
 STORED = Path(__file__).parents[2] / "results" / "mnist"
+OLD = Path(__file__).parents[1] / "runner" / "version_0_1_0"
 
 
 def test_the_committed_tables_are_made_again_byte_for_byte(shell, tmp_path):
@@ -22,7 +23,7 @@ def test_the_committed_tables_are_made_again_byte_for_byte(shell, tmp_path):
 
 
 def test_a_folder_without_columns_has_the_standard_ones():
-    assert "columns" not in json.loads((STORED / "plan.json").read_text(encoding="utf-8"))
-    frame = read_results(STORED)
+    assert "columns" not in json.loads((OLD / "plan.json").read_text(encoding="utf-8"))
+    frame = read_results(OLD)
     assert frame.attrs["columns"] == [column.to_json() for column in table_columns()]
     assert {column["name"] for column in frame.attrs["columns"]} <= set(frame)

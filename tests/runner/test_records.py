@@ -32,7 +32,7 @@ from vaezoo.training.loop import NotPacked
 from vaezoo.training.options import TrainingOptions
 from vaezoo.training.seed_run import Diverged
 
-OLD = Path(__file__).parents[2] / "results" / "mnist"
+OLD = Path(__file__).parent / "version_0_1_0"
 """Records that version 0.1.0 wrote."""
 
 
