@@ -87,7 +87,7 @@ def _depends_on_index(model: LatentModel) -> bool:
 @PROOFS.add("samples as density", "prior")
 def prior_samples(subject: Subject) -> str:
     """sample(n) is distributed as log_density says: Kolmogorov-Smirnov on each axis, and mixed moments, or chi-square
-    of discrete codes. Where it has update(draws), also after 90 of them, in which all weights change.
+    of discrete codes. Where it has update(draws), also after 90 of them, when all weights have changed.
 
     Of each test: false alarm 1e-6.
     """
@@ -111,13 +111,15 @@ def prior_samples(subject: Subject) -> str:
 
 @torch.no_grad()
 def _updated(model: LatentModel, batch: Batch) -> None:
-    """Update the prior UPDATES times, with all weights changed thrice: averages that move slowly arrive."""
+    """Update the prior UPDATES times, so that averages that move slowly arrive; change all weights after each of the
+    last three, so that no average is that of the weights of now.
+    """
     for seed in range(UPDATES):
         with keyed(seed, model, batch):
             new = updated_buffers({"prior": model.prior}, model.draw(batch, 1))
         for name, value in new.items():
             model.prior.get_buffer(name.removeprefix("prior.")).copy_(value)
-        if seed % (UPDATES // 3) == 0:
+        if seed >= UPDATES - 3:
             jitter(model, 100 + seed)
 
 
