@@ -31,8 +31,8 @@ class Tracked(vaezoo.Prior):
 
     def update(self, draws):
         z = draws.z[0].flatten(0, 1)
-        self.mean.lerp_(z.mean(0), 0.05)
-        self.variance.lerp_((z - self.mean).square().mean(0).clamp(min=1e-4), 0.05)
+        self.mean.mul_(0.95).add_(0.05 * z.mean(0))
+        self.variance.mul_(0.95).add_(0.05 * (z - self.mean).square().mean(0).clamp(min=1e-4))
 
 
 @prior("tracked-variance-wrong")
