@@ -36,6 +36,28 @@ def mean_of_bounds(log_weight: Tensor, bounds: int) -> Tensor:
     return torch.unflatten(log_weight, 0, (bounds, inner)).logsumexp(1).mean(0) - math.log(inner)
 
 
+def samples_of_bounds(bounds: int, samples_per_bound: int) -> int:
+    """M K, the samples that M bounds of K samples each need. Raises VaezooError where M or K is under 1."""
+    if bounds < 1 or samples_per_bound < 1:
+        raise VaezooError(f"bounds and samples_per_bound must be 1 or more, got {bounds} and {samples_per_bound}")
+    return bounds * samples_per_bound
+
+
+def weighted_at_fixed_samples(draws: Draws, objective: str) -> tuple[Tensor, Tensor]:
+    """log q(z_k|x) and log w_k of the samples as fixed points, through which nothing has a gradient. [K, B], [K, B]
+
+    log w_k is that of `weighted_log_weight`. Raises Skip where q can score only its own samples.
+    """
+    fixed = tuple(group.detach() for group in draws.z)
+    log_q = draws.q.log_prob(fixed)
+    if log_q is None:
+        raise Skip(f"objective {objective!r} needs a posterior that scores given points: its q has no log_prob(z)")
+    score = log_q.sum(0)
+    model, batch = draws.model, draws.batch
+    log_ratio = model.log_prior(batch, fixed).sum(0) - score
+    return score, model.log_likelihood(batch, fixed) + draws.kl_weight * log_ratio
+
+
 def gaussian_posterior(draws: Draws, objective: str) -> DiagonalGaussian:
     """q(z|x) as a diagonal Gaussian, mean and std [B, Z]. Raises Skip where it is none."""
     if (q := draws.q.gaussian) is None:

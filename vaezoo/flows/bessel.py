@@ -104,24 +104,28 @@ def _variance(k: Tensor, mean: Tensor, size: int) -> Tensor:
     return torch.where(k > limit, far * inverse, torch.where(k < 1e-8, 1 / size, near))
 
 
-class LogNormaliser(torch.autograd.Function):
-    """log E[exp(k (w - 1))] over the unit sphere in R^Z, in nats. k [...], Z -> [...]
-
-    It is 0 at k = 0 and falls to about -(Z - 1)/2 log k. Its derivative is the mean of w - 1, also to higher orders.
-    """
+class OfConcentration(torch.autograd.Function):
+    """A function of k and Z with a gradient by k, also under torch.func.vmap."""
 
     generate_vmap_rule = True
-
-    @staticmethod
-    def forward(k: Tensor, size: int) -> Tensor:
-        """The logarithm."""
-        return _normaliser_and_mean(k.double(), size)[0].to(k.dtype)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
         """Saves k for the gradient."""
         ctx.save_for_backward(inputs[0])
         ctx.size = inputs[1]
+
+
+class LogNormaliser(OfConcentration):
+    """log E[exp(k (w - 1))] over the unit sphere in R^Z, in nats. k [...], Z -> [...]
+
+    It is 0 at k = 0 and falls to about -(Z - 1)/2 log k. Its derivative is the mean of w - 1, also to higher orders.
+    """
+
+    @staticmethod
+    def forward(k: Tensor, size: int) -> Tensor:
+        """The logarithm."""
+        return _normaliser_and_mean(k.double(), size)[0].to(k.dtype)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
@@ -130,24 +134,16 @@ class LogNormaliser(torch.autograd.Function):
         return grad * (mean_cosine(k, ctx.size) - 1), None
 
 
-class MeanCosine(torch.autograd.Function):
+class MeanCosine(OfConcentration):
     """The mean A of w under the density proportional to exp(k w): I_{Z/2}(k) / I_{Z/2 - 1}(k). k [...], Z -> [...]
 
     It rises from 0 to 1. Its derivative is the variance of w, 1 - A^2 - (Z - 1) A / k, and 1/Z at k = 0.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(k: Tensor, size: int) -> Tensor:
         """The mean."""
         return _normaliser_and_mean(k.double(), size)[1].to(k.dtype)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
-        """Saves k for the gradient."""
-        ctx.save_for_backward(inputs[0])
-        ctx.size = inputs[1]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:

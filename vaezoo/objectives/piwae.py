@@ -4,8 +4,7 @@ from torch import Tensor
 
 from vaezoo.core.contracts import Objective
 from vaezoo.core.draws import Draws
-from vaezoo.core.errors import VaezooError
-from vaezoo.core.objective_terms import mean_of_bounds, weighted_log_weight
+from vaezoo.core.objective_terms import mean_of_bounds, samples_of_bounds, weighted_log_weight
 from vaezoo.registry import register
 
 
@@ -24,9 +23,7 @@ class PIWAE(Objective):
 
     def __init__(self, *, bounds: int = 4, samples_per_bound: int = 4):
         super().__init__()
-        if bounds < 1 or samples_per_bound < 1:
-            raise VaezooError(f"bounds and samples_per_bound must be 1 or more, got {bounds} and {samples_per_bound}")
-        self.bounds, self.importance_samples = bounds, bounds * samples_per_bound
+        self.bounds, self.importance_samples = bounds, samples_of_bounds(bounds, samples_per_bound)
 
     def estimates(self, draws: Draws) -> dict[str, Tensor]:
         """The bound of each group of parameters. {"generative": [B], "inference": [B]}"""

@@ -2,14 +2,13 @@
 
 from torch import Tensor
 
-from vaezoo.core import bounds
-from vaezoo.core.contracts import Objective
 from vaezoo.core.draws import Draws
+from vaezoo.objectives.elbo import ELBO
 from vaezoo.registry import register
 
 
 @register.objective("stl", paper="Roeder et al. (2017), arXiv:1703.09194")
-class StickingTheLanding(Objective):
+class StickingTheLanding(ELBO):
     """E_q[log p(x|z) + w (log p(z) - log q(z|x))] of each image, in which log q has a gradient through z alone. [B]
 
     What is left out, the derivative of log q(z|x) by its own weights at a fixed z, has the mean 0. So the mean gradient
@@ -18,16 +17,6 @@ class StickingTheLanding(Objective):
 
     importance_samples: the draws of z that are averaged for each image.
     """
-
-    lower_bound = True
-
-    def __init__(self, *, importance_samples: int = 1):
-        super().__init__()
-        self.importance_samples = importance_samples
-
-    def estimates(self, draws: Draws) -> Tensor:
-        """The bound `elbo`. [B]"""
-        return bounds.elbo(draws)
 
     def forward(self, draws: Draws) -> Tensor:
         """Nats to maximise. [B]"""

@@ -8,7 +8,8 @@ from torch import Tensor
 from vaezoo.core import bounds
 from vaezoo.core.contracts import Objective
 from vaezoo.core.draws import Draws
-from vaezoo.core.errors import Skip, VaezooError
+from vaezoo.core.errors import VaezooError
+from vaezoo.core.objective_terms import weighted_at_fixed_samples
 from vaezoo.registry import register
 
 
@@ -38,16 +39,9 @@ class VIMCO(Objective):
 
     def forward(self, draws: Draws) -> Tensor:
         """Nats to maximise. [B]"""
-        fixed = tuple(group.detach() for group in draws.z)
-        if len(fixed[0]) < 2:
+        if len(draws.z[0]) < 2:
             raise VaezooError("objective 'vimco' compares each sample with the others: it needs 2 samples or more")
-        log_q = draws.q.log_prob(fixed)
-        if log_q is None:
-            raise Skip("objective 'vimco' needs a posterior that scores given points: its q has no log_prob(z)")
-        score = log_q.sum(0)
-        model, batch = draws.model, draws.batch
-        log_ratio = model.log_prior(batch, fixed).sum(0) - score
-        log_weight = model.log_likelihood(batch, fixed) + draws.kl_weight * log_ratio
+        score, log_weight = weighted_at_fixed_samples(draws, "vimco")
         bound = log_weight.logsumexp(0) - math.log(len(log_weight))
         signal = (bound - without_each(log_weight)).detach()
         return bound + (signal * (score - score.detach())).sum(0)

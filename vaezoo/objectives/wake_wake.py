@@ -7,7 +7,7 @@ from torch import Tensor
 from vaezoo.core import bounds
 from vaezoo.core.contracts import Objective
 from vaezoo.core.draws import Draws
-from vaezoo.core.errors import Skip
+from vaezoo.core.objective_terms import weighted_at_fixed_samples
 from vaezoo.registry import register
 
 
@@ -39,14 +39,7 @@ class WakeWake(Objective):
 
     def forward(self, draws: Draws) -> dict[str, Tensor]:
         """The value of each group of parameters. {"generative": [B], "inference": [B]}"""
-        fixed = tuple(group.detach() for group in draws.z)
-        log_q = draws.q.log_prob(fixed)
-        if log_q is None:
-            raise Skip("objective 'wake-wake' needs a posterior that scores given points: its q has no log_prob(z)")
-        score = log_q.sum(0)
-        model, batch = draws.model, draws.batch
-        log_ratio = model.log_prior(batch, fixed).sum(0) - score
-        log_weight = model.log_likelihood(batch, fixed) + draws.kl_weight * log_ratio
+        score, log_weight = weighted_at_fixed_samples(draws, "wake-wake")
         share = log_weight.detach().softmax(0)
         return {
             "generative": log_weight.logsumexp(0) - math.log(len(log_weight)),
