@@ -297,13 +297,28 @@ class Subject:
 
     @cached_property
     def _few_options(self) -> dict[str, float]:
-        """FEW in place of every whole number above it, without those that the plugin's constructor refuses."""
+        """FEW in place of every whole number above it, without those with which the model no longer runs: the plugin's
+        constructor refuses them, or another part has to have the same.
+        """
         options: dict[str, float] = {}
         for name, parameter in self.plugin.hyperparameters.items():
             many = type(parameter.default) is int and parameter.default > FEW
-            if many and not self._refusal({**options, name: FEW}):
+            if many and self._runs({**options, name: FEW}):
                 options[name] = FEW
         return options
+
+    def _runs(self, options: dict[str, float]) -> bool:
+        """Whether a pass of the model with these hyper-parameters runs, on images of some shape."""
+        for shape in (self._shape,) if self._shape else SHAPES:
+            spec = specs_of(self.measure, shape, self.context)[0]
+            try:
+                model, objective = self.build_on(spec, self.latents(self._latent), 0, {}, options)
+                with torch.no_grad(), keyed(1, model):
+                    objective(model.draw(self.batch(model, 2), objective.importance_samples))
+            except Exception:
+                continue
+            return True
+        return False
 
     def _refusal(self, options: dict[str, float]) -> str | None:
         """Why the plugin cannot be built with these hyper-parameters; None where it can, or skips these images."""
