@@ -128,6 +128,8 @@ def two_groups(subject: Subject) -> Ground | None:
         model, objective = Subject(subject.plugin, subject.quick).build_on(
             DataSpec((4,), "continuous"), (1, 2), 0, dict(TWO_GROUPS_PARTS)
         )
+        with torch.no_grad(), keyed(1, model):
+            objective(model.draw(subject.batch(model, 2), objective.importance_samples))
     except VaezooError:
         return None
     jitter(model, 0)
