@@ -46,7 +46,7 @@ def each_group(subject: Subject) -> str:
 @torch.no_grad()
 def _agree(which: str, kinds: tuple[str, ...], z: Latents, scores: Scores, hyperbolic: bool) -> str:
     """The figure of the worst group, with respect to one of the volumes."""
-    own = scores(z)
+    own, worst = scores(z), 0.0
     for n, kind in enumerate(kinds):
         for width in WIDTHS:
             y, log_h_of_y, log_h_of_z = _proposed(kind, z[n], width, hyperbolic)
@@ -55,8 +55,9 @@ def _agree(which: str, kinds: tuple[str, ...], z: Latents, scores: Scores, hyper
             error = float(apart.std() / math.sqrt(len(apart)))
             both = f"({which} + h)"
             what = f"E_{which}[h / {both}] - E_h[{which} / {both}] of group {n} by entry {n} of log {which}"
-            figure = within_errors(float(apart.mean()), 0.0, error, what)
-    return f"{which} {figure}"
+            within_errors(float(apart.mean()), 0.0, error, what)
+            worst = max(worst, abs(float(apart.mean())) / max(error, 1e-12))
+    return f"{which} {worst:.1f} s.e."
 
 
 def _proposed(kind: str, z: Tensor, width: float, hyperbolic: bool) -> tuple[Tensor, Tensor, Tensor]:
