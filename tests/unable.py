@@ -8,8 +8,13 @@ UNABLE = {
     "posterior on a grid": "only its own",
     "each group scored": ("it takes one latent group", "only its own"),
     "splits of any seed": "draws the images",
-    "log-determinant": ("other than normal numbers", "not all of R^Z", "seems to come from 8 values"),
-    "density in 20 dimensions": "only its own",
+    "log-determinant": (
+        "other than normal numbers",
+        "not all of R^Z",
+        "seems to come from 8 values",
+        "are no function of",
+    ),
+    "density in 20 dimensions": ("only its own", "its codes are too many"),
     "decoder normalised": "does not ask for x",
     "pixels in order": "does not ask for x",
     "samples as density": "it has no sample",
@@ -22,7 +27,7 @@ UNABLE = {
     "levels as declared": "it declares no levels",
     "update(draws)": "no part has update",
     "refit(images)": "no part has refit",
-    "log q far out": "other than normal numbers",
+    "log q far out": ("other than normal numbers", "are no function of"),
 }
 """Proof -> a part of its reason, or several of them."""
 

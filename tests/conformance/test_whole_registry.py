@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from right_prior import RIGHT
+from unable import is_pass_or_unable
 
 from vaezoo.conformance import check as checking
 from vaezoo.conformance.proof import Proof
@@ -38,10 +39,13 @@ def every() -> list:
 
 @pytest.mark.parametrize("case", every())
 def test_every_proof_of_every_plugin(case):
-    """The whole registry, in quick mode: no proof fails; one that does not run says why."""
+    """The whole registry, in quick mode: each proof passes, or cannot run for a reason that tests/unable.py lists, or
+    because the files of a data set are not here.
+    """
     plugin, proof = case
     found = checking.prove(plugin, proof, quick=True)
-    assert found.verdict != FAIL, f"{found.figure}: {found.detail}"
+    absent = found.verdict == NOT_RUN and plugin.slot == "dataset" and "could not be downloaded" in found.detail
+    assert is_pass_or_unable(found) or absent, f"{found.verdict} {found.figure}: {found.detail}"
     assert found.figure if found.verdict == PASS else found.detail
 
 
