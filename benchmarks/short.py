@@ -22,7 +22,7 @@ def short(path: Path) -> dict[str, Any]:
     changed = {"name": f"{matrix['name']}-short", "seeds": 1}
     changed["datasets"] = [{"name": name, "limit": LIMIT} for name in matrix["datasets"]]
     changed["train"] = {**matrix["train"], "epochs": EPOCHS}
-    changed["evaluate"] = {**matrix["evaluate"], "images": IMAGES}
+    changed["evaluate"] = {**matrix["evaluate"], "images": IMAGES, "throughput": False}
     return matrix | changed
 
 
