@@ -26,7 +26,12 @@ from vaezoo.registry import PARTS, Choice, Plugin, Slots, Variant, registry
 
 BUILT_FIRST = ("likelihood", "decoder")
 """The parts that are built before the others, which follow in the order of PARTS. Weights are drawn in this order."""
-NATURAL = {"binary": "bernoulli", "discrete": "discretized-logistic", "continuous": "gaussian"}
+NATURAL = {
+    "binary": "bernoulli",
+    "discrete": "discretized-logistic",
+    "counts": "negative-binomial",
+    "continuous": "gaussian",
+}
 """The likelihood that "auto" means, by the dataset's measure."""
 
 
