@@ -141,7 +141,8 @@ class Slices:
         self.bounded = pixels.bounded
         middle = samples.median(0).values
         lower, upper = torch.quantile(samples, torch.tensor([0.1, 0.9], dtype=samples.dtype), dim=0)
-        self.centre, self.scale = middle, (upper - lower).clamp(min=1e-3) / 2
+        least = 1e-3 if self.values is None else float(self.values[1] - self.values[0])
+        self.centre, self.scale = middle, (upper - lower).clamp(min=least) / 2
         places = torch.arange(self.nodes, dtype=samples.dtype)
         along, log_width = self._at(places if self.values is not None else places + 0.5)
         x = middle.expand(self.nodes, pixels.count, -1).clone()
