@@ -109,7 +109,7 @@ class Pixels:
         with torch.no_grad(), noise.stream(29, dtype=torch.float64):
             try:
                 wide = parameters[0].expand(count, *parameters.shape[2:])
-                drawn = call_with_requests(self.likelihood.sample, wide, parts=self._served(count))
+                drawn: Tensor = call_with_requests(self.likelihood.sample, wide, parts=self._served(count))
             except NotImplementedError:
                 drawn = self.mean(parameters) + noise.normal(count, self.count)
         return drawn.flatten(1)

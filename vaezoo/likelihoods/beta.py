@@ -22,8 +22,8 @@ START = math.log(math.expm1(1 - LEAST))
 class Beta(Likelihood):
     """p(x|z) = x^(a - 1) (1 - x)^(b - 1) / B(a, b), of independent pixels in (0, 1). Integrates to 1.
 
-    The parameters are [2, *shape], raw a and b: a = 1/3 + softplus(r + c), where c is such that a decoder
-    that gives 0 starts at a = b = 1, the uniform density. E[x] = a / (a + b). log B is computed in float64, since differences of
+    The parameters are [2, *shape], raw a and b: a = 1/3 + softplus(r + c), where c is such that a decoder that gives 0
+    starts at a = b = 1, the uniform density. E[x] = a / (a + b). log B is computed in float64, since differences of
     lgamma cancel. A pixel of exactly 0 or 1, where a density may be infinite, is scored as the nearest number inside.
     Raises Skip for images that are not declared to lie in [0, 1].
     """

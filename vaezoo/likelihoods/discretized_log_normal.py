@@ -81,7 +81,8 @@ class DiscretizedLogNormal(Likelihood):
         d = (m - math.log(a)) / s
         rest = (m + s.square() / 2 + log_ndtr(d + s)).exp() - a * ndtr(d)
         slope = -(-0.5 * d.square()).exp() / (math.sqrt(2 * math.pi) * s * a)
-        return (total + rest + slope / 24).to(parameters)
+        mean: Tensor = total + rest + slope / 24
+        return mean.to(parameters)
 
     def sample(self, parameters: Tensor, context: Tensor | None = None) -> Tensor:
         m, s = self._of(parameters, context)

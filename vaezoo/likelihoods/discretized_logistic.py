@@ -14,8 +14,8 @@ class DiscretizedLogistic(Likelihood):
     """The probability that a logistic variable with the decoder's mean and scale falls into the bin of a pixel's level.
 
     P(k) = S((x + d/2 - m)/s) - S((x - d/2 - m)/s) with x = k/(levels-1), d = 1/(levels-1) and S the logistic function.
-    The first bin reaches to -infinity and the last to +infinity, so the levels sum to 1. The parameters are [2, *shape]:
-    the offset of the mean m from 1/2, and r with log s = min_log_scale + softplus(r - 2 - min_log_scale).
+    The first bin reaches to -infinity and the last to +infinity, so the levels sum to 1. The parameters are
+    [2, *shape]: the offset of the mean m from 1/2, and r with log s = min_log_scale + softplus(r - 2 - min_log_scale).
     """
 
     measures = ("discrete",)

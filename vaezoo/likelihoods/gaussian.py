@@ -20,8 +20,8 @@ class Gaussian(Likelihood):
 
         std^2 = the mean of (x - mean(z))^2 over training images and pixels, at one z ~ q(z|x) each,
 
-    after each epoch: the maximum of E_q[log p(x|z)] over std. Between epochs, and in evaluation, it is fixed. std starts
-    at `initial_std` and stays above `min_std`, so that the density stays bounded on images with constant pixels.
+    after each epoch: the maximum of E_q[log p(x|z)] over std. Between epochs, and in evaluation, it is fixed. std
+    starts at `initial_std` and stays above `min_std`, so that the density stays bounded on images with constant pixels.
     """
 
     measures = ("continuous",)

@@ -1,5 +1,7 @@
 """The mixture of discretised logistics, whose colours are coupled."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -61,15 +63,15 @@ class LogisticMixture(Likelihood):
         colours = x.reshape(len(x), 1, self.colours, -1).unbind(2)  # each [B, 1, pixels]
         value = mixture.log_weight
         for c, colour in enumerate(colours):
-            value = value + level_log_prob(
-                colour, mixture.mean_of(c, colours), mixture.log_scale[..., c, :], self.levels
-            )
+            mean, log_scale = mixture.mean_of(c, colours), mixture.log_scale[..., c, :]
+            value = value + level_log_prob(colour, mean, log_scale, self.levels)
         return value.logsumexp(-2).sum(-1)
 
     def mean(self, parameters: Tensor) -> Tensor:
-        """E[x|z]: exact for one colour, and for more in up to ENUMERATED levels. For more levels a later colour's mean is
-        that without rounding, over a quadrature of the earlier colours: half a level off at most, and much less where
-        the scale is a level or more.
+        """E[x|z]: exact for one colour, and for more in up to ENUMERATED levels.
+
+        For more levels a later colour's mean is that without rounding, over a quadrature of the earlier colours: half a
+        level off at most, and much less where the scale is a level or more.
         """
         mixture = self._split(parameters)
         weight = mixture.log_weight.exp()
@@ -126,16 +128,17 @@ class _Mixture:
     def __init__(self, log_weight: Tensor, mean: Tensor, log_scale: Tensor, coupling: Tensor):
         self.log_weight, self.mean, self.log_scale, self.coupling = log_weight, mean, log_scale, coupling
 
-    def mean_of(self, c: int, before: "list[Tensor] | tuple[Tensor, ...]", nodes: bool = False) -> Tensor:
+    def mean_of(self, c: int, before: Sequence[Tensor], nodes: bool = False) -> Tensor:
         """The mean of colour c, given those before it. [.., M, pixels], or [.., M, nodes, pixels]
 
-        before: what broadcasts to it, of each earlier colour.
+        before: what broadcasts to it, of each earlier colour (and, unread, of later ones).
         """
-        axis = (lambda each: each.unsqueeze(-2)) if nodes else (lambda each: each)
-        mean = axis(self.mean[..., c, :])
         first = c * (c - 1) // 2
-        for j in range(c):
-            mean = mean + axis(self.coupling[..., first + j, :]) * (before[j] - 0.5)
+        mean, couplings = self.mean[..., c, :], self.coupling[..., first : first + c, :].unbind(-2)
+        if nodes:
+            mean, couplings = mean.unsqueeze(-2), tuple(each.unsqueeze(-2) for each in couplings)
+        for coupling, colour in zip(couplings, before, strict=False):
+            mean = mean + coupling * (colour - 0.5)
         return mean
 
 

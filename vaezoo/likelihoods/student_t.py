@@ -16,14 +16,14 @@ from vaezoo.registry import register
 
 @register.likelihood("student-t", paper="Takahashi et al. (2018), IJCAI, doi:10.24963/ijcai.2018/374")
 class StudentT(Likelihood):
-    """p(x|z) = t(x; m(z), s, df), of independent pixels, whose heavy tails let a few pixels be far off. Integrates to 1.
+    """p(x|z) = t(x; m(z), s, df), of independent pixels, whose heavy tails let a few pixels be far off.
 
-        log t = lgamma((df + 1) / 2) - lgamma(df / 2) - 0.5 log(pi df) - log s - (df + 1) / 2 log(1 + (x - m)^2 / (df s^2))
+        log t = lgamma((df + 1) / 2) - lgamma(df / 2) - 0.5 log(pi df) - log s - (df + 1) / 2 log(1 + y^2 / df)
 
-    in nats. df > 1 is learned, one for all pixels, and starts at `initial_df`; the mean is m. Equals `gaussian` in the
-    limit of large df. The terms of df alone are computed in float64, since differences of lgamma cancel. scale: what s
-    is, `learned` (one parameter), `fixed` (`initial_scale`) or `per-pixel` (the decoder's second output, so that the
-    parameters are [2, *shape]). It stays above `min_scale`.
+    in nats, with y = (x - m) / s. Integrates to 1. df > 1 is learned, one for all pixels, and starts at `initial_df`;
+    the mean is m. Equals `gaussian` in the limit of large df. The terms of df alone are computed in float64, since
+    differences of lgamma cancel. scale: what s is, `learned` (one parameter), `fixed` (`initial_scale`) or `per-pixel`
+    (the decoder's second output, so that the parameters are [2, *shape]). It stays above `min_scale`.
     """
 
     measures = ("continuous",)
@@ -59,7 +59,8 @@ class StudentT(Likelihood):
         constant = torch.lgamma((df + 1) / 2) - torch.lgamma(df / 2) - 0.5 * (math.pi * df).log()
         df, half, constant = df.to(x), ((df + 1) / 2).to(x), constant.to(x)
         squares = ((x - location) / scale).square()
-        return (constant - scale.log() - half * (squares / df).log1p()).flatten(2).sum(-1)
+        value: Tensor = (constant - scale.log() - half * (squares / df).log1p()).flatten(2).sum(-1)
+        return value
 
     def mean(self, parameters: Tensor) -> Tensor:
         location: Tensor = self.scale(parameters, self.axes)[0]

@@ -13,7 +13,6 @@ def log_ndtr(x: Tensor) -> Tensor:
     log(erfcx(-x / sqrt 2) / 2) - x^2 / 2 below 0, and log(1 - F(-x)) above it. (torch.special.log_ndtr is mapped by
     `torch.func.vmap` with a loop.)
     """
-    low = x.clamp(max=0)
+    low = torch.where(x < 0, x, -x)
     lower = erfcx(low * -math.sqrt(0.5)).log() - 0.5 * low.square() - math.log(2)
-    upper = (-0.5 * torch.erfc(x.clamp(min=0) * math.sqrt(0.5))).log1p()
-    return torch.where(x < 0, lower, upper)
+    return torch.where(x < 0, lower, (-lower.exp()).log1p())
