@@ -72,7 +72,7 @@ def test_sigma_vae_is_refitted_after_an_epoch():
     data = vaezoo.load_dataset("digits-dequantised")
     model = vaezoo.build("sigma-vae", data, latent=2, hidden=[8])
     refit(model, {"likelihood": model.likelihood}, data.train, seed=0, epoch=1)
-    assert 0.9 < model.likelihood.std / data.train.x.square().mean().sqrt() < 1.1  # of a decoder that gives about 0
+    assert 0.9 < model.likelihood.std / data.train.x.square().mean().sqrt() < 1.5  # of an untrained decoder
 
 
 @pytest.mark.parametrize("name", ["laplace", "student-t", "discretized-log-normal"])
