@@ -50,8 +50,7 @@ def resolve(
     of a matrix row.
 
     An override (None, {...}) sets hyper-parameters of the part the variant declares; one with another name starts from
-    that part's own defaults. Raises VaezooError for unknown names, hyper-parameters and types; Skip where "auto" has no
-    answer.
+    that part's own defaults. Raises VaezooError for unknown names, hyper-parameters and types.
     """
     declared = variant_named(variant)
     slots: Slots = {}
@@ -62,8 +61,6 @@ def resolve(
         if other is not None and other != name:
             name, values = other, {}
         if slot == "likelihood" and name == "auto":
-            if spec.measure not in NATURAL:
-                raise Skip(f"there is no natural likelihood for {spec.measure} images; name one")
             name = NATURAL[spec.measure]
         plugin = registry(slot)[name]
         slots[slot] = (name, checked_options(plugin, {**values, **settings}))

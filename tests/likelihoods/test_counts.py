@@ -78,7 +78,9 @@ def test_the_negative_binomial_keeps_its_digits_in_float32(log_rate):
     x = torch.arange(0, 4000, 97, dtype=torch.float64).view(-1, 1)
     rate = torch.full((1, len(x), 1), log_rate, dtype=torch.float64)
     exact = likelihood.log_prob(x, rate)
-    torch.testing.assert_close(likelihood.float().log_prob(x.float(), rate.float()).double(), exact, rtol=1e-6, atol=4e-3)
+    torch.testing.assert_close(
+        likelihood.float().log_prob(x.float(), rate.float()).double(), exact, rtol=1e-6, atol=4e-3
+    )
 
 
 def test_log_ndtr_is_that_of_scipy_and_has_its_derivative():
@@ -110,8 +112,9 @@ def test_the_log_normal_is_the_mass_of_its_gaussian_and_the_dequantised_density_
 def test_the_library_size_multiplies_the_mean_and_enters_the_probability(name):
     """A context adds to the first parameter; without one the library size is 1."""
     likelihood = made(name, DataSpec((2, 3), "counts", context=2), library_column=1)
-    x, parameters = torch.from_numpy(counts_and_rates()[0]), parameters_of(likelihood, 0.5, rows=4).expand(
-        4, 5, *likelihood.parameter_shape
+    x, parameters = (
+        torch.from_numpy(counts_and_rates()[0]),
+        parameters_of(likelihood, 0.5, rows=4).expand(4, 5, *likelihood.parameter_shape),
     )
     context = torch.randn(5, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     moved = parameters.clone()
@@ -132,7 +135,9 @@ def test_a_model_serves_the_library_size_to_mean_and_sample():
     model = vaezoo.build("count-vae", data, latent=2, hidden=[8])
     assert model.conditional
     z, context = torch.randn(500, 2, generator=torch.Generator().manual_seed(0)), data.valid.context[:500]
-    torch.testing.assert_close(model.decode(z, context + math.log(2)), 2 * model.decode(z, context), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        model.decode(z, context + math.log(2)), 2 * model.decode(z, context), rtol=1e-4, atol=1e-4
+    )
     torch.manual_seed(0)
     few, many = (model.sample(500, context + shift).sum(1).mean() for shift in (0.0, math.log(10)))
     assert 9 < many / few < 11
@@ -176,7 +181,9 @@ def test_the_parameters_of_a_planted_model_are_recovered_within_their_standard_e
         log_p = torch.func.functional_call(scored, {"likelihood.raw_dispersion": log_r}, given)
         return -(log_mass[:, None] + log_p).logsumexp(0).sum()
 
-    start = torch.cat([(counts.mean(0) / log_library.exp().mean()).log(), 0.5 * weights[:, 0].sign(), torch.zeros(GENES)])
+    start = torch.cat(
+        [(counts.mean(0) / log_library.exp().mean()).log(), 0.5 * weights[:, 0].sign(), torch.zeros(GENES)]
+    )
     theta = start.clone().requires_grad_()
     optimiser = torch.optim.LBFGS([theta], max_iter=60, line_search_fn="strong_wolfe", tolerance_grad=1e-4)
 

@@ -53,7 +53,7 @@ def test_student_t_is_the_gaussian_at_many_degrees_of_freedom():
 
 
 def test_the_optimal_std_is_the_one_of_highest_likelihood():
-    """refit gives std^2 = mean (x - mean)^2, where the slope of log p by log std is 0; learned kinds are not refitted."""
+    """refit gives std^2 = mean (x - mean)^2, the maximum of log p over std; a learned std is not refitted."""
     likelihood = made("gaussian", SPEC, scale="optimal")
     images, mean = drawn(40, *SPEC.shape), 0.3 * drawn(40, *SPEC.shape, seed=1)
     assert [name for name, _ in requested_arguments(likelihood.refit, 1)] == ["parameters"]
@@ -78,7 +78,9 @@ def test_sigma_vae_is_refitted_after_an_epoch():
 @pytest.mark.parametrize("name", ["laplace", "student-t", "discretized-log-normal"])
 def test_an_optimal_scale_is_the_gaussians_alone(name):
     measure = "counts" if name == "discretized-log-normal" else "continuous"
-    with pytest.raises(VaezooError, match="scale = 'optimal' is the Gaussian's; take 'learned', 'fixed' or 'per-pixel'"):
+    with pytest.raises(
+        VaezooError, match="scale = 'optimal' is the Gaussian's; take 'learned', 'fixed' or 'per-pixel'"
+    ):
         made(name, DataSpec((2,), measure), scale="optimal")
     with pytest.raises(VaezooError, match="0 < min_scale < initial_scale is needed, got min_scale=2, initial_scale=1"):
         made(name, DataSpec((2,), measure), min_scale=2, initial_scale=1)

@@ -87,9 +87,10 @@ def simulated_counts(
 ) -> Dataset:
     """Counts of `genes` genes in each cell (counts), shape (genes,), drawn from a CountModel of each seed's own.
 
-    latents: Z of that model. depth: the median library size is depth times genes, so that a gene has about `depth` counts. zero_inflation: the
-    probability that a count is lost. images: of training; validation and test have 1,000 each. context: "library" gives
-    the log of each cell's true library size, [N, 1], which the likelihoods of counts take as their offset.
+    latents: Z of that model. depth: the median library size is depth times genes, so that a gene has about `depth`
+    counts. zero_inflation: the probability that a count is lost. images: of training; validation and test have 1,000
+    each. context: "library" gives the log of each cell's true library size, [N, 1], the offset that the likelihoods of
+    counts take.
 
     Raises VaezooError for a number outside its range.
     """
