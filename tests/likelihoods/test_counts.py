@@ -110,7 +110,7 @@ def test_the_log_normal_is_the_mass_of_its_gaussian_and_the_dequantised_density_
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_library_size_multiplies_the_mean_and_enters_the_probability(name):
-    """A context adds to the first parameter; without one the library size is 1."""
+    """A context adds log(library size / pixels) to the first parameter."""
     likelihood = made(name, DataSpec((2, 3), "counts", context=2), library_column=1)
     x, parameters = (
         torch.from_numpy(counts_and_rates()[0]),
@@ -119,12 +119,12 @@ def test_the_library_size_multiplies_the_mean_and_enters_the_probability(name):
     context = torch.randn(5, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     moved = parameters.clone()
     target = moved if likelihood.parameter_shape == (2, 3) else moved[:, :, 0]
-    target += context[:, 1].view(5, 1, 1)
+    target += context[:, 1].view(5, 1, 1) - math.log(6)
     torch.testing.assert_close(likelihood.log_prob(x, parameters, context), likelihood.log_prob(x, moved))
     torch.testing.assert_close(likelihood.mean(parameters, context), likelihood.mean(moved))
     if name != "discretized-log-normal":
         torch.testing.assert_close(
-            likelihood.mean(parameters, context), context[:, 1].exp().view(5, 1, 1) * likelihood.mean(parameters)
+            likelihood.mean(parameters, context), context[:, 1].exp().view(5, 1, 1) / 6 * likelihood.mean(parameters)
         )
     with pytest.raises(VaezooError, match=r"log of the library size, which is one of 0..1 here, got 2"):
         made(name, DataSpec((2, 3), "counts", context=2), library_column=2)
@@ -176,7 +176,7 @@ def test_the_parameters_of_a_planted_model_are_recovered_within_their_standard_e
 
     def minus_log_likelihood(theta):
         b, w, log_r = theta.split(GENES)
-        rate = (b + nodes[:, None] * w)[:, None].expand(NODES, CELLS, GENES)
+        rate = (b + math.log(GENES) + nodes[:, None] * w)[:, None].expand(NODES, CELLS, GENES)
         given = (counts, rate, log_library)
         log_p = torch.func.functional_call(scored, {"likelihood.raw_dispersion": log_r}, given)
         return -(log_mass[:, None] + log_p).logsumexp(0).sum()

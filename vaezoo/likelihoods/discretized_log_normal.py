@@ -19,7 +19,7 @@ TERMS = 64
 """The terms of the mean that are added one by one; the rest is their integral."""
 
 
-@register.likelihood("discretized-log-normal", paper="Bulmer (1974), Biometrics 30(1), as a model of counts")
+@register.likelihood("discretized-log-normal")
 class DiscretizedLogNormal(Likelihood):
     """The counts x = round(e^y - 1), at least 0, of a Gaussian y on the scale log(1 + x): y ~ N(m, s^2).
 
@@ -27,10 +27,10 @@ class DiscretizedLogNormal(Likelihood):
 
     with the normal distribution function F, computed from log F in float64, so that it is exact far in the tails. It is
     what a Gaussian on log-counts says of the counts themselves: with v = x + u, u uniform in (-1/2, 1/2), the mean of
-    log N(log(1 + v); m, s) - log(1 + v) is a bound of log P(x) from below. The parameters are m; where images have a
-    context, m plus the log of the library size, which its column `library_column` holds. scale: what s is, `learned`
-    (one parameter), `fixed` (`initial_scale`) or `per-pixel` (the decoder's second output, so that the parameters are
-    [2, *shape]). It stays above `min_scale`. Sums to 1.
+    log N(log(1 + v); m, s) - log(1 + v) is a bound of log P(x) from below. The parameters are m. Where images of D
+    pixels have a context, its column `library_column` holds the log of the library size, and log(library size / D) is
+    added to m. scale: what s is, `learned` (one parameter), `fixed` (`initial_scale`) or `per-pixel` (the decoder's
+    second output, so that the parameters are [2, *shape]). It stays above `min_scale`. Sums to 1.
     """
 
     measures = ("counts",)

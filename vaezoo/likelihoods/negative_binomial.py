@@ -16,8 +16,8 @@ class NegativeBinomial(Likelihood):
 
         log p(x) = lgamma(x + r) - lgamma(r) - lgamma(x + 1) + r log(r / (r + m)) + x log(m / (r + m))
 
-    in nats. The parameters are l = log m; where images have a context, l plus the log of the library size, which its
-    column `library_column` holds, so that m is library size times e^l. The dispersion r of each pixel is learned; it
+    in nats. The parameters are l = log m. Where images of D pixels have a context, its column `library_column` holds
+    the log of the library size, and m is e^l times library size / D. The dispersion r of each pixel is learned; it
     starts at 1, and its logarithm is bounded in (-8, 8). Sums to 1; equals `poisson` in the limit of large r.
     """
 
@@ -35,7 +35,7 @@ class NegativeBinomial(Likelihood):
         return bounded_log_std(self.raw_dispersion)
 
     def log_mean(self, log_rate: Tensor, context: Tensor | None) -> Tensor:
-        """log m of each pixel, from l and the context. [..., B, *shape]"""
+        """log m of each pixel, of l and the context. [..., B, *shape]"""
         return with_library(log_rate, context, self.column, self.axes)
 
     def log_prob(self, x: Tensor, parameters: Tensor, context: Tensor | None = None) -> Tensor:

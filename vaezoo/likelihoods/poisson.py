@@ -14,8 +14,8 @@ from vaezoo.registry import register
 class Poisson(Likelihood):
     """Independent counts with log p(x) = x l - e^l - log x!, whose mean and variance are the rate e^l.
 
-    The parameters are l; where images have a context, l plus the log of the library size, which its column
-    `library_column` holds: the rate is library size times e^l, as with the exposure of a Poisson regression. Sums to 1.
+    The parameters are l. Where images of D pixels have a context, its column `library_column` holds the log of the
+    library size, and the rate is e^l times library size / D, as with the exposure of a Poisson regression. Sums to 1.
     """
 
     measures = ("counts",)

@@ -17,7 +17,7 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
 
         p(x) = w [x = 0] + (1 - w) NB(x; m, r),    E[x] = (1 - w) m
 
-    The parameters are [2, *shape]: log m, to which the log of the library size is added as there, and the logit of w.
+    The parameters are [2, *shape]: log m, to which the library size is added as there, and the logit of w.
     Sums to 1; equals `negative-binomial` in the limit w -> 0.
     """
 

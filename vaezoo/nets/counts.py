@@ -1,5 +1,7 @@
 """The mathematics of count likelihoods: rates with a library size, and the negative binomial distribution."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,13 +23,15 @@ def checked_column(spec: DataSpec, column: int) -> int:
 
 
 def with_library(log_rate: Tensor, context: Tensor | None, column: int, axes: int) -> Tensor:
-    """log_rate + log library size, the offset of a count regression. [..., B, *shape], [B, C] -> [..., B, *shape]
+    """log_rate + log(library size / D), the offset of a count regression on images of D pixels.
 
-    context: None for a library size of 1. axes: those of `shape`.
+    [..., B, *shape], [B, C] -> [..., B, *shape]. So a decoder that gives 0 shares the library size evenly among the pixels. context: None for no offset. axes: those
+    of `shape`.
     """
     if context is None:
         return log_rate
-    return log_rate + context[:, column].reshape(-1, *[1] * axes)
+    pixels = math.prod(log_rate.shape[log_rate.ndim - axes :])
+    return log_rate + (context[:, column] - math.log(pixels)).reshape(-1, *[1] * axes)
 
 
 def negative_binomial_log_prob(x: Tensor, log_mean: Tensor, log_dispersion: Tensor) -> Tensor:
