@@ -78,9 +78,8 @@ def test_sigma_vae_is_refitted_after_an_epoch():
 @pytest.mark.parametrize("name", ["laplace", "student-t", "discretized-log-normal"])
 def test_an_optimal_scale_is_the_gaussians_alone(name):
     measure = "counts" if name == "discretized-log-normal" else "continuous"
-    with pytest.raises(
-        VaezooError, match="scale = 'optimal' is the Gaussian's; take 'learned', 'fixed' or 'per-pixel'"
-    ):
-        made(name, DataSpec((2,), measure), scale="optimal")
+    options = {"scale": "optimal"}
+    with pytest.raises(VaezooError, match=r"'scale': value 'optimal' is unknown; there are: fixed, le"):
+        vaezoo.build("vae", "digits", overrides={"likelihood": (name, options)})
     with pytest.raises(VaezooError, match="0 < min_scale < initial_scale is needed, got min_scale=2, initial_scale=1"):
         made(name, DataSpec((2,), measure), min_scale=2, initial_scale=1)

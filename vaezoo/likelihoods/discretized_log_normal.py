@@ -9,7 +9,6 @@ from torch.special import ndtr
 from vaezoo.core import noise
 from vaezoo.core.contracts import Likelihood
 from vaezoo.core.data import DataSpec
-from vaezoo.core.errors import VaezooError
 from vaezoo.nets.counts import checked_column, with_library
 from vaezoo.nets.normal import log_ndtr
 from vaezoo.nets.scale import Kind, Scale
@@ -45,8 +44,6 @@ class DiscretizedLogNormal(Likelihood):
         library_column: int = 0,
     ):
         super().__init__()
-        if scale == "optimal":
-            raise VaezooError("scale = 'optimal' is the Gaussian's; take 'learned', 'fixed' or 'per-pixel'")
         self.scale = Scale(scale, initial_scale, min_scale, ("initial_scale", "min_scale"))
         self.column, self.axes = checked_column(spec, library_column), len(spec.shape)
         self.parameter_shape = self.scale.parameter_shape(spec.shape)

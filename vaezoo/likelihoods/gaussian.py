@@ -7,7 +7,7 @@ from torch import Tensor
 from vaezoo.core.contracts import Likelihood
 from vaezoo.core.data import DataSpec
 from vaezoo.core.gaussian import DiagonalGaussian
-from vaezoo.nets.scale import Kind, Scale
+from vaezoo.nets.scale import KindOrOptimal, Scale
 from vaezoo.registry import register
 
 
@@ -26,7 +26,9 @@ class Gaussian(Likelihood):
 
     measures = ("continuous",)
 
-    def __init__(self, spec: DataSpec, *, scale: Kind = "learned", initial_std: float = 0.5, min_std: float = 1e-3):
+    def __init__(
+        self, spec: DataSpec, *, scale: KindOrOptimal = "learned", initial_std: float = 0.5, min_std: float = 1e-3
+    ):
         super().__init__()
         self.scale = Scale(scale, initial_std, min_std, ("initial_std", "min_std"))
         self.parameter_shape = self.scale.parameter_shape(spec.shape)

@@ -7,7 +7,6 @@ from torch import Tensor
 from vaezoo.core import noise
 from vaezoo.core.contracts import Likelihood
 from vaezoo.core.data import DataSpec
-from vaezoo.core.errors import VaezooError
 from vaezoo.nets.scale import Kind, Scale
 from vaezoo.registry import register
 
@@ -24,8 +23,6 @@ class Laplace(Likelihood):
 
     def __init__(self, spec: DataSpec, *, scale: Kind = "learned", initial_scale: float = 0.5, min_scale: float = 1e-3):
         super().__init__()
-        if scale == "optimal":
-            raise VaezooError("scale = 'optimal' is the Gaussian's; take 'learned', 'fixed' or 'per-pixel'")
         self.scale = Scale(scale, initial_scale, min_scale, ("initial_scale", "min_scale"))
         self.parameter_shape = self.scale.parameter_shape(spec.shape)
         self.axes = len(spec.shape)

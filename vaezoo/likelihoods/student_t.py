@@ -38,8 +38,6 @@ class StudentT(Likelihood):
         min_scale: float = 1e-3,
     ):
         super().__init__()
-        if scale == "optimal":
-            raise VaezooError("scale = 'optimal' is the Gaussian's; take 'learned', 'fixed' or 'per-pixel'")
         if not 1 < initial_df <= 1000:
             raise VaezooError(f"initial_df must lie above 1 (for a mean to exist) and up to 1000, got {initial_df:g}")
         self.scale = Scale(scale, initial_scale, min_scale, ("initial_scale", "min_scale"))

@@ -25,8 +25,8 @@ def checked_column(spec: DataSpec, column: int) -> int:
 def with_library(log_rate: Tensor, context: Tensor | None, column: int, axes: int) -> Tensor:
     """log_rate + log(library size / D), the offset of a count regression on images of D pixels.
 
-    [..., B, *shape], [B, C] -> [..., B, *shape]. So a decoder that gives 0 shares the library size evenly among the pixels. context: None for no offset. axes: those
-    of `shape`.
+    [..., B, *shape], [B, C] -> [..., B, *shape]. So a decoder that gives 0 shares the library size evenly among the
+    pixels. context: None for no offset. axes: those of `shape`.
     """
     if context is None:
         return log_rate

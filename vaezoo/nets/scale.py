@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 from vaezoo.core.errors import VaezooError
 
-Kind = Literal["fixed", "learned", "per-pixel", "optimal"]
-"""fixed: the initial one. learned: a parameter, one for all pixels. per-pixel: the decoder's second output. optimal: a
-buffer that its owner's `refit` writes after each epoch.
-"""
+Kind = Literal["fixed", "learned", "per-pixel"]
+"""fixed: the initial one. learned: a parameter, one for all pixels. per-pixel: the decoder's second output."""
+KindOrOptimal = Literal["fixed", "learned", "per-pixel", "optimal"]
+"""optimal: a buffer that its owner's `refit` writes after each epoch."""
 
 
 class Scale(nn.Module):
@@ -25,7 +25,7 @@ class Scale(nn.Module):
     floor, initial: 0 < floor < initial, else VaezooError, in which they have the given names.
     """
 
-    def __init__(self, kind: Kind, initial: float, floor: float, names: tuple[str, str]):
+    def __init__(self, kind: KindOrOptimal, initial: float, floor: float, names: tuple[str, str]):
         super().__init__()
         if not 0 < floor < initial < math.inf:
             low, start = names[1], names[0]
