@@ -20,7 +20,8 @@ def short(path: Path) -> dict[str, Any]:
     """The matrix of a file, made short."""
     matrix = tomllib.loads(path.read_text(encoding="utf-8"))
     changed = {"name": f"{matrix['name']}-short", "seeds": 1}
-    changed["datasets"] = [{"name": name, "limit": LIMIT} for name in matrix["datasets"]]
+    entries = [{"name": each} if isinstance(each, str) else each for each in matrix["datasets"]]
+    changed["datasets"] = [entry | {"limit": LIMIT} for entry in entries]
     changed["train"] = {**matrix["train"], "epochs": EPOCHS}
     changed["evaluate"] = {**matrix["evaluate"], "images": IMAGES, "throughput": False}
     return matrix | changed

@@ -26,7 +26,12 @@ from vaezoo.registry import PARTS, Choice, Plugin, Slots, Variant, registry
 
 BUILT_FIRST = ("likelihood", "decoder")
 """The parts that are built before the others, which follow in the order of PARTS. Weights are drawn in this order."""
-NATURAL = {"binary": "bernoulli", "discrete": "discretized-logistic", "continuous": "gaussian"}
+NATURAL = {
+    "binary": "bernoulli",
+    "discrete": "discretized-logistic",
+    "counts": "negative-binomial",
+    "continuous": "gaussian",
+}
 """The likelihood that "auto" means, by the dataset's measure."""
 
 
@@ -45,8 +50,7 @@ def resolve(
     of a matrix row.
 
     An override (None, {...}) sets hyper-parameters of the part the variant declares; one with another name starts from
-    that part's own defaults. Raises VaezooError for unknown names, hyper-parameters and types; Skip where "auto" has no
-    answer.
+    that part's own defaults. Raises VaezooError for unknown names, hyper-parameters and types.
     """
     declared = variant_named(variant)
     slots: Slots = {}
@@ -57,8 +61,6 @@ def resolve(
         if other is not None and other != name:
             name, values = other, {}
         if slot == "likelihood" and name == "auto":
-            if spec.measure not in NATURAL:
-                raise Skip(f"there is no natural likelihood for {spec.measure} images; name one")
             name = NATURAL[spec.measure]
         plugin = registry(slot)[name]
         slots[slot] = (name, checked_options(plugin, {**values, **settings}))

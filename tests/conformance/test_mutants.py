@@ -224,6 +224,8 @@ MUTANTS = {
     "likelihood/bumps-channel-wrong": "sums to 1",
     "likelihood/bumps-sample-wrong": "samples as density",
     "likelihood/events-wrong": "sums to 1",
+    "likelihood/exposed-mean-wrong": "mean as density",
+    "likelihood/exposed-sample-wrong": "samples as density",
     "decoder/in-order-channels-wrong": "decoder normalised",
     "decoder/in-order-rows-wrong": "decoder normalised",
     "decoder/in-order-gradient-wrong": "pixels in order",

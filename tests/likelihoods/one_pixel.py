@@ -13,9 +13,9 @@ SCALES = [0.0, 0.5, 3.0, 30.0]
 """Of the decoder's parameters, which are normal numbers times this."""
 
 
-def made(name, spec, dtype=torch.float64):
-    """A fresh likelihood of the default hyper-parameters."""
-    return registry("likelihood")[name].target(spec).to(dtype)
+def made(name, spec, dtype=torch.float64, **options):
+    """A fresh likelihood of the default hyper-parameters, but for the options."""
+    return registry("likelihood")[name].target(spec, **options).to(dtype)
 
 
 def parameters_of(likelihood, scale, rows=6, dtype=torch.float64, seed=0):
@@ -63,7 +63,8 @@ def assert_finite_in_float32(likelihood, spec, scale):
     parameters = parameters_of(likelihood, scale, dtype=torch.float32).requires_grad_()
     if spec.measure == "continuous":
         wide = parameters.expand(6, 11, *parameters.shape[2:])
-        value = likelihood.log_prob(torch.linspace(-5, 5, 11).view(-1, 1, 1, 1), wide)
+        ends = (-5, 5) if spec.levels is None else (0.01, 0.99)
+        value = likelihood.log_prob(torch.linspace(*ends, 11).view(-1, 1, 1, 1), wide)
     else:
         _, value = log_masses(likelihood, spec, parameters)
         torch.testing.assert_close(value.logsumexp(1), torch.zeros(6), rtol=0, atol=1e-3)
@@ -113,10 +114,10 @@ def assert_samples_follow(likelihood, spec, scale):
             assert stats.chisquare(observed, expected * observed.sum() / expected.sum()).pvalue > 1e-3
 
 
-def assert_adds_up(name, spec, scale):
+def assert_adds_up(name, spec, scale, /, **options):
     """All of the above, of a likelihood whose decoder's parameters are of this scale."""
-    exact = made(name, spec)
+    exact = made(name, spec, **options)
     assert_normalised(exact, spec, scale)
-    assert_finite_in_float32(made(name, spec, torch.float32), spec, scale)
+    assert_finite_in_float32(made(name, spec, torch.float32, **options), spec, scale)
     assert_mean_is_the_expectation(exact, spec, scale)
     assert_samples_follow(exact, spec, min(scale, 3.0))

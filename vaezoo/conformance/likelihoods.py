@@ -10,10 +10,11 @@ from vaezoo.conformance.grid import figures_over, same_frequencies
 from vaezoo.conformance.overlap import VAGUE, overlap
 from vaezoo.conformance.pixels import COUNTS, Pixels, Slices
 from vaezoo.conformance.proof import PROOFS
-from vaezoo.conformance.subject import LEVELS, Subject, images
+from vaezoo.conformance.subject import LEVELS, Subject
 from vaezoo.conformance.verdict import NotRun, must, within_errors
 from vaezoo.conformance.verdict import close_to as close
 from vaezoo.core.contracts import Likelihood
+from vaezoo.core.requests import call_with_requests
 
 SHAPES: tuple[tuple[int, ...], ...] = ((1, 1, 1), (1, 1, 2), (1, 2, 2), (3, 1, 1), (3, 2, 2))
 """Shapes of the small images: one pixel, rows and columns, and channels."""
@@ -108,7 +109,7 @@ def _every_number_of_levels(subject: Subject) -> None:
         parameters = torch.cat([even, torch.stack(drawn)])[:, None]  # [K, 1, *shape]
         x = pixels.values.view(-1, *pixels.spec.shape)
         with torch.no_grad():
-            log_p = pixels.likelihood.log_prob(x, parameters.expand(-1, len(x), *shape))
+            log_p = pixels.log_prob(x, parameters.expand(-1, len(x), *shape))
         for found in log_p.exp().sum(1).tolist():
             close(found, 1.0, 1e-6, f"the total probability of {pixels.title}")
 
@@ -239,10 +240,11 @@ def extremes(subject: Subject) -> str:
     for one in subject.each_measure():
         for size, double in ((-30.0, False), (30.0, False), (-17.0, True), (17.0, True)):
             model = one.build(double=double)[0]
-            x = images(model.spec, 2).to(model.dtype)
+            batch = one.batch(model, 2)
             shape = (1, 2, *model.likelihood.parameter_shape)
             parameters = torch.full(shape, size, requires_grad=True, dtype=model.dtype)
-            value = model.likelihood.log_prob(x, parameters)
+            served = {"context": batch.context, "progress": batch.training_progress}
+            value = call_with_requests(model.likelihood.log_prob, batch.x, parameters, parts=served)
             finite = bool(value.isfinite().all())
             found = value.flatten()[0].item()
             must(finite, f"{found}", f"log p(x|z) is {found} at parameters of {size:g}")

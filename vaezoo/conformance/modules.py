@@ -89,7 +89,7 @@ def _shapes_of_parts(model: LatentModel, batch: Batch, samples: int) -> None:
     parameters = model.decoder_output(batch, z)
     shape = model.likelihood.parameter_shape
     _fits("the decoder's parameters [K, B, *parameter_shape]", parameters, samples, samples, 3, *shape)
-    mean = model.likelihood.mean(parameters[0])
+    mean = model.mean_image(batch, parameters[0])
     _fits("mean(parameters) [B, *shape]", mean, samples, 3, *model.spec.shape)
 
 

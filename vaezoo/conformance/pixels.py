@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from vaezoo.conformance.grid import Density, Grid
-from vaezoo.conformance.subject import LEVELS, Subject
+from vaezoo.conformance.grid import Density, Grid, in_the_unit_interval
+from vaezoo.conformance.subject import LEVELS, Subject, contexts
 from vaezoo.conformance.verdict import NotRun
 from vaezoo.core import noise
+from vaezoo.core.requests import call_with_requests
 
 COUNTS = {1: 4000, 2: 300}
 """How many counts are summed over, for one and for two pixels."""
@@ -34,6 +36,7 @@ class Pixels:
         plain = {"encoder": "linear", "decoder": "linear"}
         model = subject.build(shape=shape, levels=levels, double=True, altered=True, overrides=plain)[0].eval()
         self.likelihood, self.spec, self.count = model.likelihood, model.spec, model.spec.dimensions
+        self._context = contexts(model, 1)
         self.bounded = self.spec.measure == "continuous" and self.spec.levels is not None
         self.values = self._values()
 
@@ -79,14 +82,25 @@ class Pixels:
             """log p(x|z) of points under one image's parameters."""
             x = points.reshape(-1, *self.spec.shape)
             with torch.no_grad():
-                return self.likelihood.log_prob(x, parameters.expand(1, len(x), *parameters.shape[2:]))[0]
+                return self.log_prob(x, parameters.expand(1, len(x), *parameters.shape[2:]))[0]
 
         return density
+
+    def _served(self, images: int) -> dict[str, Any]:
+        """What the likelihood's methods may request: one context for all images, and the progress of evaluation."""
+        served: dict[str, Any] = {"progress": torch.ones((), dtype=torch.float64)}
+        return served if self._context is None else served | {"context": self._context.expand(images, -1)}
+
+    def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """log p(x|z). [N, *shape], [K, N, *parameter_shape] -> [K, N]"""
+        value: Tensor = call_with_requests(self.likelihood.log_prob, x, parameters, parts=self._served(len(x)))
+        return value
 
     def mean(self, parameters: Tensor) -> Tensor:
         """mean(parameters). [pixels]"""
         with torch.no_grad():
-            return self.likelihood.mean(parameters[0]).flatten()
+            mean: Tensor = call_with_requests(self.likelihood.mean, parameters[0], parts=self._served(1))
+            return mean.flatten()
 
     def samples(self, parameters: Tensor, count: int) -> Tensor:
         """Drawn from p(x|z), [count, pixels]; where it has no `sample`, noise about its mean, to say where a grid must
@@ -94,7 +108,8 @@ class Pixels:
         """
         with torch.no_grad(), noise.stream(29, dtype=torch.float64):
             try:
-                drawn = self.likelihood.sample(parameters[0].expand(count, *parameters.shape[2:]))
+                wide = parameters[0].expand(count, *parameters.shape[2:])
+                drawn: Tensor = call_with_requests(self.likelihood.sample, wide, parts=self._served(count))
             except NotImplementedError:
                 drawn = self.mean(parameters) + noise.normal(count, self.count)
         return drawn.flatten(1)
@@ -126,7 +141,8 @@ class Slices:
         self.bounded = pixels.bounded
         middle = samples.median(0).values
         lower, upper = torch.quantile(samples, torch.tensor([0.1, 0.9], dtype=samples.dtype), dim=0)
-        self.centre, self.scale = middle, (upper - lower).clamp(min=1e-3) / 2
+        least = 1e-3 if self.values is None else float(self.values[1] - self.values[0])
+        self.centre, self.scale = middle, (upper - lower).clamp(min=least) / 2
         places = torch.arange(self.nodes, dtype=samples.dtype)
         along, log_width = self._at(places if self.values is not None else places + 0.5)
         x = middle.expand(self.nodes, pixels.count, -1).clone()
@@ -149,7 +165,8 @@ class Slices:
         if self.values is not None:
             return self.values[place.long()], torch.zeros_like(place)
         if self.bounded:
-            return place / self.nodes, torch.full_like(place, -math.log(self.nodes))
+            x, slope = in_the_unit_interval(place / self.nodes)
+            return x, slope.log() - math.log(self.nodes)
         t = 2 * place / self.nodes - 1
         slope = self.scale * 2 / self.nodes * (1 + t.square()) / (1 - t.square()).square()
         return self.centre + self.scale * t / (1 - t.square()), slope.log()
@@ -171,7 +188,8 @@ class Slices:
         if self.values is not None:
             place = (points / float(self.values[1] - self.values[0])).round()
         elif self.bounded:
-            place = points * self.nodes
+            root = (points / (1 - points)).pow(1 / 3)  # t / (1 - t), see `in_the_unit_interval`
+            place = torch.where(points < 1, root / (1 + root), 1.0) * self.nodes
         else:
             size = 2 * (points - self.centre) / self.scale
             t = size / (1 + (1 + size.square()).sqrt())

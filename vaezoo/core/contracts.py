@@ -196,11 +196,13 @@ class Likelihood(nn.Module, ABC):
         """log p(x|z) summed over pixels, in nats. [B, *shape], [K, B, *parameter_shape] -> [K, B]"""
 
     @abstractmethod
+    @may_request
     def mean(self, parameters: Tensor) -> Tensor:
-        """E[x|z]. [..., *parameter_shape] -> [..., *shape]"""
+        """E[x|z]. [..., B, *parameter_shape] -> [..., B, *shape], where a context is [B, C]"""
 
+    @may_request
     def sample(self, parameters: Tensor) -> Tensor:
-        """x drawn from p(x|z). [..., *parameter_shape] -> [..., *shape]"""
+        """x drawn from p(x|z). [..., B, *parameter_shape] -> [..., B, *shape], where a context is [B, C]"""
         raise NotImplementedError(f"likelihood {type(self).__name__} has no sample(parameters)")
 
 

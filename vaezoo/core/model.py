@@ -185,6 +185,11 @@ class LatentModel(nn.Module):
         value = self._call(self.likelihood.log_prob, batch.x, parameters, batch=batch)
         return _checked("log_likelihood", value, "KB", z, self.likelihood)
 
+    def mean_image(self, batch: Batch, parameters: Tensor) -> Tensor:
+        """E[x|z] of the decoder's parameters. [..., B, *parameter_shape] -> [..., B, *shape]"""
+        mean: Tensor = self._call(self.likelihood.mean, parameters, batch=batch)
+        return mean
+
     def decoder_output(self, batch: Batch, z: Latents) -> Tensor:
         """The decoder's parameters of p(x|z). [K, B, *parameter_shape]"""
         return self._network(lambda: self.decoder.parameters_of(z, _Served(self, batch, {})))
@@ -271,7 +276,7 @@ class LatentModel(nn.Module):
         """
         batch = self.batch(x, context)
         with noise.fallback(self.device, self.dtype):
-            return self.likelihood.mean(self.decoder_output(batch, self.draw(batch, 1).z)[0])
+            return self.mean_image(batch, self.decoder_output(batch, self.draw(batch, 1).z)[0])
 
     @torch.no_grad()
     def interpolate(self, a: Images, b: Images, steps: int = 8, context: Images | None = None) -> Tensor:
@@ -323,11 +328,13 @@ class LatentModel(nn.Module):
         with noise.fallback(self.device, self.dtype):
             if self.decoder.autoregressive:
                 for place in self.decoder.pixel_order(self.spec.shape).tolist():
-                    drawn = self.likelihood.sample(self.decoder_output(batch, groups)[0]).flatten(1)[:, place]
-                    batch.x.view(count, -1)[:, place] = drawn
+                    parameters = self.decoder_output(batch, groups)[0]
+                    drawn = self._call(self.likelihood.sample, parameters, batch=batch).flatten(1)
+                    batch.x.view(count, -1)[:, place] = drawn[:, place]
                 if finish == self.likelihood.sample:
                     return batch.x
-            return finish(self.decoder_output(batch, groups)[0])
+            image: Tensor = self._call(finish, self.decoder_output(batch, groups)[0], batch=batch)
+            return image
 
 
 class _Served(dict[str, Any]):

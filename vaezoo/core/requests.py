@@ -51,6 +51,8 @@ SERVICES: Mapping[tuple[str, str], Service] = {
     ("prior", "sample"): Service(1, ("encode", "context", "progress")),
     ("decoder", "forward"): Service(1, ("groups", "x", "context", "index", "progress")),
     ("likelihood", "log_prob"): Service(2, ("context", "progress")),
+    ("likelihood", "mean"): Service(1, ("context",)),
+    ("likelihood", "sample"): Service(1, ("context",)),
     ("objective", "forward"): Service(1, ()),
 }
 """(slot, method) -> what it may request. A decoder is served `x` where it declares `autoregressive = True`."""

@@ -167,7 +167,7 @@ def _later_pixels(model: LatentModel, batch: Batch) -> Figure:
         x = batch.x.flatten(1).clone()
         x[:, order[place:]] = x.flip(-1).roll(1, 0)[:, order[place:]]
         before, after = (
-            model.likelihood.mean(model.decoder_output(Batch(images, batch.context, batch.index), z)).flatten(2)
+            model.mean_image(batch, model.decoder_output(Batch(images, batch.context, batch.index), z)).flatten(2)
             for images in (batch.x, x.view_as(batch.x))
         )
         seen = order[: place + 1]
