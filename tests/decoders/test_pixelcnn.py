@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 
 import vaezoo
-from vaezoo import DataSpec, Skip, VaezooError, Variant
+from vaezoo import DataSpec, Likelihood, Skip, VaezooError, Variant
 from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.core.draws import Batch
 from vaezoo.nets.pixelcnn import GatedPixelCNN, MaskedConv2d
@@ -53,6 +53,43 @@ def test_images_drawn_pixel_by_pixel_have_their_probabilities():
     assert p > 1e-6
 
 
+class JointBits(Likelihood):
+    """Both channels of a binary pixel together: the logits of 00, 01, 10 and 11."""
+
+    measures = ("binary",)
+
+    def __init__(self, spec):
+        super().__init__()
+        self.parameter_shape = (4, *spec.shape[1:])
+
+    def log_prob(self, x, parameters):
+        code = (2 * x[:, :1] + x[:, 1:]).long().expand(len(parameters), -1, -1, -1, -1)
+        return parameters.log_softmax(-3).gather(-3, code).flatten(2).sum(-1)
+
+    def mean(self, parameters):
+        p = parameters.softmax(-3)
+        return torch.stack([p[..., 2, :, :] + p[..., 3, :, :], p[..., 1, :, :] + p[..., 3, :, :]], -3)
+
+    def sample(self, parameters):
+        edges = parameters.softmax(-3).cumsum(-3)[..., :3, :, :]
+        code = (vaezoo.noise.uniform(*edges.shape[:-3], 1, *edges.shape[-2:]).to(edges) > edges).sum(-3)
+        return torch.stack([code // 2, code % 2], -3).to(parameters)
+
+
+def test_channels_that_a_likelihood_couples_are_drawn_together(own_registry):
+    vaezoo.register.likelihood("joint-bits")(JointBits)
+    model, count = model_of((2, 1, 2), likelihood="joint-bits"), 4000
+    x, probability = table(model)
+    torch.testing.assert_close(probability.sum(), torch.tensor(1.0, dtype=torch.float64))
+    assert model.decoder.pixel_order((2, 1, 2)).tolist() == [[0, 2], [1, 3]]
+    drawn = model.simulate((torch.tensor([0.7, -1.2], dtype=torch.float64).expand(count, 2),)).flatten(1)
+    code = torch.tensor([8.0, 4.0, 2.0, 1.0], dtype=torch.float64)
+    found = torch.bincount((drawn @ code).long(), minlength=16)
+    expected = torch.zeros(16, dtype=torch.float64)
+    expected[(x.flatten(1) @ code).long()] = probability / probability.sum() * count
+    assert stats.chisquare(found.numpy(), expected.numpy()).pvalue > 1e-6
+
+
 def jacobian(net, x, context, weights):
     """|d (a random sum of the parameters of a place) / d x_j|, places in raster order with channels last."""
     channels, pixels = x.shape[1], x[0].numel()
@@ -69,7 +106,7 @@ def jacobian(net, x, context, weights):
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_a_pixel_sees_all_pixels_and_channels_before_it_and_no_other(channels):
     torch.manual_seed(0)
-    net = GatedPixelCNN(channels, 2 * channels, width=7, layers=6, kernel=3, context=3).double()
+    net = GatedPixelCNN(channels, 2 * channels, channels, width=7, layers=6, kernel=3, context=3).double()
     x, context = torch.randn(1, channels, 3, 4).double(), torch.randn(1, 3, 3, 4).double()
     found = jacobian(net, x, context, torch.tensor([1.0, -0.7]).double())
     before = torch.ones_like(found).tril(-1).bool()
@@ -79,7 +116,7 @@ def test_a_pixel_sees_all_pixels_and_channels_before_it_and_no_other(channels):
 
 def test_it_sees_as_far_as_its_layers_reach():
     """Two layers with kernel 3: two columns to each side, and one more row up than layers."""
-    net = GatedPixelCNN(1, 1, width=4, layers=2, kernel=3, context=1).double()
+    net = GatedPixelCNN(1, 1, 1, width=4, layers=2, kernel=3, context=1).double()
     x, context = torch.randn(1, 1, 7, 7).double(), torch.randn(1, 1, 7, 7).double()
     row = jacobian(net, x, context, torch.ones(1).double())[4 * 7 + 3].view(7, 7) > 0
     assert row[1:4, 1:6].all()

@@ -89,10 +89,12 @@ def pixels_in_order(subject: Subject) -> str:
         """The order on images of one shape."""
         shape, count = model.spec.shape, model.spec.dimensions
         order = model.decoder.pixel_order(shape)
-        every = sorted(order.tolist()) == list(range(count))
+        every = sorted(order.flatten().tolist()) == list(range(count))
         must(every, f"{len(order)} places", f"pixel_order must hold each of {count} places once, got {order.tolist()}")
         if tuple(model.likelihood.parameter_shape[-len(shape) :]) != shape:
             raise NotRun(f"its parameters {list(model.likelihood.parameter_shape)} are not those of single pixels")
+        if order.ndim > 1:
+            raise NotRun(f"it draws {order.shape[1]} places together")
         rank = torch.empty(count, dtype=torch.int64)
         rank[order] = torch.arange(count)
         by_changes = _sensitivity_by_changes(model)

@@ -24,8 +24,11 @@ class PixelCNN(Decoder):
     and one more up, so that a small net leaves the global structure to z. d parameters_i / d x_j = 0 for j >= i, and
     the probabilities of all images sum to 1, for a likelihood whose pixels are independent given its parameters.
 
+    Where the likelihood's parameters are those of whole pixels, [.., H, W], it may couple the channels of a pixel;
+    these then do not see each other here, and are drawn together.
+
     [N, Z], x [N, C, H, W] -> [N, *parameter_shape]. Raises Skip for data that are not images, and for a likelihood
-    whose parameters are not those of single pixels and channels.
+    whose parameters are not those of pixels.
     """
 
     autoregressive = True
@@ -45,16 +48,29 @@ class PixelCNN(Decoder):
         check_channels(channels)
         if len(spec.shape) != 3:
             raise Skip(f"decoder 'pixelcnn' needs images [channels, height, width], got {list(spec.shape)}")
-        if tuple(parameter_shape[-3:]) != spec.shape:
+        if tuple(parameter_shape[-2:]) != spec.shape[1:]:
             raise Skip(
-                f"decoder 'pixelcnn' needs a likelihood whose parameters are [.., {', '.join(map(str, spec.shape))}], "
-                f"some for each pixel and channel, got {list(parameter_shape)}"
+                f"decoder 'pixelcnn' needs a likelihood with parameters for each of {' x '.join(map(str, spec.shape[1:]))} "
+                f"pixels, got {list(parameter_shape)}"
             )
         inputs, height, columns = spec.shape
+        self.channels = inputs if tuple(parameter_shape[-3:]) == spec.shape else 1
         self.feature_map = gated_upsampling(latent, (*channels, width), (height, columns))
-        outputs = math.prod(parameter_shape[:-2])
-        self.net = GatedPixelCNN(inputs, outputs, width=width, layers=layers, kernel=kernel, context=width)
+        self.net = GatedPixelCNN(
+            inputs,
+            math.prod(parameter_shape[:-2]),
+            self.channels,
+            width=width,
+            layers=layers,
+            kernel=kernel,
+            context=width,
+        )
         self.parameter_shape = parameter_shape
+
+    def pixel_order(self, shape: tuple[int, ...]) -> Tensor:
+        """Row by row, and each channel after the one before it; or all channels of a pixel together: [H W, C]"""
+        order = super().pixel_order(shape)
+        return order if self.channels == shape[0] else order.view(-1, shape[0])
 
     def forward(self, z: Tensor, x: Tensor) -> Tensor:
         parameters: Tensor = self.net(2 * x - 1, self.feature_map(z))

@@ -1,7 +1,8 @@
 """The gated PixelCNN: masked convolutions of which no output sees its own pixel or a later one.
 
 Pixels are in the order of `Decoder.pixel_order`: row by row, and through the channels of each pixel. Letters: N images
-[N, C, H, W], W features; feature f belongs to channel f mod C and may see the channels before it at its own pixel.
+[N, C, H, W]; feature f belongs to channel f mod C and may see the channels before it at its own pixel. With
+`channels` = 1 for images of several, all features see the pixels before their own alone, in all channels.
 """
 
 import torch
@@ -77,9 +78,10 @@ class PixelCNNLayer(nn.Module):
 
 
 class GatedPixelCNN(nn.Module):
-    """Parameters of each pixel and channel from those before it and a context. x [N, C, H, W], c [N, context, H, W] ->
-    [N, outputs, H, W]; output j is of channel j mod C.
+    """Parameters of each pixel and channel from those before it and a context. x [N, inputs, H, W],
+    c [N, context, H, W] -> [N, outputs, H, W]; output j is of channel j mod C.
 
+    channels: C, which is `inputs`, or 1 where the outputs are those of whole pixels and see no channel of their own.
     width: features of each layer, at least C. layers: their number, n; an output sees n (kernel - 1) / 2 pixels to the
     sides and one more up. kernel: an odd side length of 3 or more. Raises VaezooError for other sizes. SiLU in place of
     the paper's ReLU after the last layer: a channel has few features there, which must not die.
@@ -87,7 +89,7 @@ class GatedPixelCNN(nn.Module):
     van den Oord et al. (2016), arXiv:1606.05328.
     """
 
-    def __init__(self, channels: int, outputs: int, *, width: int, layers: int, kernel: int, context: int):
+    def __init__(self, inputs: int, outputs: int, channels: int, *, width: int, layers: int, kernel: int, context: int):
         if width < channels or layers < 1:
             raise VaezooError(
                 f"width must be {channels} or more, one for each channel, and layers 1 or more, "
@@ -97,8 +99,7 @@ class GatedPixelCNN(nn.Module):
             raise VaezooError(f"kernel must be an odd side length of 3 or more, got {kernel}")
         super().__init__()
         self.layers = nn.ModuleList(
-            PixelCNNLayer(width if n else channels, width, channels, kernel, context, first=not n)
-            for n in range(layers)
+            PixelCNNLayer(width if n else inputs, width, channels, kernel, context, first=not n) for n in range(layers)
         )
         self.out = nn.Sequential(
             nn.SiLU(),
