@@ -49,9 +49,10 @@ class PixelCNN(Decoder):
         if len(spec.shape) != 3:
             raise Skip(f"decoder 'pixelcnn' needs images [channels, height, width], got {list(spec.shape)}")
         if tuple(parameter_shape[-2:]) != spec.shape[1:]:
+            pixels = " x ".join(map(str, spec.shape[1:]))
             raise Skip(
-                f"decoder 'pixelcnn' needs a likelihood with parameters for each of {' x '.join(map(str, spec.shape[1:]))} "
-                f"pixels, got {list(parameter_shape)}"
+                f"decoder 'pixelcnn' needs a likelihood with parameters for each of {pixels} pixels, "
+                f"got {list(parameter_shape)}"
             )
         inputs, height, columns = spec.shape
         self.channels = inputs if tuple(parameter_shape[-3:]) == spec.shape else 1
