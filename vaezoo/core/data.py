@@ -115,10 +115,10 @@ class Dataset:
     Each of train, valid and test is x [N, *shape], or (x, labels [N]), or (x, labels, context [N, C]): tensors or numpy
     arrays, labels or None. Labels [N, F] of whole numbers are the factors that an image was made from; the scores of
     disentanglement read them. A context is what a conditional model p(x|context) may see of each image; all three
-    splits have one, or none has. With binarisation="dynamic" train holds gray levels 0..255 (uint8), which are binarised anew
-    for every batch; valid and test are binary and fixed, the same in all cells. All are kept on the CPU: floats of half
-    precision as float32, and continuous splits or contexts that differ in dtype in the default dtype. levels: see
-    DataSpec; continuous images with levels lie in [0, 1].
+    splits have one, or none has. With binarisation="dynamic" train holds gray levels 0..255 (uint8), which are
+    binarised anew for every batch; valid and test are binary and fixed, the same in all cells. All are kept on the CPU:
+    floats of half precision as float32, and continuous splits or contexts that differ in dtype in the default dtype.
+    levels: see DataSpec; continuous images with levels lie in [0, 1].
 
     log_likelihood: x [B, *shape] -> log p(x) [B] in nats, where the true density is known.
 
