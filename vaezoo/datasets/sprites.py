@@ -71,15 +71,20 @@ def sprites(root: Path, seed: int, *, images: int = 20_000) -> Dataset:
     """Binary images (1, 32, 32) of one sprite. Their labels are its factors, int64 [N, 5]: shape (3 values), scale (6),
     rotation (20), x (16) and y (16).
 
-    images: of training; validation has 2,000 and test 5,000. Each image has a combination of its own, chosen by the
-    seed from all 92,160. No shape looks the same at two rotations, which the squares and ellipses of dSprites do. The
-    metrics `mig`, `sap`, `dci` and `factor-vae-score` read the factors. Raises VaezooError for another number of
-    images.
+    images: of training, chosen by the seed; validation has 2,000 and test 5,000, the same for every seed. Each image
+    has a combination of its own, of all 92,160. No shape looks the same at two rotations, which the squares and
+    ellipses of dSprites do. The metrics `mig`, `sap`, `dci` and `factor-vae-score` read the factors. Raises VaezooError
+    for another number of images.
     """
     most = COMBINATIONS - VALID - TEST
     if not 1 <= images <= most:
         raise VaezooError(f"images must be 1..{most}, got {images}")
-    order = noise.mix(torch.arange(COMBINATIONS, device="cpu") + noise.derive(seed, "sprites", "split")).argsort()
-    splits = [factors_of(part) for part in order[: images + VALID + TEST].split([TEST, VALID, images])]
-    test, valid, train = ((rendered(factors), factors) for factors in splits)
-    return Dataset(train, valid, test, measure="binary")
+    test, valid, rest = _shuffled(torch.arange(COMBINATIONS, device="cpu"), 0, "split").split([TEST, VALID, most])
+    numbers = _shuffled(rest, seed, "train")[:images], valid, test
+    train, valid, test = (factors_of(each) for each in numbers)
+    return Dataset((rendered(train), train), (rendered(valid), valid), (rendered(test), test), measure="binary")
+
+
+def _shuffled(numbers: Tensor, seed: int, axis: str) -> Tensor:
+    """The numbers in an order that the seed decides. int64 [N]"""
+    return numbers[noise.mix(numbers + noise.derive(seed, "sprites", axis)).argsort()]

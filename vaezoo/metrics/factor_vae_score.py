@@ -36,7 +36,7 @@ def factor_vae_accuracy(
     """The accuracy of the majority vote of `fitted` votes on `tested` others; 1 / F where no code is active."""
     active = given.codes.var(0) > threshold
     if not active.any():
-        return 1 / given.factors.shape[1]
+        return 1 / int(given.factors.shape[1])
     used, generator = CodesAndFactors(given.codes[:, active], given.factors), np.random.default_rng(seed)
     factor = votes(used, fitted, images, generator).argmax(1)
     table = votes(used, tested, images, generator)
