@@ -31,7 +31,7 @@ def scores(codes, given):
     """Every score by name, the one of FactorVAE over chance."""
     both, kinds = CodesAndFactors(codes, given), given.shape[1]
     accuracy = factor_vae_accuracy(both, fitted=200, tested=200, images=64, threshold=0.01, seed=0)
-    found = vars(dci_scores(both, 3, 0))
+    found = vars(dci_scores(both, 3, 5, 0))
     return {
         "mig": mig_score(both, 20),
         "sap": sap_score(both, 10, 0),
@@ -63,7 +63,7 @@ def test_a_factor_with_two_codes_has_no_gap_but_serves_one_factor_each():
     both = CodesAndFactors(twice, factors())
     assert mig_score(both, 20) == 0
     assert sap_score(both, 10, 0) == 0
-    found = dci_scores(both, 3, 0)
+    found = dci_scores(both, 3, 5, 0)
     assert found.disentanglement > 0.95
     assert found.completeness > 1 - math.log(2) / math.log(10) - 0.05
 

@@ -38,7 +38,7 @@ def certainty(weights: np.ndarray, axis: int) -> np.ndarray:
     return found
 
 
-def dci_scores(given: CodesAndFactors, trees: int, seed: int) -> DCI:
+def dci_scores(given: CodesAndFactors, trees: int, leaf: int, seed: int) -> DCI:
     """The scores from forests that predict each factor from all codes, fitted to one half of the images."""
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.metrics import recall_score
@@ -47,7 +47,9 @@ def dci_scores(given: CodesAndFactors, trees: int, seed: int) -> DCI:
     importance = np.zeros((given.codes.shape[1], given.factors.shape[1]))
     accuracies = []
     for k, values in enumerate(given.values):
-        forest = RandomForestClassifier(trees, max_features=None, random_state=seed % 2**32, n_jobs=1)
+        forest = RandomForestClassifier(
+            trees, max_features=None, min_samples_leaf=leaf, random_state=seed % 2**32, n_jobs=1
+        )
         forest.fit(one.codes, one.factors[:, k])
         importance[:, k] = forest.feature_importances_
         truth = other.factors[:, k]
@@ -64,8 +66,11 @@ def dci_scores(given: CodesAndFactors, trees: int, seed: int) -> DCI:
 
 
 @register.metric("dci", paper="Eastwood and Williams (2018), ICLR", columns=COLUMNS)
-def dci(model: LatentModel, images: Tensor, context: Evaluation, *, trees: int = 20) -> dict[str, float | None]:
-    """How codes E_q[z_j] and factors v_k share out what random forests of `trees` trees know about each other.
+def dci(
+    model: LatentModel, images: Tensor, context: Evaluation, *, trees: int = 20, leaf: int = 5
+) -> dict[str, float | None]:
+    """How codes E_q[z_j] and factors v_k share out what random forests of `trees` trees know about each other. A leaf
+    has `leaf` images or more: trees that go on to single images spread R over all codes.
 
     R_jk is the importance of code j for factor k. dci_disentanglement = sum_j rho_j (1 - H_F(R_j.)): whether a code
     serves one factor, with rho_j the code's share of R. dci_completeness = (1/F) sum_k (1 - H_Z(R_.k)): whether a
@@ -79,5 +84,5 @@ def dci(model: LatentModel, images: Tensor, context: Evaluation, *, trees: int =
     if given is None:
         context.notes |= dict.fromkeys(names, NO_FACTORS)
         return dict.fromkeys(names)
-    found = dci_scores(given, trees, noise.derive(context.seed, "dci"))
+    found = dci_scores(given, trees, leaf, noise.derive(context.seed, "dci"))
     return dict(zip(names, (found.disentanglement, found.completeness, found.informativeness), strict=True))
