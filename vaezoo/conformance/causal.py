@@ -21,19 +21,19 @@ SUMMED = ((1, 2, 2), (1, 3, 3), (2, 2, 2), (4,), (1, 4, 4))
 """Shapes of binary images whose every image is summed over; the last ones where the decoder skips the others."""
 ORDERED = ((1, 3, 3), (2, 2, 2), (3, 3, 2), (1, 8, 8), (3, 4, 4), (6,), (1, 28, 28))
 """Shapes on which the order of the pixels is proved."""
-PIXELS = 200
-"""The most pixels on which the order is proved."""
+SUMMED_PIXELS, ORDERED_PIXELS = 9, 200
+"""The most pixels that are summed over, and on which the order is proved, where enough shapes are not skipped."""
 
 
-def _models(subject: Subject, shapes: tuple[tuple[int, ...], ...], fewest: int) -> Iterator[LatentModel]:
-    """Small models of binary and of gray images, each until `fewest` shapes are not skipped. NotRun where the decoder
-    does not request x, or skips all.
+def _models(subject: Subject, shapes: tuple[tuple[int, ...], ...], fewest: int, most: int) -> Iterator[LatentModel]:
+    """Small models on each shape; those of more than `most` pixels only until `fewest` shapes are not skipped. NotRun
+    where the decoder does not request x, or skips all.
     """
     if not any(name == "x" for name, _ in requested_arguments(subject.build()[0].decoder.forward, 1)):
         raise NotRun("it does not ask for x, so its pixels are independent given z")
     found, last = 0, NotRun("it skips every shape")
     for shape in shapes:
-        if found >= fewest and math.prod(shape) > PIXELS:
+        if found >= fewest and math.prod(shape) > most:
             continue
         try:
             yield subject.build(shape=shape, double=True, overrides={"encoder": "linear"})[0].eval()
@@ -74,7 +74,7 @@ def decoder_normalised(subject: Subject) -> str:
         worst = max(worst, abs(found - 1))
         return close(found, 1.0, 1e-6, f"the total probability of all images of {list(model.spec.shape)}")
 
-    return f"1 within {worst:.1g}" if figures_over(_models(subject, SUMMED, 3), one) else ""
+    return f"1 within {worst:.1g}" if figures_over(_models(subject, SUMMED, 3, SUMMED_PIXELS), one) else ""
 
 
 @PROOFS.add("pixels in order", "decoder")
@@ -89,10 +89,12 @@ def pixels_in_order(subject: Subject) -> str:
         """The order on images of one shape."""
         shape, count = model.spec.shape, model.spec.dimensions
         order = model.decoder.pixel_order(shape)
-        every = sorted(order.tolist()) == list(range(count))
+        every = sorted(order.flatten().tolist()) == list(range(count))
         must(every, f"{len(order)} places", f"pixel_order must hold each of {count} places once, got {order.tolist()}")
         if tuple(model.likelihood.parameter_shape[-len(shape) :]) != shape:
             raise NotRun(f"its parameters {list(model.likelihood.parameter_shape)} are not those of single pixels")
+        if order.ndim > 1:
+            raise NotRun(f"it draws {order.shape[1]} places together")
         rank = torch.empty(count, dtype=torch.int64)
         rank[order] = torch.arange(count)
         by_changes = _sensitivity_by_changes(model)
@@ -109,7 +111,7 @@ def pixels_in_order(subject: Subject) -> str:
             must(worst <= 1e-9, f"{worst:.2g}", detail)
         return f"{list(shape)}"
 
-    figures = figures_over(_models(subject, ORDERED, 1), one)
+    figures = figures_over(_models(subject, ORDERED, 1, ORDERED_PIXELS), one)
     return f"0 on {len(figures)} shapes"
 
 

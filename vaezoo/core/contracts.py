@@ -170,7 +170,8 @@ class Decoder(nn.Module, ABC):
         return torch.unflatten(self(groups[-1], **served), 0, (samples, images))
 
     def pixel_order(self, shape: tuple[int, ...]) -> Tensor:
-        """The order in which an autoregressive decoder's pixels are drawn: places in the flattened image, [D] int64.
+        """The order in which an autoregressive decoder's pixels are drawn: places in the flattened image, [D] int64; or
+        [steps, places], where those of a step are drawn together, as for a likelihood that couples a pixel's channels.
 
         The default goes through an image [C, H, W] row by row, and through the channels of each pixel.
         """

@@ -78,8 +78,8 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class Split:
-    """One split as it is stored: x [N, *shape] (uint8 where the values allow it), y labels [N] or None, context
-    [N, C] or None.
+    """One split as it is stored: x [N, *shape] (uint8 where the values allow it), y labels [N], factors [N, F] or None,
+    context [N, C] or None.
 
     Where `dynamic`, x holds gray levels 0..255, and each call of `images` binarises anew.
     """
@@ -113,11 +113,12 @@ class Dataset:
     """Training, validation and test images with their DataSpec.
 
     Each of train, valid and test is x [N, *shape], or (x, labels [N]), or (x, labels, context [N, C]): tensors or numpy
-    arrays, labels or None. A context is what a conditional model p(x|context) may see of each image; all three splits
-    have one, or none has. With binarisation="dynamic" train holds gray levels 0..255 (uint8), which are binarised anew
-    for every batch; valid and test are binary and fixed, the same in all cells. All are kept on the CPU: floats of half
-    precision as float32, and continuous splits or contexts that differ in dtype in the default dtype. levels: see
-    DataSpec; continuous images with levels lie in [0, 1].
+    arrays, labels or None. Labels [N, F] of whole numbers are the factors that an image was made from; the scores of
+    disentanglement read them. A context is what a conditional model p(x|context) may see of each image; all three
+    splits have one, or none has. With binarisation="dynamic" train holds gray levels 0..255 (uint8), which are
+    binarised anew for every batch; valid and test are binary and fixed, the same in all cells. All are kept on the CPU:
+    floats of half precision as float32, and continuous splits or contexts that differ in dtype in the default dtype.
+    levels: see DataSpec; continuous images with levels lie in [0, 1].
 
     log_likelihood: x [B, *shape] -> log p(x) [B] in nats, where the true density is known.
 

@@ -18,6 +18,11 @@ def listen(listener: Listener | None) -> None:
     _listener, _last = listener, 0.0
 
 
+def is_heard() -> bool:
+    """Whether anything listens."""
+    return _listener is not None
+
+
 def tell(**message: Any) -> None:
     """Tell the listener something: the stage that begins, the epoch that has ended."""
     if _listener is not None:

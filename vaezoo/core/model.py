@@ -20,6 +20,7 @@ from vaezoo.core.draws import Batch, Draws
 from vaezoo.core.encodings import encoded
 from vaezoo.core.errors import NoClosedForm, Skip, VaezooError
 from vaezoo.core.precision import computing, known_precision
+from vaezoo.core.progress_bar import with_progress
 from vaezoo.core.requests import call_with_requests, requested_arguments, requests_of, skip_without_context
 
 Images = Tensor | np.ndarray
@@ -327,7 +328,7 @@ class LatentModel(nn.Module):
         batch = Batch(torch.zeros(count, *self.spec.shape, device=self.device, dtype=self.dtype), context)
         with noise.fallback(self.device, self.dtype):
             if self.decoder.autoregressive:
-                for place in self.decoder.pixel_order(self.spec.shape).tolist():
+                for place in with_progress(self.decoder.pixel_order(self.spec.shape).tolist(), "pixels"):
                     parameters = self.decoder_output(batch, groups)[0]
                     drawn = self._call(self.likelihood.sample, parameters, batch=batch).flatten(1)
                     batch.x.view(count, -1)[:, place] = drawn[:, place]

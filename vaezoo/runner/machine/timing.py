@@ -28,6 +28,8 @@ IMAGES, SAMPLES = 100, 250
 """Images, and importance samples of each, in one timed estimate."""
 DRAWN = 1000
 """Images that are sampled in one call."""
+DRAWN_BY_PIXEL = 8
+"""The same of an autoregressive decoder, which runs once for each pixel."""
 
 Work = Callable[[], int]
 """Does a piece of work and returns how many items it processed."""
@@ -93,12 +95,13 @@ def estimating(
 
 def sampling(model: LatentModel, context: Tensor | None = None) -> Work:
     """Sampling from the model; the items are images. context: DRAWN of them, for a conditional model."""
+    count = DRAWN_BY_PIXEL if model.decoder.autoregressive else DRAWN
 
     def work() -> int:
-        """Draw DRAWN images from p(x|z) p(z)."""
+        """Draw the images from p(x|z) p(z)."""
         with evaluating(model), noise.stream(0, device=model.device, dtype=model.dtype):
-            model.sample(DRAWN, context)
-        return DRAWN
+            model.sample(count, None if context is None else context[:count])
+        return count
 
     return work
 

@@ -1,0 +1,36 @@
+"""The convolutional decoder of a conditional model."""
+
+import torch
+from torch import Tensor
+
+from vaezoo.core.contracts import Decoder
+from vaezoo.core.data import DataSpec
+from vaezoo.decoders.conv import Conv
+from vaezoo.registry import register
+
+
+@register.decoder("conditional-conv", paper="Sohn et al. (2015), NeurIPS")
+class ConditionalConv(Decoder):
+    """The decoder `conv` of the latents and the context, concatenated, for p(x|z, context). [N, Z], [N, C'] ->
+    [N, *parameter_shape]
+
+    Equals `conv` where the first layer's weights of the context are 0. The builder skips images without
+    context; raises Skip for data that are not images.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        latent: int,
+        parameter_shape: tuple[int, ...],
+        *,
+        channels: tuple[int, ...] = (64, 32),
+        activation: str = "relu",
+    ):
+        super().__init__()
+        assert spec.context is not None
+        self.net = Conv(latent + spec.context, parameter_shape, channels=channels, activation=activation)
+
+    def forward(self, z: Tensor, context: Tensor) -> Tensor:
+        parameters: Tensor = self.net(torch.cat([z, context], -1))
+        return parameters
