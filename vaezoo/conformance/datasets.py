@@ -6,6 +6,10 @@ import math
 import sys
 from collections.abc import Iterator
 from http.client import HTTPException
+from inspect import Parameter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from scipy import stats
@@ -21,6 +25,7 @@ from vaezoo.core.data import Dataset
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.options import checked_options
 from vaezoo.datasets import data_root, load_dataset, loaded
+from vaezoo.registry import Plugin
 
 ABSENT = (OSError, RuntimeError, HTTPException, EOFError)
 """The causes of a data set's error which mean that its files are missing and cannot be fetched."""
@@ -31,14 +36,32 @@ FEWEST = 0.25
 CHANCE = 1e-6
 
 
+_examples: dict[str, tuple[TemporaryDirectory[str], dict[str, Any]]] = {}
+
+
+def _options(plugin: Plugin) -> dict[str, Any]:
+    """The options that a data set is proved with: its defaults; where it needs a file of the user, those that read its
+    own example, which its attribute `example` writes into a folder.
+    """
+    needed = [name for name, each in plugin.hyperparameters.items() if each.default is Parameter.empty]
+    if needed and plugin.name not in _examples:
+        write = getattr(plugin.target, "example", None)
+        if write is None:
+            raise NotRun(f"its option {needed[0]!r} has no default, and it has no example")
+        folder = TemporaryDirectory(prefix="vaezoo-example-")
+        _examples[plugin.name] = folder, write(Path(folder.name))
+    return checked_options(plugin, _examples[plugin.name][1] if needed else {})
+
+
 def _dataset(subject: Subject) -> Dataset:
     """The data set, also where its splits share images: `splits of their own` tells."""
     plugin = subject.plugin
     try:
+        options = _options(plugin)
         try:
-            return load_dataset(plugin.name)
+            return load_dataset(plugin.name, options=options)
         except VaezooError:
-            return loaded(plugin, data_root(), 0, checked_options(plugin, {}))
+            return loaded(plugin, data_root(), 0, options)
     except VaezooError as error:
         if isinstance(error, Skip) or any(isinstance(cause, ABSENT) for cause in _causes(error)):
             raise NotRun(str(error)) from None
@@ -59,9 +82,9 @@ def same_twice(subject: Subject) -> str:
     The checksums are compared, and what the function does to its options and to the global generators. Nothing is
     random: false alarm 0.
     """
-    options = checked_options(subject.plugin, {})
-    before = copy.deepcopy(options)
     first = _dataset(subject).checksum
+    options = _options(subject.plugin)
+    before = copy.deepcopy(options)
     for seed in (12345, 54321):
         with elsewhere(seed) as folder:
             state = generators()
@@ -82,7 +105,7 @@ from vaezoo.core.options import checked_options
 from vaezoo.datasets import data_root, loaded
 from vaezoo.registry import registry
 plugin = registry("dataset")[name]
-print("checksum", loaded(plugin, data_root(), 0, checked_options(plugin, {})).checksum)
+print("checksum", loaded(plugin, data_root(), 0, checked_options(plugin, json.loads(sys.argv[4]))).checksum)
 """
 
 
@@ -96,8 +119,9 @@ def same_in_fresh_process(subject: Subject) -> str:
         raise NotRun("not in quick mode: a new interpreter takes seconds")
     first = _dataset(subject).checksum
     sources = json.dumps(vars(sources_with_parts(subject.plugin)))
+    options = json.dumps(_options(subject.plugin))
     for hash_seed in (1, 2):
-        arguments = ["-c", CODE, json.dumps(sys.path), sources, subject.plugin.name]
+        arguments = ["-c", CODE, json.dumps(sys.path), sources, subject.plugin.name, options]
         printed = new_interpreter(arguments, hash_seed, "load it")
         said = [line for line in printed.splitlines() if line.startswith("checksum ")]
         must(bool(said), "no checksum", "a new interpreter ended before it had loaded it")

@@ -66,15 +66,23 @@ class Specification:
 
     @property
     def key(self) -> str:
-        """The sha256 of the canonical JSON: sorted names, no spaces."""
-        return hashlib.sha256(canonical(self.to_json()).encode()).hexdigest()
+        """The sha256 of the canonical JSON: sorted names, no spaces. The place of a data file is no part of it, because
+        the checksum of its images is.
+        """
+        return hashlib.sha256(canonical(self._keyed()).encode()).hexdigest()
+
+    def _keyed(self) -> dict[str, Any]:
+        """The JSON without the option `path` of the data set."""
+        value = self.to_json()
+        options = {name: each for name, each in self.dataset.options.items() if name != "path"}
+        return value | {"dataset": {**value["dataset"], "options": options}}
 
     def with_seeds(self, seeds: Sequence[int]) -> "Iterator[tuple[str, Specification]]":
         """(key, specification) for each seed. The text that the seeds share is written and hashed once.
 
         The keys equal `replace(self, seed=seed).key`.
         """
-        shared = {name: value for name, value in self.to_json().items() if name != "seed"}
+        shared = {name: value for name, value in self._keyed().items() if name != "seed"}
         before = {name: value for name, value in shared.items() if name < "seed"}
         after = {name: value for name, value in shared.items() if name > "seed"}
         start, rest = (
