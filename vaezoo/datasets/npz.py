@@ -13,6 +13,8 @@ from vaezoo.datasets._own.formats import own_data
 from vaezoo.datasets._own.names import array_parts
 from vaezoo.datasets._own.options import OwnOptions
 from vaezoo.datasets._own.parts import Array, Parts
+from vaezoo.datasets._own.store import RESIDENT_BYTES
+from vaezoo.datasets._own.zipped import ZippedRows
 from vaezoo.registry import register
 
 
@@ -33,10 +35,10 @@ def npz(options: OwnOptions, *, images: str | None = None) -> Parts:
     """
     path = existing(options.path)
     try:
-        opened = np.load(path, allow_pickle=False)
-        if not isinstance(opened, np.lib.npyio.NpzFile):
-            raise unreadable(path, "npz", "an .npz file", "it holds a single array")
-        with opened as file:
+        with path.open("rb") as opened:
+            file = np.load(opened, allow_pickle=False)
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise unreadable(path, "npz", "an .npz file", "it holds a single array")
             arrays = {name: _array(file, name, path) for name in file.files}
     except (OSError, ValueError, BadZipFile, EOFError) as error:
         if isinstance(error, VaezooError):
@@ -45,8 +47,11 @@ def npz(options: OwnOptions, *, images: str | None = None) -> Parts:
     return array_parts(arrays, images, options, path)
 
 
-def _array(file: Any, name: str, path: Path) -> Array:
+def _array(file: Any, name: str, path: Path) -> Array | ZippedRows:
+    """An array; one that is larger than what is kept in memory block by block."""
     try:
+        if file.zip.getinfo(f"{name}.npy").file_size > RESIDENT_BYTES:
+            return ZippedRows(path, name)
         array: Array = file[name]
     except ValueError:
         raise VaezooError(f"{path.name}, array {name!r} holds Python objects; save numbers or text") from None

@@ -31,14 +31,17 @@ def encoded_labels(parts: Parts) -> dict[str, Tensor]:
 
 
 def _classes(part: Part) -> Array:
-    """The labels of a part as one value an image; one-hot rows, or columns, become the class."""
+    """The labels of a part as one value an image, or as whole numbers [N, F], its factors; one-hot rows, or columns,
+    become the class.
+    """
     labels = part.labels
     assert labels is not None
     if labels.ndim == 2 and len(part) in labels.shape and labels.dtype.kind in "biuf":
         axis = 1 if labels.shape[0] == len(part) else 0
         if bool((labels.astype(bool).sum(axis) == 1).all()):
             labels = labels.argmax(axis)
-    if labels.shape != (len(part),):
+    factors = labels.ndim == 2 and len(labels) == len(part) and labels.dtype.kind in "biu"
+    if labels.shape != (len(part),) and not factors:
         raise VaezooError(f"{part.source} has {len(part)} images and labels {list(labels.shape)}; give one each")
     missing = _missing(labels)
     if missing is not None:
@@ -68,6 +71,8 @@ def encoded_contexts(parts: Parts, labels: Mapping[str, Tensor], options: OwnOpt
 def _labels(labels: Mapping[str, Tensor], parts: Parts) -> Mapping[str, Tensor]:
     if not labels:
         raise VaezooError(f"context = 'labels': {parts['train'].source} has no labels; name them with labels = ...")
+    if labels["train"].ndim > 1:
+        raise VaezooError(f"context = 'labels' needs one label an image, {parts['train'].source} has several factors")
     return labels
 
 

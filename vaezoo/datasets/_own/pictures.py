@@ -34,7 +34,9 @@ def opened(file: Path, folder: Path) -> Any:
 
 @dataclass(frozen=True)
 class Fit:
-    """What every picture becomes. reference: the picture that said so, or None where the options did."""
+    """What every picture becomes. reference: the picture that said so. crop: the side of the middle square that is kept
+    first.
+    """
 
     height: int
     width: int
@@ -43,6 +45,7 @@ class Fit:
     sized: bool
     coloured: bool
     reference: str
+    crop: int | None = None
 
     @classmethod
     def of(cls, file: Path, folder: Path, size: tuple[int, int] | None, how: Any, channels: int | None) -> "Fit":
@@ -68,6 +71,9 @@ class Fit:
             )
         if picture.mode != MODES[self.channels]:
             picture = picture.convert(MODES[self.channels])
+        if self.crop is not None:
+            left, top = (picture.width - self.crop) // 2, (picture.height - self.crop) // 2
+            picture = picture.crop((left, top, left + self.crop, top + self.crop))
         if picture.size != (self.width, self.height):
             picture = self._fitted(picture, name)
         image = np.asarray(picture, dtype=np.uint8)
