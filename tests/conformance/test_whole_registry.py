@@ -33,10 +33,16 @@ def every() -> list:
     return found
 
 
+def no_network(*_: object, **__: object) -> None:
+    raise OSError("tests download nothing")
+
+
 @pytest.mark.parametrize("case", every())
-def test_every_proof_of_every_plugin(case):
-    """The whole registry, in quick mode: no proof fails; one that does not run says why."""
+def test_every_proof_of_every_plugin(case, monkeypatch):
+    """The whole registry, in quick mode: no proof fails; one that does not run says why. Nothing is downloaded."""
     plugin, proof = case
+    if plugin.slot == "dataset":
+        monkeypatch.setattr("socket.getaddrinfo", no_network)
     found = checking.prove(plugin, proof, quick=True)
     assert found.verdict != FAIL, f"{found.figure}: {found.detail}"
     assert found.figure if found.verdict == PASS else found.detail

@@ -5,7 +5,6 @@ import importlib.util
 import os
 import re
 import struct
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -61,12 +60,9 @@ def npz(tmp_path):
 
 @pytest.mark.parametrize("name", OWN)
 def test_every_format_reads_its_example(name, tmp_path):
-    if name in EXTRAS:
-        pytest.importorskip(EXTRAS[name])
-    with warnings.catch_warnings():
-        if name == "h5ad":
-            warnings.simplefilter("ignore")  # anndata's own
-        dataset = load_dataset(name, options=registry("dataset")[name].target.example(tmp_path))
+    if name in EXTRAS and importlib.util.find_spec(EXTRAS[name]) is None:
+        pytest.skip(f"{EXTRAS[name]} is not installed")
+    dataset = load_dataset(name, options=registry("dataset")[name].target.example(tmp_path))
     rows = {image.numpy().tobytes() for image in whole(dataset).flatten(1)}
     source = np.random.default_rng(0).integers(0, 4, (60, 6, 5), dtype=np.uint8)
     assert rows == {image.tobytes() for image in source}

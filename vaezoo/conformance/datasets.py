@@ -27,10 +27,14 @@ from vaezoo.core.options import checked_options
 from vaezoo.datasets import data_root, load_dataset, loaded
 from vaezoo.registry import Plugin
 
-ABSENT = (OSError, RuntimeError, HTTPException, EOFError)
-"""The causes of a data set's error which mean that its files are missing and cannot be fetched."""
+ABSENT = (OSError, RuntimeError, HTTPException, EOFError, ImportError)
+"""The causes of a data set's error which mean that its files are missing and cannot be fetched, or that an optional
+package is not installed.
+"""
 PIXELS = 20_000
 """The number of pixels whose values are compared with the levels."""
+MOST_PIXELS = 10**8
+"""The number of pixels whose levels are looked at, of whole images."""
 FEWEST = 0.25
 """The share of its levels that a data set uses at least."""
 CHANCE = 1e-6
@@ -155,7 +159,9 @@ def levels_as_declared(subject: Subject) -> str:
     levels, measure = dataset.spec.levels, dataset.spec.measure
     if levels is None:
         raise NotRun("it declares no levels")
-    x = torch.cat([split.x.flatten() for split in (dataset.train, dataset.valid, dataset.test)]).double()
+    splits = dataset.train, dataset.valid, dataset.test
+    every = max(1, sum(split.x.numel() for split in splits) // MOST_PIXELS)
+    x = torch.cat([split.x[::every].flatten() for split in splits]).double()
     figure = ""
     if measure == "continuous":
         some = (levels * x[:: max(1, len(x) // PIXELS)]).clamp(max=levels * (1 - 1e-9))

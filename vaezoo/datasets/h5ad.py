@@ -1,5 +1,8 @@
 """The user's own annotated data: cells x genes in AnnData's .h5ad format."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,11 +39,19 @@ class Dense:
         return np.asarray(block.toarray() if hasattr(block, "toarray") else block)
 
 
+@contextmanager
+def _anndata(what: str) -> Iterator[Any]:
+    """The package anndata, whose warnings about other packages are not ours to show."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield extra("anndata", "anndata", what)
+
+
 def _example(folder: Path) -> dict[str, Any]:
-    anndata = extra("anndata", "anndata", "an .h5ad file")
-    if hasattr(anndata.settings, "allow_write_nullable_strings"):
-        anndata.settings.allow_write_nullable_strings = True  # which pandas 3 needs for its names of rows
-    anndata.AnnData(example.images().reshape(60, 30).astype(np.float32)).write_h5ad(folder / "example.h5ad")
+    with _anndata("an .h5ad file") as anndata:
+        if hasattr(anndata.settings, "allow_write_nullable_strings"):
+            anndata.settings.allow_write_nullable_strings = True  # which pandas 3 needs for its names of rows
+        anndata.AnnData(example.images().reshape(60, 30).astype(np.float32)).write_h5ad(folder / "example.h5ad")
     return {"path": str(folder / "example.h5ad"), **example.OPTIONS}
 
 
@@ -59,11 +70,11 @@ def h5ad(options: OwnOptions, *, layer: str | None = None) -> Parts:
 
 
 def _part(path: Path, options: OwnOptions, layer: str | None) -> Part:
-    anndata = extra("anndata", "anndata", f"reading {path.name}")
-    try:
-        data = anndata.read_h5ad(path, backed="r" if layer is None else None)
-    except Exception as error:  # anndata raises whatever its own readers do
-        raise unreadable(path, "h5ad", "an .h5ad file", error) from None
+    with _anndata(f"reading {path.name}") as anndata:
+        try:
+            data = anndata.read_h5ad(path, backed="r" if layer is None else None)
+        except Exception as error:  # anndata raises whatever its own readers do
+            raise unreadable(path, "h5ad", "an .h5ad file", error) from None
     if layer is not None and layer not in data.layers:
         raise VaezooError(f"{path.name} has no layer {layer!r}; {nearest(layer, list(data.layers))}")
     x = Dense(data.X if layer is None else data.layers[layer])
