@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from vaezoo.core.errors import VaezooError, nearest
 from vaezoo.datasets._own.files import unreadable
@@ -46,6 +45,8 @@ def read_table(path: Path, reader: str, header: bool | None, separator: str) -> 
 
     reader: the name of the data set that reads it.
     """
+    import pandas as pd
+
     how: dict[str, Any] = {"sep": separator, "skipinitialspace": True}
     try:
         if header is None:
@@ -84,7 +85,7 @@ def table_part(
     for name in pixels:
         _refuse_text(frame[name], name, path, first_line)
     x = frame[pixels].to_numpy()
-    empty = np.argwhere(pd.isna(x))
+    empty = np.argwhere(np.isnan(x.astype(float)))
     if len(empty):
         row, column = map(int, empty[0])
         raise VaezooError(

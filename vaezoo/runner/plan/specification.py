@@ -31,6 +31,18 @@ class DatasetChoice:
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
+def keyed(specification: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a specification's JSON that its key covers: all but the option `path` of the data set."""
+    dataset = specification["dataset"]
+    options = {name: value for name, value in dataset["options"].items() if name != "path"}
+    return {**specification, "dataset": {**dataset, "options": options}}
+
+
+def key_of(specification: Mapping[str, Any]) -> str:
+    """The key of a specification's JSON."""
+    return hashlib.sha256(canonical(keyed(specification)).encode()).hexdigest()
+
+
 @dataclass(frozen=True)
 class EvaluationOptions:
     """How a trained model is evaluated. images: how many of the test set, None for all."""
@@ -69,20 +81,14 @@ class Specification:
         """The sha256 of the canonical JSON: sorted names, no spaces. The place of a data file is no part of it, because
         the checksum of its images is.
         """
-        return hashlib.sha256(canonical(self._keyed()).encode()).hexdigest()
-
-    def _keyed(self) -> dict[str, Any]:
-        """The JSON without the option `path` of the data set."""
-        value = self.to_json()
-        options = {name: each for name, each in self.dataset.options.items() if name != "path"}
-        return value | {"dataset": {**value["dataset"], "options": options}}
+        return key_of(self.to_json())
 
     def with_seeds(self, seeds: Sequence[int]) -> "Iterator[tuple[str, Specification]]":
         """(key, specification) for each seed. The text that the seeds share is written and hashed once.
 
         The keys equal `replace(self, seed=seed).key`.
         """
-        shared = {name: value for name, value in self._keyed().items() if name != "seed"}
+        shared = {name: value for name, value in keyed(self.to_json()).items() if name != "seed"}
         before = {name: value for name, value in shared.items() if name < "seed"}
         after = {name: value for name, value in shared.items() if name > "seed"}
         start, rest = (
