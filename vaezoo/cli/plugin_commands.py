@@ -10,7 +10,7 @@ import typer
 
 from vaezoo.cli.app import DataRoot, Plugins, app, say, terminal
 from vaezoo.core.errors import VaezooError
-from vaezoo.registry import SLOTS, find, package_names, register, registry
+from vaezoo.registry import SLOTS, Plugin, find, package_names, register, registry
 
 if TYPE_CHECKING:
     from vaezoo.runner.plan.catalogue import Entry
@@ -31,7 +31,7 @@ def list_command(
     entries, lost = _from_outside(plugin)
     console = terminal()
     for name in slots:
-        every = [*own[name], *(entry for entry in entries if entry.slot == name)]
+        every: list[Plugin | Entry] = [*own[name], *(entry for entry in entries if entry.slot == name)]
         console.print(registry_table(name, every, data_root))
         console.print()
     for each in register.unavailable:

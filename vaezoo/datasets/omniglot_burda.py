@@ -1,6 +1,7 @@
 """OMNIGLOT as Burda et al. published it: characters of 50 alphabets, gray, 28 x 28, binarised for every batch."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +39,7 @@ def omniglot_burda(root: Path, seed: int, *, context: Context = None) -> Dataset
     return Dataset(*with_classes(splits, ALPHABETS, context), measure="binary", binarisation="dynamic")
 
 
-def _read(arrays: dict[str, np.ndarray], start: str) -> Pair:  # type: ignore[type-arg]
+def _read(arrays: dict[str, Any], start: str) -> Pair:
     """Gray levels uint8 [N, 1, 28, 28] of columns of pixels, each image column by column, and alphabets 0..49."""
     gray = np.rint(arrays[f"{start}data"].T * 255).astype(np.uint8).reshape(-1, 1, 28, 28).swapaxes(2, 3)
     alphabets = arrays[f"{start}target"].argmax(0)
