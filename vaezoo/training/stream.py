@@ -78,7 +78,7 @@ class ImageStream:
 
     def __init__(self, x: Tensor, order: Tensor, device: torch.device, staged: bool = False):
         self.x, self.device = x, device
-        self.staged = staged or x.device != device
+        self.staged = staged or x.device.type != device.type
         self.ahead = ReadAhead(x)
         self._active = self.staged or self.ahead.active
         self._order = torch.empty(0)
