@@ -3,8 +3,8 @@
     python benchmarks/streamed.py [--gib 8] [--steps 300] [--device cpu]
 
 Writes synthetic 3x32x32 images (uint8) to a file in TMPDIR, trains `vae` on it as a cell does, in turn from the mapped
-file and (where they fit) from memory, and prints images a second (median of the rounds), their ratio, and how the
-process's own memory (RssAnon) grew while it read the file. On CUDA "mapped" leaves the images on the CPU, and
+file and from memory (where only the first --resident GiB may fit), and prints images a second (median of the rounds),
+their ratio, and how the process's own memory (RssAnon) grew. On CUDA "mapped" leaves the images on the CPU, and
 "resident" has them on the device.
 """
 
@@ -53,7 +53,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--order", default="file", help="file: the file itself is mapped; shuffled: a copy of it")
-    parser.add_argument("--mapped-only", action="store_true")
+    parser.add_argument(
+        "--resident", type=float, default=None, help="GiB that the resident set has; all where left out"
+    )
     asked = parser.parse_args()
     images = int(asked.gib * 2**30 / ROW)
     with tempfile.TemporaryDirectory() as folder:
@@ -66,9 +68,9 @@ def main() -> None:
         print(f"read in {time.perf_counter() - started:.0f} s; own memory {own_memory():.0f} MiB")
         device = torch.device(asked.device)
         steps = {"mapped": step_on(dataset.train, dataset, device)}
-        if not asked.mapped_only:
-            x = dataset.train.x.clone() if device.type == "cpu" else dataset.train.x.to(device)
-            steps["resident"] = step_on(Split(x, None, dataset.spec), dataset, device)
+        x = dataset.train.x[: None if asked.resident is None else int(asked.resident * 2**30 / ROW)]
+        x = x.clone() if device.type == "cpu" else x.to(device)
+        steps["resident"] = step_on(Split(x, None, dataset.spec), dataset, device)
         measure(steps, images - 2000, asked.steps, asked.rounds)
 
 
@@ -87,7 +89,7 @@ def measure(steps: dict[str, TrainingStep], images: int, count: int, rounds: int
     for number in range(rounds + 1):
         order = torch.randint(images, (count, 100), generator=torch.Generator().manual_seed(number))
         for name, step in steps.items():
-            step.start_epoch(order)
+            step.start_epoch(order % len(step.split))
             started = time.perf_counter()
             while step.left:
                 step()
@@ -97,8 +99,7 @@ def measure(steps: dict[str, TrainingStep], images: int, count: int, rounds: int
         before = own_memory() if before is None else before
     for name, found in speeds.items():
         print(f"{name}: {statistics.median(found):,.0f} images/s ({min(found):,.0f} to {max(found):,.0f})")
-    if len(speeds) > 1:
-        print(f"ratio {statistics.median(speeds['mapped']) / statistics.median(speeds['resident']):.3f}")
+    print(f"ratio {statistics.median(speeds['mapped']) / statistics.median(speeds['resident']):.3f}")
     print(f"own memory grew by {own_memory() - before:.0f} MiB over {rounds} rounds of {count} steps")
 
 

@@ -123,6 +123,20 @@ def test_a_table_has_labels_and_contexts_of_numbers_and_text(tmp_path):
     assert (scale - scale[0]).abs().max() < 1e-4
 
 
+@pytest.mark.skipif(importlib.util.find_spec("h5py") is None, reason="h5py is not installed")
+def test_hdf5_groups_text_and_blocks(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["deep/x"] = LEVELS.transpose(1, 2, 0)
+        file["deep/kind"] = ["ab"[n % 2] for n in range(50)]
+    options = {"images": "deep/x", "labels": "deep/kind", "layout": "HWN", **FILE_ORDER}
+    dataset = own("hdf5", tmp_path / "a.h5", context="labels", **GRAY, **options)
+    assert torch.equal(whole(dataset)[:, 0], torch.from_numpy(LEVELS))
+    assert dataset.train.y.tolist() == [0, 1] * 20
+    assert said("hdf5", tmp_path / "a.h5", **GRAY | {"images": "x"}).startswith("a.h5 has no array 'x' for the images")
+
+
 def test_pictures_of_folders_are_splits_and_labels(tmp_path):
     for number, image in enumerate(LEVELS):
         split, kind = ("train", "val", "test")[max(0, number // 10 - 2)], "ab"[number % 2]
@@ -470,6 +484,7 @@ def test_a_path_is_relative_to_the_matrix_file(tmp_path, monkeypatch):
     """Also where the command runs elsewhere; the key of a cell depends on the images, and not on the folder."""
     from vaezoo.runner.matrix.file import load
     from vaezoo.runner.plan.planner import make_plan
+    from vaezoo.runner.plan.specification import key_of
 
     keys = []
     for folder in (tmp_path / "one", tmp_path / "two"):
@@ -484,4 +499,5 @@ def test_a_path_is_relative_to_the_matrix_file(tmp_path, monkeypatch):
         assert load(plan.matrix.dump()) == plan.matrix
         keys.append(cell.key)
         assert next(iter(cell.specification.with_seeds([0])))[0] == cell.key
+        assert key_of(cell.specification.to_json()) == cell.key
     assert keys[0] == keys[1]

@@ -49,7 +49,9 @@ def plugin_lines(plugin: Plugin) -> list[str]:
         return lines + _hyperparameter_lines(plugin.hyperparameters)
     from vaezoo.datasets import SHARED
 
-    return lines + _hyperparameter_lines({**SHARED, **plugin.hyperparameters}) + _data_lines(plugin.name)
+    own = any(each.default is Parameter.empty for each in plugin.hyperparameters.values())
+    images = ["its images are those of your own file"] if own else _data_lines(plugin.name)
+    return lines + _hyperparameter_lines({**SHARED, **plugin.hyperparameters}) + images
 
 
 def _data_lines(name: str) -> list[str]:
