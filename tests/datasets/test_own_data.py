@@ -220,9 +220,13 @@ def test_every_image_once_on_request(npz):
 
 def test_counts_and_large_levels_are_whole_numbers(npz):
     counts = np.random.default_rng(0).poisson(900.0, (40, 8)).astype(np.float64)
-    dataset = own("npz", npz(x=counts), measure="counts", order="file")
+    dataset = own("npz", npz(x=counts), measure="counts", order="file", context="library")
     assert dataset.train.x.dtype == torch.int32
     assert torch.equal(whole(dataset), torch.from_numpy(counts).to(torch.int32))
+    assert torch.equal(dataset.train.context[:, 0], torch.from_numpy(counts[:32].sum(1)).log().float())
+    counts[3] = 0
+    assert "image 3 has no count" in said("npz", npz(x=counts), measure="counts", context="library")
+    assert "is the log of the sum of counts" in said("npz", npz(x=counts), measure="continuous", context="library")
 
 
 def test_large_sets_are_mapped_files_with_the_same_images(npz, tmp_path, monkeypatch):

@@ -52,15 +52,17 @@ def _classes(part: Part) -> Array:
 
 
 def encoded_contexts(parts: Parts, labels: Mapping[str, Tensor], options: OwnOptions) -> dict[str, Tensor]:
-    """The context of each part, float32 [N, C]: numbers as they are, text and `labels` one-hot, side by side."""
+    """The context of each part, float32 [N, C], side by side: numbers as they are, text and `labels` one-hot, and of
+    `library` its logarithm.
+    """
     if options.context is None:
         return {}
-    given = options.context
-    names = [given] if isinstance(given, str | int) else list(given)
     columns: dict[str, list[Tensor]] = {split: [] for split in parts}
-    for name in names:
-        if name == "labels" and not any("labels" in part.contexts for part in parts.values()):
+    for name in options.contexts:
+        if name == "labels":
             found = _one_hot(_labels(labels, parts))
+        elif name == "library":
+            found = _library(parts, options)
         else:
             found = _column(parts, str(name))
         for split, values in found.items():
@@ -83,6 +85,20 @@ def _one_hot(labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
         raise VaezooError(f"a context of {len(known)} values is too many to be one-hot; {MOST} are the most")
     places = {split: torch.searchsorted(known, values) for split, values in labels.items()}
     return {split: torch.nn.functional.one_hot(place, len(known)).to(torch.float32) for split, place in places.items()}
+
+
+def _library(parts: Parts, options: OwnOptions) -> dict[str, Tensor]:
+    """The log of the sum of each image's counts. [N, 1]"""
+    if options.measure != "counts":
+        raise VaezooError(f"context = 'library' is the log of the sum of counts; measure is {options.measure!r}")
+    found = {}
+    for split, part in parts.items():
+        sums = np.concatenate([block.reshape(len(block), -1).sum(1, dtype=np.float64) for _, block in part.blocks()])
+        empty = np.flatnonzero(~(sums > 0))
+        if len(empty):
+            raise VaezooError(f"{part.place(int(empty[0]))} has no count, and so no library size; remove it")
+        found[split] = torch.from_numpy(np.log(sums).astype(np.float32))[:, None]
+    return found
 
 
 def _column(parts: Parts, name: str) -> dict[str, Tensor]:

@@ -123,12 +123,10 @@ def _labels_of(
 
 
 def _context_names(options: OwnOptions, file: str) -> list[str]:
-    given = options.context
-    names = [] if given is None else [given] if isinstance(given, str | int) else list(given)
-    for name in names:
+    for name in options.read_contexts:
         if isinstance(name, int):
             raise VaezooError(f"context must name arrays of {file}, got the number {name}")
-    return [str(name) for name in names if name != "labels"]
+    return list(map(str, options.read_contexts))
 
 
 def _aligned(found: Mapping[str, str], split: str, name: str, file: str) -> str:

@@ -7,6 +7,8 @@ from typing import Any, Literal, get_type_hints
 Measure = Literal["binary", "discrete", "counts", "continuous"]
 Column = str | int
 """A column by its name, or by its number from 0; below 0 from the end."""
+COMPUTED = ("labels", "library")
+"""Contexts that no file holds by these names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,8 @@ class OwnOptions:
     their standard deviation. Densities are those of the standardised values.
     unique: keep each image once; one that several splits have stays in test, else in validation.
     labels: an array, a column or a file with the class of each image; for parts in arrays or files of their own a list.
-    context: `labels` (one-hot), or columns or arrays that conditional models see of each image; text becomes one-hot.
+    context: what conditional models see of each image: `labels` (one-hot), `library` (the log of the sum of its counts,
+    [N, 1]), columns or arrays (text becomes one-hot), or a list of these.
     """
 
     path: str
@@ -48,6 +51,18 @@ class OwnOptions:
     unique: bool = False
     labels: Column | tuple[str, ...] | None = None
     context: Column | tuple[Column, ...] | None = None
+
+    @property
+    def contexts(self) -> list[Column]:
+        """What the context is made of."""
+        return (
+            [] if self.context is None else [self.context] if isinstance(self.context, str | int) else [*self.context]
+        )
+
+    @property
+    def read_contexts(self) -> list[Column]:
+        """The columns or arrays among them, which a file holds."""
+        return [name for name in self.contexts if name not in COMPUTED]
 
 
 def shared_parameters() -> dict[str, Parameter]:

@@ -22,9 +22,7 @@ def single_parts(options: OwnOptions, read: Callable[[Path], Array]) -> Parts:
     files = split_files(options)
     near = files["train"].parent
     labels = _beside(options.labels, files, near, "labels")
-    given = options.context
-    names = [] if given is None else [given] if isinstance(given, str | int) else list(given)
-    contexts = [str(name) for name in names if name != "labels"]
+    contexts = list(map(str, options.read_contexts))
     if contexts and len(files) > 1:
         raise VaezooError("context in files of its own is read for one file of images; put all splits into one .npz")
     parts: Parts = {}

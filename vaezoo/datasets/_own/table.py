@@ -16,14 +16,7 @@ def chosen_columns(frame: Any, options: OwnOptions, source: str) -> tuple[Array 
     if isinstance(options.labels, tuple):
         raise VaezooError(f"labels must be one column of {source}, got a list of {len(options.labels)}")
     labels = None if options.labels is None else _values(frame[column_of(frame, options.labels, source)])
-    return labels, {str(name): _values(frame[column_of(frame, name, source)]) for name in context_columns(options)}
-
-
-def context_columns(options: OwnOptions) -> list[Column]:
-    """The columns that are context, without `labels`."""
-    given = options.context
-    names = [] if given is None else [given] if isinstance(given, str | int) else list(given)
-    return [name for name in names if name != "labels"]
+    return labels, {str(name): _values(frame[column_of(frame, name, source)]) for name in options.read_contexts}
 
 
 def column_of(frame: Any, column: Column, source: str) -> Any:
@@ -74,7 +67,7 @@ def table_part(
     and for an empty cell, with line and column.
     """
     labels, contexts = chosen_columns(frame, options, path.name)
-    taken = context_columns(options) + ([] if options.labels is None else [options.labels])
+    taken = options.read_contexts + ([] if options.labels is None else [options.labels])
     others = {column_of(frame, name, path.name) for name in taken if not isinstance(name, tuple)}
     if columns is None:
         pixels = [name for name in frame.columns if name not in others]
