@@ -23,6 +23,7 @@ def own_data(example: Example) -> Callable[[Callable[..., Parts]], Callable[...,
         own = list(inspect.signature(read, eval_str=True).parameters.values())[1:]
 
         def load(root: Path, seed: int, **chosen: Any) -> Dataset:
+            """The data set of a file; its docstring and its signature become those of the format."""
             from vaezoo.datasets._own.assembly import assembled
 
             options = OwnOptions(**{name: value for name, value in chosen.items() if name in shared})
