@@ -49,7 +49,9 @@ def plugin_lines(plugin: Plugin) -> list[str]:
         return lines + _hyperparameter_lines(plugin.hyperparameters)
     from vaezoo.datasets import SHARED
 
-    return lines + _hyperparameter_lines({**SHARED, **plugin.hyperparameters}) + _data_lines(plugin.name)
+    own = any(each.default is Parameter.empty for each in plugin.hyperparameters.values())
+    images = ["its images are those of your own file"] if own else _data_lines(plugin.name)
+    return lines + _hyperparameter_lines({**SHARED, **plugin.hyperparameters}) + images
 
 
 def _data_lines(name: str) -> list[str]:
@@ -90,13 +92,20 @@ def _hyperparameter_lines(known: Mapping[str, Parameter], values: Mapping[str, A
     return lines
 
 
-def registry_table(slot: str, plugins: Sequence[Plugin | Entry]) -> Table:
-    """The plugins of a slot for `vaezoo list`, by name."""
+def registry_table(slot: str, plugins: Sequence[Plugin | Entry], data_root: str | None = None) -> Table:
+    """The plugins of a slot for `vaezoo list`, by name. Of vaezoo's own data sets also whether their files are here."""
     from rich.table import Table
+
+    from vaezoo.datasets import data_root as place
+    from vaezoo.datasets._sources import state_of
 
     table = Table(title=slot, title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False)
     for found in sorted(plugins, key=lambda plugin: plugin.name):
-        table.add_row(plain(found.name), plain(found.summary), plain(found.paper or "", style="dim"))
+        state = ""
+        if slot == "dataset" and isinstance(found, Plugin) and found.module.startswith("vaezoo."):
+            state = state_of(found.name, found.hyperparameters, place(data_root))
+        shown = [plain(state)] if slot == "dataset" else []
+        table.add_row(plain(found.name), *shown, plain(found.summary), plain(found.paper or "", style="dim"))
     return table
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vaezoo.cli.app import Plugins, app, say, terminal
+from vaezoo.cli.app import DataRoot, Plugins, app, say, terminal
 from vaezoo.core.errors import VaezooError
-from vaezoo.registry import SLOTS, find, package_names, register, registry
+from vaezoo.registry import SLOTS, Plugin, find, package_names, register, registry
 
 if TYPE_CHECKING:
     from vaezoo.runner.plan.catalogue import Entry
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 def list_command(
     slot: Annotated[str | None, typer.Argument(metavar="[SLOT]", help=f"One of {', '.join(SLOTS)}.")] = None,
     plugin: Plugins = [],
+    data_root: DataRoot = None,
 ) -> None:
-    """List what is registered, and what could not be imported."""
+    """List what is registered, and what could not be imported; of data sets, which are here and what is downloaded."""
     from vaezoo.cli.display import registry_table
 
     slots = SLOTS if slot is None else (slot.removesuffix("s") if slot not in SLOTS else slot,)
@@ -30,7 +31,8 @@ def list_command(
     entries, lost = _from_outside(plugin)
     console = terminal()
     for name in slots:
-        console.print(registry_table(name, [*own[name], *(entry for entry in entries if entry.slot == name)]))
+        every: list[Plugin | Entry] = [*own[name], *(entry for entry in entries if entry.slot == name)]
+        console.print(registry_table(name, every, data_root))
         console.print()
     for each in register.unavailable:
         say(f"unavailable: {each.source}: {each.reason}")

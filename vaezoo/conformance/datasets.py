@@ -7,6 +7,10 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from http.client import HTTPException
+from inspect import Parameter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from scipy import stats
@@ -22,11 +26,16 @@ from vaezoo.core.data import Dataset, Split, image_hashes
 from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.core.options import checked_options
 from vaezoo.datasets import data_root, load_dataset, loaded
+from vaezoo.registry import Plugin
 
-ABSENT = (OSError, RuntimeError, HTTPException, EOFError)
-"""The causes of a data set's error which mean that its files are missing and cannot be fetched."""
+ABSENT = (OSError, RuntimeError, HTTPException, EOFError, ImportError)
+"""The causes of a data set's error which mean that its files are missing and cannot be fetched, or that an optional
+package is not installed.
+"""
 PIXELS = 20_000
 """The number of pixels whose values are compared with the levels."""
+MOST_PIXELS = 10**8
+"""The number of pixels whose levels are looked at, of whole images."""
 FEWEST = 0.25
 """The share of its levels that a data set uses at least."""
 CHANCE = 1e-6
@@ -39,14 +48,32 @@ ERRORS_ALIKE, ROUNDING = 6.0, 1e-6
 """Standard errors between the brightness of two splits of one population, and a difference that is rounding."""
 
 
+_examples: dict[str, tuple[TemporaryDirectory[str], dict[str, Any]]] = {}
+
+
+def _options(plugin: Plugin) -> dict[str, Any]:
+    """The options that a data set is proved with: its defaults; where it needs a file of the user, those that read its
+    own example, which its attribute `example` writes into a folder.
+    """
+    needed = [name for name, each in plugin.hyperparameters.items() if each.default is Parameter.empty]
+    if needed and plugin.name not in _examples:
+        write = getattr(plugin.target, "example", None)
+        if write is None:
+            raise NotRun(f"its option {needed[0]!r} has no default, and it has no example")
+        folder = TemporaryDirectory(prefix="vaezoo-example-")
+        _examples[plugin.name] = folder, write(Path(folder.name))
+    return checked_options(plugin, _examples[plugin.name][1] if needed else {})
+
+
 def _dataset(subject: Subject) -> Dataset:
     """The data set, also where its splits share images: `splits of their own` tells."""
     plugin = subject.plugin
     try:
+        options = _options(plugin)
         try:
-            return load_dataset(plugin.name)
+            return load_dataset(plugin.name, options=options)
         except VaezooError:
-            return loaded(plugin, data_root(), 0, checked_options(plugin, {}))
+            return loaded(plugin, data_root(), 0, options)
     except VaezooError as error:
         if isinstance(error, Skip) or any(isinstance(cause, ABSENT) for cause in _causes(error)):
             raise NotRun(str(error)) from None
@@ -67,9 +94,9 @@ def same_twice(subject: Subject) -> str:
     The checksums are compared, and what the function does to its options and to the global generators. Nothing is
     random: false alarm 0.
     """
-    options = checked_options(subject.plugin, {})
-    before = copy.deepcopy(options)
     first = _dataset(subject).checksum
+    options = _options(subject.plugin)
+    before = copy.deepcopy(options)
     for seed in (12345, 54321):
         with elsewhere(seed) as folder:
             state = generators()
@@ -90,7 +117,7 @@ from vaezoo.core.options import checked_options
 from vaezoo.datasets import data_root, loaded
 from vaezoo.registry import registry
 plugin = registry("dataset")[name]
-print("checksum", loaded(plugin, data_root(), 0, checked_options(plugin, {})).checksum)
+print("checksum", loaded(plugin, data_root(), 0, checked_options(plugin, json.loads(sys.argv[4]))).checksum)
 """
 
 
@@ -104,8 +131,9 @@ def same_in_fresh_process(subject: Subject) -> str:
         raise NotRun("not in quick mode: a new interpreter takes seconds")
     first = _dataset(subject).checksum
     sources = json.dumps(vars(sources_with_parts(subject.plugin)))
+    options = json.dumps(_options(subject.plugin))
     for hash_seed in (1, 2):
-        arguments = ["-c", CODE, json.dumps(sys.path), sources, subject.plugin.name]
+        arguments = ["-c", CODE, json.dumps(sys.path), sources, subject.plugin.name, options]
         printed = new_interpreter(arguments, hash_seed, "load it")
         said = [line for line in printed.splitlines() if line.startswith("checksum ")]
         must(bool(said), "no checksum", "a new interpreter ended before it had loaded it")
@@ -198,7 +226,9 @@ def levels_as_declared(subject: Subject) -> str:
     levels, measure = dataset.spec.levels, dataset.spec.measure
     if levels is None:
         raise NotRun("it declares no levels")
-    x = torch.cat([split.x.flatten() for split in (dataset.train, dataset.valid, dataset.test)]).double()
+    splits = dataset.train, dataset.valid, dataset.test
+    every = max(1, sum(split.x.numel() for split in splits) // MOST_PIXELS)
+    x = torch.cat([split.x[::every].flatten() for split in splits]).double()
     figure = ""
     if measure == "continuous":
         some = (levels * x[:: max(1, len(x) // PIXELS)]).clamp(max=levels * (1 - 1e-9))

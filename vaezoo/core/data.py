@@ -6,11 +6,11 @@ x reaches the parts as float [B, *shape]: 0/1, k/(levels-1), counts, or as given
 import hashlib
 import json
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -210,7 +210,9 @@ class Dataset:
         """
         splits = {"train": self.train, "valid": self.valid, "test": self.test}
         mixed = len({split.x.dtype for split in splits.values()}) > 1
-        return overlaps_of({name: Counter(image_hashes(split, mixed)) for name, split in splits.items()})
+        return overlaps_of(
+            {name: np.fromiter(image_hashes(split, mixed), np.int64, len(split)) for name, split in splits.items()}
+        )
 
 
 def image_hashes(split: Split, mixed: bool) -> Iterator[int]:

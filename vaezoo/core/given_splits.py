@@ -20,6 +20,8 @@ Given = Array | tuple[Array, Array | None] | tuple[Array, Array | None, Array | 
 """One split as a data set's author gives it: images x [N, *shape], or (images, labels [N] or None), or (images, labels,
 context [N, C] or None).
 """
+ROWS = 4096
+"""Images that are looked at together, so that a mapped file is not read into memory at once."""
 FORMS = "images [N, *shape], or (images, labels [N]), or (images, labels, context [N, C])"
 
 
@@ -135,7 +137,7 @@ def as_tensor(title: str, form: str, value: Array) -> Tensor:
 
 
 def _refuse_not_finite(start: str, values: Tensor) -> None:
-    bad = (~values.isfinite()).flatten(1).any(1)
+    bad = torch.cat([(~block.isfinite()).flatten(1).any(1) for block in values.split(ROWS)])
     if bad.any():
         raise VaezooError(
             f"{start} NaN or infinity in {int(bad.sum())} of {len(values)} images, "
@@ -167,7 +169,7 @@ def stored_images(split: GivenSplit, spec: DataSpec, *, dynamic: bool) -> Tensor
                 f"got {low:g}..{high:g}; divide them by the number of levels, or leave levels out"
             )
         return x if x.is_floating_point() else x.to(torch.get_default_dtype())
-    if x.is_floating_point() and not bool((x == x.round()).all()):
+    if x.is_floating_point() and not all(bool((block == block.round()).all()) for block in x.split(ROWS)):
         raise VaezooError(
             f"{name} images of a {spec.measure} set must be whole numbers, got {float(x[x != x.round()][0]):.4g}"
             f"{_GRAY.get(spec.measure, '')}"

@@ -7,6 +7,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Hashes = np.ndarray[Any, np.dtype[np.int64]]
 
 ALLOWED = 0.01
 """The share of a split's images that may also stand in a larger split."""
@@ -37,26 +43,39 @@ class Overlap:
         return f"{self.copies} of {self.of} {second} images ({self.copies / self.of:.2g}) are also {first} images"
 
 
-def overlaps_of(counts: Mapping[str, Counter[int]]) -> tuple[Overlap, ...]:
+def overlaps_of(hashes: Mapping[str, Hashes]) -> tuple[Overlap, ...]:
     """The pairs of splits that share an image: of train with valid, train with test, valid with test.
 
-    counts: how often each split holds each image, an image being a hash of it. The share ALLOWED of the
-    second split's images may be copies. Where images repeat within train as those of independent draws do, as many may
-    be as this predicts, and two standard errors more.
+    hashes: an int64 for each image of each split, equal for equal images. The share ALLOWED of the second split's
+    images may be copies. Where images repeat within train as those of independent draws do, as many may be as this
+    predicts, and two standard errors more.
     """
+    import numpy as np
+
     found = []
-    times = _natural_repeats(counts)
-    for pair in combinations(counts, 2):
-        one, other = sorted(pair, key=lambda name: -counts[name].total())
-        first, second = counts[one], counts[other]
-        if not (shared := first.keys() & second.keys()):
+    counts = {name: np.unique(own, return_counts=True) for name, own in hashes.items()}
+    together = np.unique(np.concatenate(list(hashes.values())), return_counts=True)[1]
+    times = _natural_repeats(_multiplicities(together), _multiplicities(counts["train"][1]))
+    for pair in combinations(hashes, 2):
+        one, other = sorted(pair, key=lambda name: -len(hashes[name]))
+        (first, of_first), (second, of_second) = counts[one], counts[other]
+        shared = np.isin(second, first, assume_unique=True)
+        if not shared.any():
             continue
-        copies, of = sum(second[image] for image in shared), second.total()
-        expected = of * _expected(times, first.total())
+        copies, of = int(of_second[shared].sum()), len(hashes[other])
+        expected = of * _expected(times, len(hashes[one]))
         allowed = max(ALLOWED * of, expected + 2 * math.sqrt(expected))
-        excess = math.inf if first == second else copies / allowed
-        found.append(Overlap(one, other, len(shared), copies, of, excess))
+        same = np.array_equal(first, second) and np.array_equal(of_first, of_second)
+        found.append(Overlap(one, other, int(shared.sum()), copies, of, math.inf if same else copies / allowed))
     return tuple(found)
+
+
+def _multiplicities(counts: Hashes) -> Counter[int]:
+    """How many images occur j times, for each j."""
+    import numpy as np
+
+    times, images = np.unique(counts, return_counts=True)
+    return Counter(dict(zip(times.tolist(), images.tolist(), strict=True)))
 
 
 def refusal(found: Sequence[Overlap]) -> str | None:
@@ -77,23 +96,19 @@ def in_words(found: Sequence[Overlap]) -> str:
     return ", ".join(parts)
 
 
-def _natural_repeats(counts: Mapping[str, Counter[int]]) -> Counter[int]:
-    """How many distinct training images occur j times, for each j; empty where images do not repeat as independent
-    draws do.
+def _natural_repeats(times: Counter[int], train: Counter[int]) -> Counter[int]:
+    """How many distinct training images occur j times, for each j (`train`); empty where images do not repeat as
+    independent draws do.
 
-    With n_j of them in all splits together, independent draws from any distribution have
+    With n_j of them in all splits together (`times`), independent draws from any distribution have
     j n_j^2 <= (j + 1) n_(j-1) n_(j+1) in expectation (Cauchy and Schwarz), here for j >= 2 and each n_j within three
     standard errors. Images that were copied before they were split have not.
     """
-    every: Counter[int] = Counter()
-    for each in counts.values():
-        every.update(each)
-    times = Counter(every.values())
     most = {j: times[j] + 3 * math.sqrt(times[j] + 1) for j in range(1, max(times) + 2)}
     for j in range(2, max(times) + 1):
         if j * max(0.0, times[j] - 3 * math.sqrt(times[j])) ** 2 > (j + 1) * most[j - 1] * most[j + 1]:
             return Counter()
-    return Counter(counts["train"].values())
+    return train
 
 
 def _expected(times: Counter[int], size: int) -> float:

@@ -54,7 +54,7 @@ def load_dataset(
     plugin = registry("dataset")[name]
     chosen = _options(plugin, options or {})
     place = data_root(root)
-    key = (name, plugin.target, place, int(seed), json.dumps(chosen, sort_keys=True, default=repr))
+    key = (name, plugin.target, place, int(seed), json.dumps(chosen, sort_keys=True, default=repr), _changed(chosen))
     if key not in _kept:
         own = {option: value for option, value in chosen.items() if option in plugin.hyperparameters}
         dataset = loaded(plugin, place, int(seed), own)
@@ -74,6 +74,14 @@ def _options(plugin: Plugin, options: Mapping[str, Any]) -> dict[str, Any]:
             f"got ({', '.join(plugin.builder_arguments)}) from {plugin.place}"
         )
     return checked_options(plugin, options, SHARED)
+
+
+def _changed(options: Mapping[str, Any]) -> int | None:
+    """When the file, or the folder, of the option `path` was last changed; None where there is none."""
+    try:
+        return Path(options["path"]).expanduser().stat().st_mtime_ns
+    except (KeyError, TypeError, OSError):
+        return None
 
 
 def _limited(name: str, dataset: Dataset, limit: int | None) -> Dataset:

@@ -9,10 +9,10 @@ from annotated_types import Ge
 from vaezoo.core.errors import VaezooError, one_line, text_of
 from vaezoo.core.overlaps import Overlap
 from vaezoo.evaluation.audit_figures import Audit
-from vaezoo.runner.formats import opened, sealed, sha256_of_json
+from vaezoo.runner.formats import opened, sealed
 from vaezoo.runner.json_values import LARGEST_NUMBER, fitted, json_value
 from vaezoo.runner.plan.cell import Cell, Comparability
-from vaezoo.runner.plan.specification import Specification
+from vaezoo.runner.plan.specification import Specification, key_of
 from vaezoo.runner.plan.stored import StoredCell, is_plain_name
 from vaezoo.runner.provenance import Provenance
 
@@ -201,7 +201,7 @@ class Record:
         """
         content, digest = opened(value)
         record = replace(fitted(cls, content), digest=digest)
-        if sha256_of_json(value["specification"]) != record.key:
+        if key_of(value["specification"]) != record.key:
             raise ValueError("its key is not the sha256 of its specification")
         if (record.seed, record.variant) != (record.specification.seed, record.specification.variant):
             raise ValueError("its seed or its variant is not its specification's")

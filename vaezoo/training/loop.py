@@ -25,6 +25,7 @@ from vaezoo.training.replay.rule import replay_rule
 from vaezoo.training.seed_run import Diverged, EpochResult, SeedRun, TrainingResult
 from vaezoo.training.state import Place
 from vaezoo.training.step import TrainingStep
+from vaezoo.training.stream import on_device
 
 
 class NotPacked(Exception):
@@ -54,7 +55,7 @@ def make_step(
 ) -> TrainingStep:
     """The training step of a model on a dataset's training images, all on the model's device. eager: never replayed."""
     module = _training_module(model, objective, dataset)
-    return TrainingStep(module, dataset.train.to(model.device), options, seed=seed, eager=eager)
+    return TrainingStep(module, on_device(dataset.train, model.device), options, seed=seed, eager=eager)
 
 
 def make_packed_step(
@@ -71,7 +72,7 @@ def make_packed_step(
     eager: never replayed. Raises NotPacked where the first step of a seed would not be that of its single run.
     """
     pack = Pack([_training_module(*pair, dataset) for pair in zip(models, objectives, strict=True)])
-    step = TrainingStep(pack, dataset.train.to(pack.model.device), options, seed=seeds, eager=eager)
+    step = TrainingStep(pack, on_device(dataset.train, pack.model.device), options, seed=seeds, eager=eager)
     step.start_epoch(packed_order(len(dataset.train), options.batch_size, seeds, 1))
     if reason := disagreement(pack, *step.inputs()):
         raise NotPacked(reason)

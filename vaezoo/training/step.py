@@ -23,6 +23,7 @@ from vaezoo.training.replay.prefetch import PrefetchedNoise, row_of
 from vaezoo.training.replay.recorded_step import RecordedStep
 from vaezoo.training.replay.rule import replay_rule
 from vaezoo.training.schedules import kl_weights, learning_rates, progress
+from vaezoo.training.stream import ImageStream
 
 _STARTS = (
     ("model.encoder.", "model.posterior_net."),
@@ -51,7 +52,8 @@ class TrainingStep:
     random step of each epoch is compared with the eager step; ReplayDiffers is raised where they differ. Where
     `torch.compile` (options.compile) fails, one warning says so and the step runs without it. `values` holds the
     objective of each step since `start_epoch`, on the device: [steps_per_epoch] or [steps_per_epoch, S]; where an
-    objective has a value for each group, that of `generative`, or else the first. Adam: Kingma and Ba (2015),
+    objective has a value for each group, that of `generative`, or else the first. Images that are not on the model's
+    device are copied there step by step (`ImageStream`). Adam: Kingma and Ba (2015),
     arXiv:1412.6980.
     """
 
@@ -63,6 +65,7 @@ class TrainingStep:
         *,
         seed: int | Sequence[int] = 0,
         eager: bool = False,
+        staged: bool = False,
     ):
         keep_freed_memory()
         self.module, self.split, self.gradient_clip = module, split, options.gradient_clip
@@ -90,6 +93,7 @@ class TrainingStep:
         self.values = torch.zeros(steps_per_epoch, *self.key.shape, device=self.device)
         self._keys = torch.zeros(steps_per_epoch, *self.key.shape, dtype=torch.int64, device=self.device)
         self._order = self._keys.new_zeros(*self._keys.shape, batch_size)
+        self._images = ImageStream(split.x, self._order, self.device, staged)
         self._steps = self._next = 0
         self._weights, self._progress, *self._rates = self.values.new_zeros(len(self.schedules), steps_per_epoch)
         self._down = -torch.ones_like(self.values[0])  # Adam descends
@@ -125,6 +129,7 @@ class TrainingStep:
         self._checked = noise.derive(self.count, "checked") % len(order) if self._watched else -1
         self.position.zero_()
         self.prefetched_noise.start_epoch()
+        self._images.start_epoch(order)
 
     def go_to(self, values: Tensor) -> None:
         """Continue the epoch after its first steps, which were taken before; values: their objectives, [steps, ...].
@@ -136,6 +141,7 @@ class TrainingStep:
         self.position.fill_(row)
         self._next = row
         self.count += row
+        self._images.load(row)
         if row <= self._checked:
             self._checked = self._steps - 1
 
@@ -165,6 +171,7 @@ class TrainingStep:
                 self._run.checked()
             else:
                 self._run()
+        self._images.load(step + 1)
         self._steps, self._next = steps, step + 1
         self.count += 1
 
@@ -176,7 +183,8 @@ class TrainingStep:
         index, key, weight, now = (row_of(table, self.position) for table in tables)
         given = self.split.context if self.module.model.conditional else None
         context = None if given is None else _gathered(given, index)
-        return _gathered(self.split.x, index), index, key, weight, context, self.prefetched_noise.rows(), now
+        images = self._images.images if self._images.staged else _gathered(self.split.x, index)
+        return images, index, key, weight, context, self.prefetched_noise.rows(), now
 
     def _step(self) -> None:
         if self.varying:

@@ -45,8 +45,9 @@ def load(source: str | Path | Mapping[str, Any], plugins: Sequence[Path] = ()) -
     """The matrix of a TOML file or of a dict of the same shape. plugins: files beyond its own.
 
     A reference's dataset becomes the label of the entry that it names: `digits` is `digits, labels=true` where there is
-    no other. A plugin's path is relative to the matrix file; in a dict and in `plugins`, to the working folder. Raises
-    VaezooError with one line for each error, which begins with the file's name and the path of the key.
+    no other. A plugin's path and the option `path` of a data set are relative to the matrix file; in a dict and in
+    `plugins`, to the working folder. Raises VaezooError with one line for each error, which begins with the file's name
+    and the path of the key.
     """
     if isinstance(source, Mapping):
         data, folder, prefix, stem = _as_toml(source), Path.cwd(), "", "matrix"
@@ -54,6 +55,7 @@ def load(source: str | Path | Mapping[str, Any], plugins: Sequence[Path] = ()) -
         path = Path(source).expanduser()
         data, folder, prefix, stem = _read(path), path.resolve().parent, f"{path.name}: ", path.stem
     data.setdefault("name", stem)
+    _with_whole_paths(data, folder)
     try:
         matrix = checked(data)
     except Problems as error:
@@ -96,6 +98,14 @@ def parse_setting(text: str) -> tuple[list[str], Any]:
     if parsed:
         raise VaezooError(f"expected one KEY=VALUE on one line, got {text!r}")
     return key.split("."), written if isinstance(value, (date, time)) else value
+
+
+def _with_whole_paths(data: dict[str, Any], folder: Path) -> None:
+    """Write the whole path in place of each data set's option `path`."""
+    datasets = data.get("datasets")
+    for entry in datasets if isinstance(datasets, list) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("path"), str):
+            entry["path"] = str(folder / Path(entry["path"]).expanduser())
 
 
 def _with_dataset_labels(matrix: Matrix) -> tuple[list[ReferenceTable], list[Problem]]:

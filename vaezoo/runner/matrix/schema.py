@@ -101,8 +101,9 @@ class DatasetEntry(Entry):
 
     @property
     def label(self) -> str:
-        """The name, with the options where there are any: `mnist-dynamic, labels=true`."""
-        return ", ".join([self.name, *(f"{key}={shown(value)}" for key, value in self.options.items())])
+        """The name, with the options where there are any: `mnist-dynamic, labels=true`. Of a `path` its last part."""
+        options = {key: Path(v).name if key == "path" and isinstance(v, str) else v for key, v in self.options.items()}
+        return ", ".join([self.name, *(f"{key}={shown(value)}" for key, value in options.items())])
 
 
 PART_FIELDS = dict.fromkeys(PARTS, (PartEntry | None, None))

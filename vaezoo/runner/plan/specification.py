@@ -31,6 +31,18 @@ class DatasetChoice:
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
+def keyed(specification: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a specification's JSON that its key covers: all but the option `path` of the data set."""
+    dataset = specification["dataset"]
+    options = {name: value for name, value in dataset["options"].items() if name != "path"}
+    return {**specification, "dataset": {**dataset, "options": options}}
+
+
+def key_of(specification: Mapping[str, Any]) -> str:
+    """The key of a specification's JSON."""
+    return hashlib.sha256(canonical(keyed(specification)).encode()).hexdigest()
+
+
 @dataclass(frozen=True)
 class EvaluationOptions:
     """How a trained model is evaluated. images: how many of the test set, None for all."""
@@ -66,15 +78,17 @@ class Specification:
 
     @property
     def key(self) -> str:
-        """The sha256 of the canonical JSON: sorted names, no spaces."""
-        return hashlib.sha256(canonical(self.to_json()).encode()).hexdigest()
+        """The sha256 of the canonical JSON: sorted names, no spaces. The place of a data file is no part of it, because
+        the checksum of its images is.
+        """
+        return key_of(self.to_json())
 
     def with_seeds(self, seeds: Sequence[int]) -> "Iterator[tuple[str, Specification]]":
         """(key, specification) for each seed. The text that the seeds share is written and hashed once.
 
         The keys equal `replace(self, seed=seed).key`.
         """
-        shared = {name: value for name, value in self.to_json().items() if name != "seed"}
+        shared = {name: value for name, value in keyed(self.to_json()).items() if name != "seed"}
         before = {name: value for name, value in shared.items() if name < "seed"}
         after = {name: value for name, value in shared.items() if name > "seed"}
         start, rest = (

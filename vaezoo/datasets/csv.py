@@ -1,0 +1,56 @@
+"""The user's own table in a CSV file."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaezoo.core.errors import VaezooError
+from vaezoo.datasets._own import example
+from vaezoo.datasets._own.formats import own_data
+from vaezoo.datasets._own.options import Column, OwnOptions
+from vaezoo.datasets._own.parts import Parts
+from vaezoo.datasets._own.single import split_files
+from vaezoo.datasets._own.table import read_table, table_part
+from vaezoo.registry import register
+
+
+def _example(folder: Path) -> dict[str, Any]:
+    x = example.images().reshape(60, 30)
+    np.savetxt(folder / "example.csv", x, "%d", ",", header=",".join(f"pixel{n}" for n in range(30)), comments="")
+    return {"path": str(folder / "example.csv"), **example.OPTIONS}
+
+
+@register.dataset("csv", paper="Shafranovich (2005), RFC 4180")
+@own_data(_example)
+def csv(
+    options: OwnOptions,
+    *,
+    columns: tuple[Column, ...] | None = None,
+    header: bool | None = None,
+    separator: str | None = None,
+) -> Parts:
+    """Own data: a table with a row for each image, or each observation, and columns of pixels, labels and context.
+
+    columns: those of the pixels, by name or by number from 0; all but labels and context when left out. header: whether
+    the first line names the columns; when left out, it does where a cell of it is no number. separator: a comma, or a
+    tab in a .tsv file. valid and test may be further files. Raises VaezooError in one line that names file, line and
+    column.
+    """
+    parts: Parts = {}
+    for split, path in split_files(options).items():
+        between = separator or ("\t" if path.suffix.lower() == ".tsv" else ",")
+        frame = read_table(path, "csv", header, between)
+        if len(frame.columns) == 1 and separator is None:
+            _refuse_other_separator(path, between)
+        named = not all(isinstance(name, int) for name in frame.columns)
+        parts[split] = table_part(frame, options, path, 2 if named else 1, columns)
+    return parts
+
+
+def _refuse_other_separator(path: Path, between: str) -> None:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        line = file.readline()
+    for other in (";", "\t", "|"):
+        if other in line and other != between:
+            raise VaezooError(f"{path.name} has one column, and {other!r} in its first line: say separator = {other!r}")
