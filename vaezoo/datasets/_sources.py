@@ -140,6 +140,7 @@ OF_DATASETS = {
     "mnist-fixed": "MNIST",
     "fashion-mnist": "FashionMNIST",
     "fashion-mnist-dynamic": "FashionMNIST",
+    "fashion-mnist-dequantised": "FashionMNIST",
     "kmnist": "KMNIST",
     "emnist": "EMNIST",
     "omniglot": "Omniglot",

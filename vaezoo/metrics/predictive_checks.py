@@ -41,23 +41,27 @@ def predictive_checks(
 
     zero_fraction_error: |T(x') - T(x)|, the mean over pixels and sets; mean_error and variance_error: the same divided
     by the mean of T(x) over pixels. They are not 0 for the true model, since x and x' are samples: about 1 / sqrt(N).
-    *_p_value: how often a set's T, averaged over pixels, is on the other side of the test images' than most are, as a
-    two-sided posterior predictive p-value; its least value is 2 / (count + 1). The predictions use q(z|x), which has
-    seen the image, so that a p-value near 1 is no proof; one at its least value says that the likelihood does not fit.
+    zero_fraction_p_value, mean_p_value and variance_p_value: how often a set's T, averaged over pixels, is on the other
+    side of the test images' than most are, as a two-sided posterior predictive p-value; its least value is
+    2 / (count + 1). The predictions use q(z|x), which has seen the image, so that a p-value near 1 is no proof; one at
+    its least value says that the likelihood does not fit.
     Zero fractions are those of counts, and of any other images that have zeros. vectors: each statistic of the test
     images and the mean of the sets', [2, pixels]. No number where the likelihood has no `sample`.
     """
     try:
         sets = [_statistics(_drawn(model, images, context, number)) for number in range(count)]
     except NotImplementedError as error:
-        context.notes |= {f"{name}_error": str(error) for name in STATISTICS}
-        return {f"{name}_{kind}": None for kind in ("error", "p_value") for name in STATISTICS}
+        columns = [f"{name}_{kind}" for kind in ("error", "p_value") for name in STATISTICS]
+        context.notes |= dict.fromkeys(columns, str(error))
+        return dict.fromkeys(columns)
     observed = _statistics(model.spec.to_float(images).flatten(1).double().cpu())
     found: dict[str, float | None] = {}
     for name, expected in observed.items():
         drawn = torch.stack([each[name] for each in sets])  # [sets, pixels]
         unit = 1.0 if name == "zero_fraction" else float(expected.abs().mean())
         found[f"{name}_error"] = float((drawn - expected).abs().mean()) / unit if unit > 0 else None
+        if unit == 0:
+            context.notes[f"{name}_error"] = f"the test images have a {name} of 0 in each pixel"
         context.vectors[f"predicted_{name}"] = torch.stack([expected, drawn.mean(0)])
     for name, expected in observed.items():
         totals, total = torch.stack([each[name].mean() for each in sets]), expected.mean()
