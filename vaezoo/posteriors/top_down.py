@@ -17,9 +17,10 @@ from vaezoo.registry import register
 class TopDown(Posterior):
     """q(z|x) = q(z_1|x) q(z_2|z_1, x) .. q(z_L|z_{L-1}, x), diagonal Gaussians, where z_1 is the top group.
 
-    A linear map of the features gives the top group's mean and log_std. Below, a network of the widths `hidden` maps
-    the group above and the features to those of the group. It shares no parameter with the prior. One group gives the
-    posterior `gaussian`.
+    A linear map of the features gives the top group's mean and log_std. Below, they are the sum of a linear map of the
+    features and of a network of the widths `hidden`, which sees the group above and the features. Through the network
+    alone a group learns slowly: the image is two more layers away. It shares no parameter with the prior. One group
+    gives the posterior `gaussian`.
 
     [B, *features] -> GaussianGroups over [B, Z_l], top first
     """
@@ -30,6 +31,7 @@ class TopDown(Posterior):
         super().__init__()
         width = math.prod(features)
         self.top = Linear(width, 2 * latents[0])
+        self.direct = nn.ModuleList(Linear(width, 2 * size, bias=False) for size in latents[1:])
         self.below = nn.ModuleList()
         for above, size in pairwise(latents):
             sizes = (above, *hidden, 2 * size)
@@ -42,7 +44,9 @@ class TopDown(Posterior):
 
         def conditional(above: Latents) -> DiagonalGaussian:
             """The Gaussian of the next group, given those above it."""
-            heads = self.below[len(above) - 1](above[-1], features) if above else self.top(features)
-            return DiagonalGaussian.from_heads(heads)
+            if not above:
+                return DiagonalGaussian.from_heads(self.top(features))
+            number = len(above) - 1
+            return DiagonalGaussian.from_heads(self.direct[number](features) + self.below[number](above[-1], features))
 
         return GaussianGroups(conditional, 1 + len(self.below))
