@@ -1,12 +1,22 @@
-"""A specification, a cell and a task with every field filled in, for tests that run none; edited files; a prior."""
+"""Images of a measure; a specification, a cell and a task with every field filled in; edited files; a prior."""
 
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+import vaezoo
 from vaezoo.runner.formats import sealed
 from vaezoo.runner.plan.cell import Cell, Comparability, Task
 from vaezoo.runner.plan.specification import DatasetChoice, EvaluationOptions, Specification
 from vaezoo.training.options import TrainingOptions
+
+
+def images_of(measure: str, x: Tensor) -> vaezoo.Dataset:
+    """A data set of continuous images or of counts, from numbers in [0, 1], whose first 20 are its other splits."""
+    if measure == "counts":
+        x = (9 * x).floor()
+    return vaezoo.Dataset(x, x[:20], x[:20], measure, levels=256 if measure == "continuous" else None)
 
 
 def a_specification() -> Specification:

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from small_tasks import images_of
 
 import vaezoo
 from vaezoo import Objective, Skip
@@ -25,7 +26,7 @@ QUICK = TrainingOptions(epochs=3, batch_size=16, learning_rate=1e-2, kl_warmup=1
 def dataset(measure="binary", dynamic=False, n=60):
     x = torch.rand(n, 1, 6, 6, generator=torch.Generator().manual_seed(0))
     if measure != "binary":
-        return vaezoo.Dataset(x, x[:20], x[:20], measure=measure)
+        return images_of(measure, x)
     gray, binary = (255 * x).round().to(torch.uint8), x.round().to(torch.uint8)
     how = "dynamic" if dynamic else "none"
     context = x.flatten(1)[:, :3]  # which a conditional model takes and others ignore
@@ -88,7 +89,7 @@ def test_each_seed_trains_as_it_would_alone(variant, nets):
     chosen = None
     if nets == "conv":
         chosen = {"encoder": ("conv", {"channels": (4, 6), "width": 8}), "decoder": ("conv", {"channels": (6, 4)})}
-    for data in (dataset(dynamic=True), dataset("continuous")):
+    for data in (dataset(dynamic=True), dataset("continuous"), dataset("counts")):
         try:
             packed, alone = both(data, QUICK, variant, nets=chosen)
         except Skip as reason:
@@ -99,7 +100,7 @@ def test_each_seed_trains_as_it_would_alone(variant, nets):
         curves = {tuple(p.objective for p in outcome.history) for outcome, _ in packed}
         assert len(curves) == len(SEEDS), "each seed has its own noise, order and weights"
         return
-    pytest.fail(f"{variant} scores neither binary nor continuous images")
+    pytest.fail(f"{variant} scores images of no measure")
 
 
 @pytest.mark.parametrize("clip", [1e-2, 5.0, 1e6])

@@ -61,7 +61,11 @@ def _options(plugin: Plugin) -> dict[str, Any]:
         if write is None:
             raise NotRun(f"its option {needed[0]!r} has no default, and it has no example")
         folder = TemporaryDirectory(prefix="vaezoo-example-")
-        _examples[plugin.name] = folder, write(Path(folder.name))
+        try:
+            _examples[plugin.name] = folder, write(Path(folder.name))
+        except BaseException:
+            folder.cleanup()
+            raise
     return checked_options(plugin, _examples[plugin.name][1] if needed else {})
 
 
@@ -165,7 +169,7 @@ def splits_of_any_seed(subject: Subject) -> str:
     alarm 0.
     """
     first = _dataset(subject)
-    second = loaded(subject.plugin, data_root(), 1, checked_options(subject.plugin, {}))
+    second = loaded(subject.plugin, data_root(), 1, _options(subject.plugin))
     here, there = (
         {name: Counter(image_hashes(getattr(each, name), mixed=True)) for name in SPLITS} for each in (first, second)
     )

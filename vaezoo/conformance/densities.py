@@ -126,23 +126,29 @@ def _updated(model: LatentModel, batch: Batch) -> None:
 @PROOFS.add("closed-form KL", "prior", "posterior", "variant")
 def closed_form_kl(subject: Subject) -> str:
     """kl(q), or the mean of kl(q, z), summed over groups and dimensions = E_q[log q - log p], for every image, in one
-    latent group, or in two and in three.
+    latent group, or in two and in three; of several groups once for each kind of q, drawn from the top down or from the
+    bottom up.
 
     At 5 standard errors of 40 blocks: false alarm 1e-4.
     """
     figures, why = [], ""
     for latents in (3, (2, 1, 2)) if subject.grouped else (3,):
+        seen: set[tuple[type, bool]] = set()
         for each in subject.in_each_variant():
             try:
                 model, batch = small_model(each, latents)
                 with torch.no_grad(), keyed(11, model, batch):
-                    known = model.draw(batch, 1).kl is not None
+                    q = model.posterior(batch)
+                    kind = type(q), getattr(q, "bottom_up", False)
+                    known = kind not in seen and model.draw(batch, 1).kl is not None
             except (NotRun, Skip) as reason:
                 why = why or str(reason)
                 continue
             why = "it has none: Monte Carlo is used"
             if known:
+                seen.add(kind)
                 figures.append(_same_kl(model, batch, subject.count(40000) // KL_BLOCKS))
+            if latents == 3 and known:
                 break
     if not figures:
         raise NotRun(why)

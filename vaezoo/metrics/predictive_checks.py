@@ -45,8 +45,9 @@ def predictive_checks(
     side of the test images' than most are, as a two-sided posterior predictive p-value; its least value is
     2 / (count + 1). The predictions use q(z|x), which has seen the image, so that a p-value near 1 is no proof; one at
     its least value says that the likelihood does not fit.
-    Zero fractions are those of counts, and of any other images that have zeros. vectors: each statistic of the test
-    images and the mean of the sets', [2, pixels]. No number where the likelihood has no `sample`.
+    Zero fractions are those of counts, and of any other images that have zeros. vectors:
+    predicted_zero_fraction, predicted_mean and predicted_variance, each that of the test images and the mean of the
+    sets', [2, pixels]. No number where the likelihood has no `sample`.
     """
     try:
         sets = [_statistics(_drawn(model, images, context, number)) for number in range(count)]

@@ -1,9 +1,10 @@
 """Steps to record, and the state after them."""
 
 import torch
+from small_tasks import images_of
 
 import vaezoo
-from vaezoo import Objective
+from vaezoo import Objective, Skip
 from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.registry import registry
 from vaezoo.training.loop import make_packed_step, make_step
@@ -19,12 +20,23 @@ CONV = {"encoder": ("conv", {"channels": (4, 6), "width": 8}), "decoder": ("conv
 def dataset(measure="binary", n=600):
     x = torch.rand(n, 1, 6, 6, generator=torch.Generator().manual_seed(0))
     if measure != "binary":
-        return vaezoo.Dataset(x, x[:20], x[:20], measure)
+        return images_of(measure, x)
     gray = (255 * x).round().to(torch.uint8)
     binary = (gray[:20] > 127).to(torch.uint8)
     context = x.flatten(1)[:, :3]  # which a conditional model takes and others ignore
     train, valid = (gray, None, context), (binary, None, context[:20])
     return vaezoo.Dataset(train, valid, valid, "binary", binarisation="dynamic")
+
+
+def made_on_images(variant, seeds, nets=None):
+    """Two equal steps of a variant on images of the first measure that it scores, with these nets where they fit it."""
+    for chosen in (nets, None):
+        for measure in ("binary", "continuous", "counts"):
+            try:
+                return [made(dataset(measure), seeds, variant, chosen) for _ in range(2)]
+            except Skip:
+                continue
+    raise AssertionError(f"{variant} scores images of no measure")
 
 
 def made(data, seeds=1, variant="vae", nets=None, objective=None):

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from recorded_steps import CONV, assert_identical, dataset, made, state_of
+from recorded_steps import CONV, assert_identical, dataset, made, made_on_images, state_of
 
 import vaezoo
 from vaezoo import Objective, VaezooError, noise
-from vaezoo.core.errors import Skip
 from vaezoo.training.loop import epoch_order, packed_order
 from vaezoo.training.replay import prefetch as module
 
@@ -37,10 +36,7 @@ def test_steps_leave_the_same(variant, seeds, monkeypatch):
     """In tables of 7 steps, which do not divide the epoch, and of more than an epoch."""
     for rows in (7, 10**6):
         monkeypatch.setitem(module.NUMBERS, "cpu", rows * seeds * 10 * 3 * (5 if "iwae" in variant else 1))
-        try:
-            steps = [made(dataset(), seeds, variant) for _ in range(2)]
-        except Skip:
-            steps = [made(dataset("continuous"), seeds, variant) for _ in range(2)]
+        steps = made_on_images(variant, seeds)
         assert_identical(trained(steps[0]), trained(without_prefetching(steps[1])))
         tables = [len(table) for table in steps[0].prefetched_noise.tables.values()]
         assert max(tables, default=0) <= min(2 * rows, EPOCH)  # a direction at right angles to another has 2 numbers

@@ -5,12 +5,11 @@ import warnings
 
 import pytest
 import torch
-from recorded_steps import CONV, STEPS, Layered, assert_identical, dataset, made, state_after
+from recorded_steps import CONV, STEPS, Layered, assert_identical, dataset, made, made_on_images, state_after
 from torch import nn
 
 import vaezoo
 from vaezoo import Objective
-from vaezoo.core.errors import Skip
 from vaezoo.core.torch_internals import is_overload
 from vaezoo.training.replay.bindings import python_binding
 from vaezoo.training.replay.recorded_step import COMPARISONS, WARM_UP, RecordedStep
@@ -21,10 +20,7 @@ from vaezoo.training.replay.recording import record
 @pytest.mark.parametrize("seeds", [1, 2])
 @pytest.mark.parametrize("variant", vaezoo.names("variant"))
 def test_replays_are_the_eager_steps(variant, seeds, nets, monkeypatch):
-    try:
-        recorded, eager = (made(dataset(), seeds, variant, CONV if nets == "conv" else None) for _ in range(2))
-    except Skip:
-        recorded, eager = (made(dataset("continuous"), seeds, variant) for _ in range(2))
+    recorded, eager = made_on_images(variant, seeds, CONV if nets == "conv" else None)
     calls, run = [], recorded._step
     recorded._run.function = lambda: (calls.append(1), run())
     assert_identical(state_after(recorded), state_after(eager, eager=True))

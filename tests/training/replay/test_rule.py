@@ -31,7 +31,7 @@ def built(objective=None, seed=0, data=None):
 
 @pytest.mark.parametrize("variant", vaezoo.names("variant"))
 def test_vaezoos_own_variants_are_replayed_and_not_watched(variant):
-    for data in (dataset(), dataset("continuous")):
+    for data in map(dataset, ("binary", "continuous", "counts")):
         try:
             pair = construct(resolve(variant, data.spec), Ingredients.of(data, 3, (8,)), seed=0)
         except vaezoo.Skip:
