@@ -90,7 +90,8 @@ class FullGaussian(Posterior):
     """q(z|x) = N(mean(x), L(x) L(x)^T) with the Cholesky factor L, lower triangular: z = mean + L eps, eps ~ N(0, I).
 
     Linear heads map the features to mean and to log_std, the logarithm of L's diagonal, which is bounded; another maps
-    them to the Z (Z - 1) / 2 numbers below the diagonal, which start at 0. In nats
+    them to Z times the Z (Z - 1) / 2 numbers below the diagonal, which start at 0. Without the factor Z, an update of
+    Adam moves all of a row at once by as much as the diagonal, and q learns 20 nats less. In nats
 
         log q(z|x) = sum_j log N(eps_j; 0, 1) - sum_j log_std_j,   eps = L^-1 (z - mean)
 
@@ -119,5 +120,6 @@ class FullGaussian(Posterior):
         """q(z|x) of each image. [B, *features] -> samples [K, B, Z]"""
         base = DiagonalGaussian.from_heads(self.heads(features))
         zero = base.mean.new_zeros(len(base.mean), 1)
-        entries = zero if self.below is None else torch.cat([zero, self.below(features.flatten(1))], -1)
+        found = [] if self.below is None else [self.below(features.flatten(1)) / base.mean.shape[-1]]
+        entries = torch.cat([zero, *found], -1)
         return FullGaussianDistribution(base, entries[:, self.place])
