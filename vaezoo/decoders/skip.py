@@ -33,6 +33,7 @@ class SkipDecoder(Decoder):
         )
 
     def forward(self, z: Tensor) -> Tensor:
+        """The parameters of p(x|z). [N, Z] -> [N, *parameter_shape]"""
         given = z
         for layer in self.layers:
             given = torch.cat([self.activation(layer(given)), z], -1)

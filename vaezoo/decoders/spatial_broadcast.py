@@ -49,6 +49,7 @@ class SpatialBroadcast(Decoder):
         self.parameter_shape = parameter_shape
 
     def forward(self, z: Tensor) -> Tensor:
+        """The parameters of p(x|z). [N, Z] -> [N, *parameter_shape]"""
         size = self.coordinates.shape[1:]
         everywhere = z[:, :, None, None].expand(-1, -1, *size)
         at = self.coordinates.expand(len(z), -1, -1, -1)

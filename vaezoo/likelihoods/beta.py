@@ -45,6 +45,7 @@ class Beta(Likelihood):
         return a, b
 
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """log p(x|z) of each image in nats."""
         a, b = self._shapes(parameters)
         limits = torch.finfo(x.dtype)
         log_x = x.clamp(min=limits.tiny).log()

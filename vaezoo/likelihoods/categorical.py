@@ -34,6 +34,7 @@ class Categorical(Likelihood):
         return (chosen - parameters.logsumexp(2)).flatten(2).sum(-1)
 
     def mean(self, parameters: Tensor) -> Tensor:
+        """The mean level of each pixel, in [0, 1]."""
         axis = parameters.ndim - len(self.parameter_shape)
         values = torch.arange(self.levels, device=parameters.device, dtype=parameters.dtype) / (self.levels - 1)
         return (parameters.softmax(axis).movedim(axis, -1) * values).sum(-1)

@@ -54,6 +54,7 @@ class DiscretizedLogNormal(Likelihood):
         return with_library(location, context, self.column, self.axes).double(), scale.double()
 
     def log_prob(self, x: Tensor, parameters: Tensor, context: Tensor | None = None) -> Tensor:
+        """log p(x|z) of each image in nats: the mass between two halves, from whichever tail keeps the digits."""
         m, s = self._of(parameters, context)
         count = x.double()
         low, high = ((count + 0.5).log() - m) / s, ((count + 1.5).log() - m) / s
@@ -82,6 +83,7 @@ class DiscretizedLogNormal(Likelihood):
         return mean.to(parameters)
 
     def sample(self, parameters: Tensor, context: Tensor | None = None) -> Tensor:
+        """A count of each pixel, e^y - 1 rounded."""
         m, s = self._of(parameters, context)
         y = m + s * noise.normal(*m.shape).to(m)
         return y.expm1().round().clamp(min=0).to(parameters)

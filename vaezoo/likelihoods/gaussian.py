@@ -58,6 +58,7 @@ class Gaussian(Likelihood):
         return DiagonalGaussian(mean, std.log())
 
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """log p(x|z) of each image in nats."""
         normal = self._of(parameters)
         mean, log_std = normal.mean.flatten(2), normal.log_std
         return DiagonalGaussian(mean, log_std.flatten(2) if log_std.ndim else log_std).log_density(x.flatten(1))

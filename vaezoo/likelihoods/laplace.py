@@ -28,6 +28,7 @@ class Laplace(Likelihood):
         self.axes = len(spec.shape)
 
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """log p(x|z) of each image in nats."""
         location, scale = self.scale(parameters, self.axes)
         value: Tensor = -((x - location).abs() / scale + scale.log()).flatten(2).sum(-1)
         return value - x[0].numel() * math.log(2)

@@ -52,6 +52,7 @@ class StudentT(Likelihood):
         return 1 + F.softplus(self.raw_df.double())
 
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """log p(x|z) of each image in nats."""
         location, scale = self.scale(parameters, self.axes)
         df = self.df
         constant = torch.lgamma((df + 1) / 2) - torch.lgamma(df / 2) - 0.5 * (math.pi * df).log()

@@ -31,6 +31,7 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
         return self.log_mean(log_rate, context), logit
 
     def log_prob(self, x: Tensor, parameters: Tensor, context: Tensor | None = None) -> Tensor:
+        """log p(x|z) of each image in nats; a count of 0 is either missing or counted."""
         log_mean, logit = self._split(parameters, context)
         counted = F.logsigmoid(-logit) + negative_binomial_log_prob(x, log_mean, self.log_dispersion)
         value = torch.where(x == 0, torch.logaddexp(F.logsigmoid(logit), counted), counted)
@@ -41,6 +42,7 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
         return (-logit).sigmoid() * log_mean.exp()
 
     def sample(self, parameters: Tensor, context: Tensor | None = None) -> Tensor:
+        """Counts, of which a share w is 0."""
         log_mean, logit = self._split(parameters, context)
         missing = noise.uniform(*logit.shape).to(logit) < logit.sigmoid()
         return super().sample(log_mean).masked_fill(missing, 0.0)

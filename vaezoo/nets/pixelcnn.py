@@ -69,6 +69,7 @@ class PixelCNNLayer(nn.Module):
         self.activation = nn.Tanh()
 
     def forward(self, v: Tensor, h: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """The vertical and the horizontal stack after this layer. Each [N, width, H, W]"""
         by_context = self.from_context(context).chunk(2, 1)
         above = self.vertical(F.pad(v, self.vertical_padding))
         shifted = F.pad(above, (0, 0, 1, 0))[..., :-1, :]
@@ -109,6 +110,9 @@ class GatedPixelCNN(nn.Module):
         )
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """The parameters of each pixel, given the pixels before it and the context. [N, C, H, W], [N, C', H, W] -> [N,
+        outputs, H, W]
+        """
         v = h = x
         for layer in self.layers:
             v, h = layer(v, h, context)
