@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vaezoo.core.contracts import Prior, Support
 from vaezoo.core.errors import VaezooError
-from vaezoo.flows.poincare import WrappedNormal, log_isotropic
+from vaezoo.flows.poincare import WrappedNormal, log_isotropic, widest
 from vaezoo.registry import register
 
 
@@ -24,15 +24,20 @@ class HyperbolicNormal(Prior):
 
     It integrates to 1. As c becomes small, z / (sqrt(c) / 2) becomes standard normal.
 
-    curvature: c, above 0 and at most 4, so that float32 can tell samples from the border of the ball; else VaezooError.
+    curvature: c, above 0 and at most 144 / (sqrt(Z) + 3)^2, so that float32 can tell samples from the border of the
+    ball; else VaezooError. With the curvature 1, Z is at most 81.
     """
 
     support: Support = "ball"
 
     def __init__(self, latent: int, *, curvature: float = 1.0):
         super().__init__()
-        if not 0 < curvature <= 4:
-            raise VaezooError(f"curvature must be above 0 and at most 4, got {curvature:g}")
+        most = widest(latent) ** 2
+        if not 0 < curvature <= most:
+            raise VaezooError(
+                f"curvature must be above 0 and at most {most:.3g} with {latent} latents, beyond which float32 cannot "
+                f"tell samples from the border of the ball; got {curvature:g}"
+            )
         self.std = math.sqrt(curvature)
         self.origin: Tensor
         self.register_buffer("origin", torch.zeros(latent), persistent=False)
