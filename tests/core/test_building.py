@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 from small_parts import NormalPrior, NotGaussianPosterior, built, dataset, forgotten  # noqa: F401
+from small_tasks import images_of
 
 import vaezoo
 from vaezoo import DataSpec, Skip, VaezooError, Variant
@@ -195,8 +196,7 @@ def test_a_rehearsal_finds_an_objective_that_training_could_not_use(value, text)
 
 @pytest.mark.parametrize("variant", vaezoo.names("variant"))
 def test_a_rehearsal_of_a_registered_variant_says_nothing_and_leaves_no_trace(variant, monkeypatch):
-    binary = dataset(context=2)
-    data = binary if resolves(variant, binary.spec) else dataset("continuous", (6,))
+    data = images_for(variant)
     slots = resolve(variant, data.spec)
     state = torch.get_rng_state()
     reached = []
@@ -210,6 +210,17 @@ def test_a_rehearsal_of_a_registered_variant_says_nothing_and_leaves_no_trace(va
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def images_for(variant):
+    """600 images of the first kind that a variant takes."""
+    x = torch.rand(600, 6, generator=torch.Generator().manual_seed(0))
+    kinds = (
+        dataset(n=600, context=2),
+        dataset("continuous", (6,), n=600),
+        *(images_of(each, x) for each in ("continuous", "counts")),
+    )
+    return next(data for data in kinds if resolves(variant, data.spec))
+
+
 def resolves(variant, spec):
     try:
         construct(resolve(variant, spec), Ingredients.blank(spec, 3, (5,), 30_000))
@@ -221,9 +232,7 @@ def resolves(variant, spec):
 def test_no_part_holds_another():
     """Every parameter has one name, for each registered variant."""
     for variant in vaezoo.names("variant"):
-        binary = dataset(n=600, context=2)
-        data = binary if resolves(variant, binary.spec) else dataset("continuous", (6,), n=600)
-        model = build(variant, data, latent=3, hidden=(5,))
+        model = build(variant, images_for(variant), latent=3, hidden=(5,))
         every = [p.data_ptr() for _, p in model.named_parameters(remove_duplicate=False)]
         assert len(every) == len(set(every)), variant
         assert len(list(model.modules())) == len(list(model.named_modules(remove_duplicate=False))), variant

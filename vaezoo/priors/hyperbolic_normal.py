@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vaezoo.core.contracts import Prior, Support
-from vaezoo.core.errors import VaezooError
+from vaezoo.core.errors import Skip, VaezooError
 from vaezoo.flows.poincare import WrappedNormal, log_isotropic, widest
 from vaezoo.registry import register
 
@@ -25,18 +25,20 @@ class HyperbolicNormal(Prior):
     It integrates to 1. As c becomes small, z / (sqrt(c) / 2) becomes standard normal.
 
     curvature: c, above 0 and at most 144 / (sqrt(Z) + 3)^2, so that float32 can tell samples from the border of the
-    ball; else VaezooError. With the curvature 1, Z is at most 81.
+    ball; with the curvature 1, Z is at most 81. Raises Skip above that, and VaezooError for a c that is not above 0.
     """
 
     support: Support = "ball"
 
     def __init__(self, latent: int, *, curvature: float = 1.0):
         super().__init__()
+        if not curvature > 0:
+            raise VaezooError(f"curvature must be above 0, got {curvature:g}")
         most = widest(latent) ** 2
-        if not 0 < curvature <= most:
-            raise VaezooError(
-                f"curvature must be above 0 and at most {most:.3g} with {latent} latents, beyond which float32 cannot "
-                f"tell samples from the border of the ball; got {curvature:g}"
+        if curvature > most:
+            raise Skip(
+                f"prior 'hyperbolic-normal' of curvature {curvature:g} has too many latents, {latent}: float32 cannot "
+                f"tell its samples from the border of the ball; take fewer, or a curvature of at most {most:.2g}"
             )
         self.std = math.sqrt(curvature)
         self.origin: Tensor

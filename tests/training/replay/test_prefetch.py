@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from recorded_steps import CONV, assert_identical, dataset, made, made_on_images, state_of
+from recorded_steps import CONV, EVERY, assert_identical, dataset, made, made_on_images, state_of
 
 import vaezoo
 from vaezoo import Objective, VaezooError, noise
@@ -31,7 +31,7 @@ def trained(step, epochs=(20, 20)):
 
 
 @pytest.mark.parametrize("seeds", [pytest.param(1, marks=pytest.mark.nightly), 2])
-@pytest.mark.parametrize("variant", vaezoo.names("variant"))
+@pytest.mark.parametrize("variant", EVERY)
 def test_steps_leave_the_same(variant, seeds, monkeypatch):
     """In tables of 7 steps, which do not divide the epoch, and of more than an epoch."""
     for rows in (7, 10**6):
