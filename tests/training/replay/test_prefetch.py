@@ -4,7 +4,6 @@ import pytest
 import torch
 from recorded_steps import CONV, EVERY, assert_identical, dataset, made, made_on_images, state_of
 
-import vaezoo
 from vaezoo import Objective, VaezooError, noise
 from vaezoo.training.loop import epoch_order, packed_order
 from vaezoo.training.replay import prefetch as module
