@@ -90,8 +90,8 @@ class FullGaussian(Posterior):
     """q(z|x) = N(mean(x), L(x) L(x)^T) with the Cholesky factor L, lower triangular: z = mean + L eps, eps ~ N(0, I).
 
     Linear heads map the features to mean and to log_std, the logarithm of L's diagonal, which is bounded; another maps
-    them to Z times the Z (Z - 1) / 2 numbers below the diagonal, which start at 0. Without the factor Z, an update of
-    Adam moves all of a row at once by as much as the diagonal, and q learns 20 nats less. In nats
+    them to Z times the Z (Z - 1) / 2 numbers below the diagonal, which start at 0. The factor Z keeps the updates of a
+    row together as small as those of one number: Adam moves every weight by the same amount. In nats
 
         log q(z|x) = sum_j log N(eps_j; 0, 1) - sum_j log_std_j,   eps = L^-1 (z - mean)
 
