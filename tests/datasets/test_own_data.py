@@ -8,9 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from loading import (
-    nothing_kept,  # noqa: F401
-)
+from loading import nothing_kept  # noqa: F401
 from own_files import FILE_ORDER, GRAY, LEVELS, idx_bytes, own, said, whole
 from PIL import Image
 from scipy.io import savemat

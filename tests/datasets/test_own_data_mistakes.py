@@ -7,9 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from loading import (
-    nothing_kept,  # noqa: F401
-)
+from loading import nothing_kept  # noqa: F401
 from own_files import GRAY, LEVELS, idx_bytes, said
 from PIL import Image
 
