@@ -153,7 +153,8 @@ def test_a_seed_that_diverges_is_a_record_and_the_others_are_as_they_would_be(sh
         assert (record["status"], record["reason"]) == (single[title]["status"], single[title]["reason"])
         assert record["pack"] == [0, 1, 2]
         if record["status"] == "ok":
-            eager = ["runs eagerly: objective Breaks (mine.py) does not declare replayable = True"]
+            line = 1 + PLUGIN.splitlines().index('@vaezoo.register.objective("breaks")')
+            eager = [f"runs eagerly: objective Breaks (mine.py:{line}) does not declare replayable = True"]
             assert record["warnings"] == single[title]["warnings"] == eager
             assert record["results"]["iwll"] == pytest.approx(single[title]["results"]["iwll"], rel=1e-5)
 

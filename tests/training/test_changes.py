@@ -121,7 +121,9 @@ def test_an_annealing_that_is_no_fraction_is_refused(until):
     data = dataset()
     objective = Annealed()
     objective.annealed_until = until
-    message = rf"annealed_until of Annealed \(changing_parts.py\) must be a fraction of training in 0..1, got {until!r}"
+    message = (
+        rf"annealed_until of Annealed \(changing_parts.py:\d+\) must be a fraction of training in 0..1, got {until!r}"
+    )
     with pytest.raises(VaezooError, match=message):
         train(pair(data)[0], objective, data, OPTIONS)
 
@@ -169,7 +171,7 @@ class Updates(Baseline):
 @pytest.mark.parametrize(("how", "name"), [(assigns, "calls"), (appends, "kept"), (moves, "weight")])
 def test_an_update_of_anything_but_buffers_is_an_error_that_names_it(how, name):
     data = dataset()
-    with pytest.raises(VaezooError, match=rf"update\(draws\) of Updates \(test_changes.py\) changes '{name}'"):
+    with pytest.raises(VaezooError, match=rf"update\(draws\) of Updates \(test_changes.py:\d+\) changes '{name}'"):
         train(pair(data)[0], Updates(how), data, OPTIONS)
 
 
@@ -225,5 +227,5 @@ def test_a_refit_that_assigns_is_an_error_that_names_it():
     data = dataset()
     model, objective = pair(data)
     model.likelihood = Assigns(model.spec)
-    with pytest.raises(VaezooError, match=r"refit of Assigns \(test_changes.py\) assigns 'log_scale'"):
+    with pytest.raises(VaezooError, match=r"refit of Assigns \(test_changes.py:\d+\) assigns 'log_scale'"):
         train(model, objective, data, OPTIONS)

@@ -19,10 +19,10 @@ from vaezoo.conformance.laws import (
 from vaezoo.conformance.proof import PROOFS
 from vaezoo.conformance.subject import Subject, jitter, keyed
 from vaezoo.conformance.verdict import ERRORS, NotRun, must, within_errors
-from vaezoo.core.contracts import Latents, PosteriorDistribution
+from vaezoo.core.contracts import Latents, PosteriorDistribution, supports
 from vaezoo.core.draws import Batch
 from vaezoo.core.errors import Skip
-from vaezoo.core.model import LatentModel, supports
+from vaezoo.core.model import LatentModel
 from vaezoo.core.requests import requests_of
 from vaezoo.training.updates import updated_buffers
 

@@ -14,8 +14,9 @@ from vaezoo.conformance.proof import PROOFS
 from vaezoo.conformance.subject import Subject, jitter, keyed
 from vaezoo.conformance.verdict import must
 from vaezoo.core import variates
+from vaezoo.core.contracts import supports
 from vaezoo.core.draws import Batch
-from vaezoo.core.model import LatentModel, supports
+from vaezoo.core.model import LatentModel
 
 SAMPLES, GRID, HALVINGS = 1000, 8, 26
 """Samples of each image, intervals of a line in the space of parameters, and how often one is halved, in search of a

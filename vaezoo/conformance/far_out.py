@@ -13,9 +13,9 @@ from vaezoo.conformance.proof import PROOFS
 from vaezoo.conformance.subject import Subject, keyed, rows
 from vaezoo.conformance.verdict import NotRun, must
 from vaezoo.core import noise
-from vaezoo.core.contracts import Latents
+from vaezoo.core.contracts import Latents, supports
 from vaezoo.core.draws import Batch
-from vaezoo.core.model import LatentModel, supports
+from vaezoo.core.model import LatentModel
 
 TOLERANCE = 1e-5
 """The largest difference, relative to 1 + the size of log q, that is rounding in float64."""

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from vaezoo.conformance.subject import Subject, jitter, keyed
 from vaezoo.conformance.verdict import NotRun
-from vaezoo.core.contracts import Latents, Objective
+from vaezoo.core.contracts import Latents, Objective, supports
 from vaezoo.core.data import DataSpec
 from vaezoo.core.draws import Batch, Draws
 from vaezoo.core.errors import VaezooError
-from vaezoo.core.model import LatentModel, supports
+from vaezoo.core.model import LatentModel
 
 LINEAR_GAUSSIAN_PARTS = {
     "encoder": "linear",

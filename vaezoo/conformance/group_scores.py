@@ -12,10 +12,10 @@ from vaezoo.conformance.laws import in_each_volume, posterior_draws, sizes_of, s
 from vaezoo.conformance.proof import PROOFS
 from vaezoo.conformance.subject import Subject, keyed, rows
 from vaezoo.conformance.verdict import NotRun, within_errors
-from vaezoo.core.contracts import Latents
+from vaezoo.core.contracts import Latents, supports
 from vaezoo.core.draws import Batch
 from vaezoo.core.gaussian import DiagonalGaussian
-from vaezoo.core.model import LatentModel, supports
+from vaezoo.core.model import LatentModel
 
 WIDTHS = (0.15, 0.5)
 """Standard deviations of h, of the range in which 68 % of a group's samples lie."""

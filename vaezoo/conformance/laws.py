@@ -12,9 +12,9 @@ from vaezoo.conformance.charts import Chart
 from vaezoo.conformance.grid import Density
 from vaezoo.conformance.subject import Subject, keyed, rows
 from vaezoo.conformance.verdict import NotRun, Wrong
-from vaezoo.core.contracts import Latents, PosteriorDistribution
+from vaezoo.core.contracts import Latents, PosteriorDistribution, supports
 from vaezoo.core.draws import Batch
-from vaezoo.core.model import LatentModel, supports
+from vaezoo.core.model import LatentModel
 
 BLOCK = 20000
 """Samples drawn at a time."""

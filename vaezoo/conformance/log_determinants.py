@@ -13,10 +13,10 @@ from vaezoo.conformance.proof import PROOFS
 from vaezoo.conformance.subject import Subject, keyed, rows
 from vaezoo.conformance.verdict import NotRun, must
 from vaezoo.core import noise
-from vaezoo.core.contracts import Latents
+from vaezoo.core.contracts import Latents, supports
 from vaezoo.core.draws import Batch
 from vaezoo.core.gaussian import DiagonalGaussian
-from vaezoo.core.model import LatentModel, supports
+from vaezoo.core.model import LatentModel
 from vaezoo.core.requests import call_with_requests
 
 WIDE = 20

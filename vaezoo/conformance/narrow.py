@@ -12,9 +12,8 @@ from vaezoo.conformance.log_determinants import by_jacobian
 from vaezoo.conformance.proof import PROOFS
 from vaezoo.conformance.subject import Subject
 from vaezoo.conformance.verdict import NotRun, Wrong, within_errors
-from vaezoo.core.contracts import Latents
+from vaezoo.core.contracts import Latents, supports
 from vaezoo.core.gaussian import DiagonalGaussian
-from vaezoo.core.model import supports
 from vaezoo.evaluation.pareto import largest, pareto_k, tail_size
 
 CENTRES = 64

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from vaezoo.conformance.subject import Subject, keyed
-from vaezoo.core.contracts import Latents
+from vaezoo.core.contracts import Latents, supports
 from vaezoo.core.draws import Batch
-from vaezoo.core.model import LatentModel, supports
+from vaezoo.core.model import LatentModel
 
 SAMPLES = 4
 """K of every pass."""

@@ -11,8 +11,9 @@ from vaezoo.conformance.proof import PROOFS
 from vaezoo.conformance.subject import MODULE_SLOTS, Subject, contexts, jitter, keyed
 from vaezoo.conformance.verdict import NotRun, Wrong, must
 from vaezoo.core import noise
+from vaezoo.core.contracts import supports
 from vaezoo.core.draws import Batch
-from vaezoo.core.model import LatentModel, supports
+from vaezoo.core.model import LatentModel
 from vaezoo.training.module import TrainingModule
 from vaezoo.training.pack import Pack
 

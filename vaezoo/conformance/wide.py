@@ -12,7 +12,7 @@ from vaezoo.conformance.places import spread
 from vaezoo.conformance.proof import PROOFS
 from vaezoo.conformance.subject import Subject, rows
 from vaezoo.conformance.verdict import NotRun, must
-from vaezoo.core.model import supports
+from vaezoo.core.contracts import supports
 from vaezoo.evaluation.prior_mass import LIMIT, log_mass
 
 SAMPLES = 24000

@@ -254,6 +254,11 @@ class Objective(nn.Module, ABC):
         """
 
 
+def supports(part: Posterior | Prior, groups: int) -> tuple[str, ...]:
+    """The support of each latent group of a posterior or a prior; those of one model agree."""
+    return part.support if isinstance(part.support, tuple) else (part.support,) * groups
+
+
 def flat_parameters(values: tuple[int, ...]) -> int:
     """The number of elements of a shape, which is the width of a linear layer."""
     return int(torch.Size(values).numel())

@@ -1,9 +1,11 @@
 """Errors whose message is one line for the user. Needs no torch."""
 
+import inspect
 import re
 from collections.abc import Iterable, Mapping
 from datetime import date, time
 from difflib import get_close_matches
+from pathlib import Path
 
 LONGEST = 60
 """Characters of a value that a message shows."""
@@ -96,3 +98,11 @@ def _as_toml(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_as_toml, value))}]"
     return str(value) if isinstance(value, date | time) else repr(value)
+
+
+def described(kind: type) -> str:
+    """A class and where it is written: `Cauchy (mine.py:12)`."""
+    try:
+        return f"{kind.__name__} ({Path(inspect.getsourcefile(kind) or '?').name}:{inspect.getsourcelines(kind)[1]})"
+    except (OSError, TypeError):  # a class of a notebook
+        return kind.__name__

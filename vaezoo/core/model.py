@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +12,20 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from vaezoo.core import noise
-from vaezoo.core.contracts import Decoder, Encoder, Latents, Likelihood, Posterior, PosteriorDistribution, Prior
+from vaezoo.core.contracts import (
+    Decoder,
+    Encoder,
+    Latents,
+    Likelihood,
+    Posterior,
+    PosteriorDistribution,
+    Prior,
+    supports,
+)
 from vaezoo.core.data import DataSpec
 from vaezoo.core.draws import Batch, Draws
 from vaezoo.core.encodings import encoded
-from vaezoo.core.errors import NoClosedForm, Skip, VaezooError
+from vaezoo.core.errors import NoClosedForm, Skip, VaezooError, described
 from vaezoo.core.precision import computing, known_precision
 from vaezoo.core.progress_bar import with_progress
 from vaezoo.core.requests import call_with_requests, requested_arguments, requests_of, skip_without_context
@@ -176,7 +183,8 @@ class LatentModel(nn.Module):
             value = score(batch, z)
         if value is None:
             raise Skip(
-                f"{_where(self.posterior_net)} can score only its own samples; use a posterior whose q has log_prob(z)"
+                f"{described(type(self.posterior_net))} can score only its own samples; use a posterior whose q has "
+                "log_prob(z)"
             )
         return _checked("log_posterior", value, "LKB", z, self.posterior_net)
 
@@ -222,7 +230,7 @@ class LatentModel(nn.Module):
             shapes = [list(each.shape) for each in kl] if isinstance(kl, tuple) else type(kl).__name__
             raise VaezooError(
                 f"kl must be a tuple of [B, Z_l], {[list(each) for each in wanted]}, got {shapes} "
-                f"from {_where(self.prior)}"
+                f"from {described(type(self.prior))}"
             )
         found: tuple[Tensor, ...] | None = kl
         return found
@@ -238,7 +246,7 @@ class LatentModel(nn.Module):
         if any(group.shape[:2] != (samples, batch.x.shape[0]) for group in z):
             shapes = [list(group.shape) for group in z]
             wanted = f"one [K={samples}, B={batch.x.shape[0]}, Z] for each group"
-            raise VaezooError(f"z must be {wanted}, got {shapes} from {_where(self.posterior_net)}")
+            raise VaezooError(f"z must be {wanted}, got {shapes} from {described(type(self.posterior_net))}")
         return Draws(self, batch, q, z, _checked("log_posterior", log_q, "LKB", z, self.posterior_net))
 
     def encode(self, x: Images, context: Images | None = None) -> PosteriorDistribution:
@@ -379,23 +387,9 @@ class _Score(nn.Module):
         return self.model.posterior(batch).log_prob(z)
 
 
-def supports(part: Posterior | Prior, groups: int) -> tuple[str, ...]:
-    """The support of each latent group of a posterior or a prior; those of one model agree."""
-    return part.support if isinstance(part.support, tuple) else (part.support,) * groups
-
-
-def _where(part: nn.Module) -> str:
-    """A part's class and where it is written: `StudentT (mine.py:12)`."""
-    kind = type(part)
-    try:
-        return f"{kind.__name__} ({Path(inspect.getsourcefile(kind) or '?').name}:{inspect.getsourcelines(kind)[1]})"
-    except (OSError, TypeError):
-        return kind.__name__
-
-
 def _checked(name: str, value: Tensor, letters: str, z: Latents, part: nn.Module) -> Tensor:
     sizes = {"L": len(z), "K": z[0].shape[0], "B": z[0].shape[1]}
     if tuple(value.shape) != tuple(sizes[letter] for letter in letters):
         expected = ", ".join(f"{letter}={sizes[letter]}" for letter in letters)
-        raise VaezooError(f"{name} must be [{expected}], got {list(value.shape)} from {_where(part)}")
+        raise VaezooError(f"{name} must be [{expected}], got {list(value.shape)} from {described(type(part))}")
     return value

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from vaezoo.core import noise
-from vaezoo.core.contracts import Latents
+from vaezoo.core.contracts import Latents, supports
 from vaezoo.core.draws import Batch
 from vaezoo.core.gaussian import HALF_LOG_TWO_PI
-from vaezoo.core.model import LatentModel, supports
+from vaezoo.core.model import LatentModel
 from vaezoo.evaluation.estimate import evaluating
 
 SCALES = (1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from vaezoo.core.contracts import Objective
 from vaezoo.core.data import Dataset
-from vaezoo.core.errors import VaezooError
+from vaezoo.core.errors import VaezooError, described
 from vaezoo.core.model import LatentModel
 from vaezoo.evaluation.estimate import quick_look
 from vaezoo.training.module import parts_of
 from vaezoo.training.options import TrainingOptions
-from vaezoo.training.updates import described, refit
+from vaezoo.training.updates import refit
 
 VALIDATION_SAMPLES = 64
 """K of the validation iwll, the same for every variant. (Choosing the epoch by ELBO would cost an importance-weighted

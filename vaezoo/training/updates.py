@@ -1,8 +1,6 @@
 """Changes of parts besides the optimiser's: `update(draws)` in each step, and `refit(images)` after each epoch."""
 
-import inspect
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +8,7 @@ from torch import Tensor, nn
 from vaezoo.core import noise
 from vaezoo.core.data import Split
 from vaezoo.core.draws import Draws
-from vaezoo.core.errors import VaezooError
+from vaezoo.core.errors import VaezooError, described
 from vaezoo.core.model import LatentModel
 from vaezoo.core.requests import call_with_requests
 from vaezoo.evaluation.estimate import evaluating
@@ -109,11 +107,3 @@ def _decoder_output(model: LatentModel, context: Tensor | None, key: int) -> Cal
             return model.decoder_output(batch, model.draw(batch, 1).z)[0]
 
     return parameters
-
-
-def described(kind: type) -> str:
-    """A class and the file it is written in: `Cauchy (mine.py)`."""
-    try:
-        return f"{kind.__name__} ({Path(inspect.getsourcefile(kind) or '?').name})"
-    except (OSError, TypeError):  # a class of a notebook
-        return kind.__name__

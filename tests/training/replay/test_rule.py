@@ -13,6 +13,7 @@ from torch import nn
 import vaezoo
 from vaezoo import Objective
 from vaezoo.builder import Ingredients, construct, resolve
+from vaezoo.core.errors import described
 from vaezoo.training import loop as training
 from vaezoo.training.loop import make_step, train, train_pack
 from vaezoo.training.options import TrainingOptions
@@ -56,10 +57,10 @@ class Layer(nn.Module):
 def test_a_part_from_outside_is_replayed_and_watched_where_it_declares_it():
     model, objective = built()
     assert replay_rule(model, Declared()) == ReplayRule(None, True)
-    eager = "objective Plain (test_rule.py) does not declare replayable = True"
+    eager = f"objective {described(Plain)} does not declare replayable = True"
     assert replay_rule(model, Plain()) == ReplayRule(eager, False)
     model.decoder.net.append(Layer())
-    eager = "decoder Layer (test_rule.py) does not declare replayable = True"
+    eager = f"decoder {described(Layer)} does not declare replayable = True"
     assert replay_rule(model, objective) == ReplayRule(eager, False)
 
 
@@ -351,7 +352,7 @@ def test_an_objective_that_anneals_in_python_trains_as_the_eager_run_does(
     own_registry.load_file(path)
     kind, data = vaezoo.registry.registry("objective")["anneal-in-python"].target, dataset()
     model, objective = built(kind(), data=data)
-    with pytest.warns(vaezoo.VaezooWarning, match=rf"^runs eagerly: objective Annealed \(anneal.py\) {why}$"):
+    with pytest.warns(vaezoo.VaezooWarning, match=rf"^runs eagerly: objective Annealed \(anneal.py:\d+\) {why}$"):
         train(model, objective, data, OPTIONS)
     twin, other = built(kind(), data=data)
     eagerly(monkeypatch)

@@ -7,7 +7,7 @@ import torch
 from recorded_steps import STEPS, Layered, assert_identical, dataset, made, state_after
 from torch import nn
 
-from vaezoo.core.errors import VaezooWarning
+from vaezoo.core.errors import VaezooWarning, described
 from vaezoo.training.replay.recorded_step import WARM_UP, RecordedStep
 
 
@@ -176,7 +176,7 @@ def test_what_a_replay_would_get_wrong_runs_eagerly_and_is_warned_of_once(layer,
     [(category, text)] = [(w.category, str(w.message)) for w in warned]
     start = "the training step is not replayed but run eagerly:"
     if why.startswith("stores"):
-        start = "runs eagerly: objective Layered (recorded_steps.py)"
+        start = f"runs eagerly: objective {described(Layered)}"
     assert category is VaezooWarning
     assert text.startswith(f"{start} {why}")
     assert_identical(found, state_after(eager, eager=True))

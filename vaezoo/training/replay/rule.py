@@ -19,9 +19,9 @@ from typing import Any
 from torch import nn
 
 from vaezoo.core.contracts import Objective
+from vaezoo.core.errors import described
 from vaezoo.core.model import LatentModel
 from vaezoo.training.module import parts_of
-from vaezoo.training.updates import described
 
 OWN = {"vaezoo", "torch", *sys.stdlib_module_names}
 """The packages whose code is trusted."""
