@@ -13,6 +13,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -90,7 +91,7 @@ def copied(elements: int) -> float:
 
 def floors(parameters: int, hidden: Sequence[int], latent: int) -> dict[str, float]:
     """The least milliseconds of the parts that have a floor."""
-    inner = sum(a * b for a, b in zip(hidden, hidden[1:], strict=False))
+    inner = sum(a * b for a, b in pairwise(hidden))
     encoder = [PIXELS * hidden[0], inner, hidden[-1] * 2 * latent]
     decoder = [latent * hidden[-1], inner, hidden[0] * PIXELS]
     # forward, by weight and by input; the images need no gradient
