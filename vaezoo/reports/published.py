@@ -1,5 +1,6 @@
 """Published values beside measured ones: the references of a matrix that name the row which they are about."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from vaezoo.core.columns import Column
@@ -16,7 +17,10 @@ DETAIL = (
 
 def compared(rows: Sequence[TableRow], references: Sequence[TableRow]) -> list[tuple[TableRow, TableRow]]:
     """(row, reference) of each reference that is about one of these rows, in the order of the rows."""
-    return [(row, each) for row in rows for each in references if each.about == row.label]
+    about: defaultdict[str, list[TableRow]] = defaultdict(list)
+    for each in references:
+        about[each.about].append(each)
+    return [(row, each) for row in rows for each in about.get(row.label, ())]
 
 
 def samples_text(row: TableRow) -> str:

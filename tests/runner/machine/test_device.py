@@ -62,10 +62,10 @@ from vaezoo.runner.machine.device import held_memory, own_memory, restart_peak_m
 before = bytearray(b"x") * 100_000_000
 restart_peak_memory("cpu")
 held = held_memory("cpu")
-work = bytearray(b"x") * 200_000_000
-del work
 with open(sys.argv[1], "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
     sum(mapped[::4096])
+    work = bytearray(b"x") * 200_000_000
+    del work
     print(own_memory("cpu", held))
 """
 

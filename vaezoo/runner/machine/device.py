@@ -97,7 +97,10 @@ def held_memory(device: str) -> int:
 
 
 def own_memory(device: str, held: int) -> int:
-    """`peak_memory` since the restart, without pages of files and beyond `held_memory` before the work, in bytes."""
+    """`peak_memory` since the restart, without pages of files and beyond `held_memory` before the work, in bytes.
+
+    Linux counts the pages of files now, not at the peak: those that were read after it make the result too low.
+    """
     peak = peak_memory(device)
     return peak if device.startswith("cuda") else max(0, _without_files(peak) - held)
 
