@@ -15,7 +15,7 @@ import pandas
 from vaezoo.core.columns import Column, table_columns
 from vaezoo.reports import formats
 from vaezoo.reports.formats import Line, Sheet
-from vaezoo.reports.images import ImageValues
+from vaezoo.reports.images import ImageSource, ImageValues
 from vaezoo.reports.number_text import number_text
 from vaezoo.reports.ranking import Ranking, rank
 from vaezoo.reports.remarks import merged, setting_remarks, subset_remarks
@@ -161,17 +161,17 @@ class Table:
         return text
 
 
-def tables(frame: pandas.DataFrame) -> list[Table]:
+def tables(frame: pandas.DataFrame, images: ImageSource | None = None) -> list[Table]:
     """One table for each data set of a results frame, in the order of the frame.
 
     frame.attrs["columns"] says which columns were measured; a frame without it has the standard ones.
     frame.attrs["folder"] is the results folder, whose values of each test image rankings use; without them the seeds
-    alone decide. Raises VaezooError where the frame lacks `label`, `dataset` or `status`, or has a cell twice.
+    alone decide. images: where these values are, in place of that folder. Raises VaezooError where the frame lacks `label`, `dataset` or `status`, or has a cell twice.
     """
     stored = frame.attrs.get("columns")
     columns = table_columns() if stored is None else [Column.from_json(column) for column in stored]
     ranked = tuple(column.name for column in columns if column.ranked_by and column.ranked_by != "device")
-    images = ImageValues(frame.attrs.get("folder"), ranked)
+    images = images or ImageValues(frame.attrs.get("folder"), ranked)
     return [_table(dataset, rows, columns, frame.attrs, images) for dataset, rows in dataset_rows(frame, columns)]
 
 
@@ -191,7 +191,7 @@ def write_tables(made: pandas.DataFrame | Sequence[Table], folder: Path) -> list
 
 
 def _table(
-    dataset: str, rows: list[TableRow], columns: list[Column], attrs: Mapping[Any, Any], images: ImageValues
+    dataset: str, rows: list[TableRow], columns: list[Column], attrs: Mapping[Any, Any], images: ImageSource
 ) -> Table:
     """The table of these rows: ranked, with remarks, and with the references below."""
     ranking = rank(rows, columns, partial(images.of, dataset))

@@ -1,0 +1,153 @@
+"""The leaderboard of one data set: its rows and columns as texts, and what the page's script sorts and copies."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vaezoo.core.columns import COSTS, QUALITY, TIMED, Column
+from vaezoo.core.visible_text import visible
+from vaezoo.registry import PARTS
+from vaezoo.reports import formats
+from vaezoo.reports.html.folders import Cell
+from vaezoo.reports.number_text import number_text
+from vaezoo.reports.rows import TableRow
+from vaezoo.reports.statistics import NOTHING, Summary
+from vaezoo.reports.tables import Table
+
+SPEEDS = frozenset(column.name for column in (*TIMED, *COSTS))
+_AT_FIRST = frozenset(("kl", "active_units", "train_images_per_second", "train_seconds", "parameters"))
+_SUMMARISED = frozenset(column.name for column in QUALITY)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number of the leaderboard: its text, its value for sorting, and whether it cannot be told from the best."""
+
+    text: str
+    value: float | None
+    bold: bool
+
+
+@dataclass(frozen=True)
+class BoardRow:
+    """A row of the leaderboard. place: the end of its anchors in the page; proof: `proved`, `not proved`, or `fails`,
+    empty where it has no results; slots: the plugin of each slot.
+    """
+
+    place: str
+    row: TableRow
+    numbers: tuple[Number, ...]
+    marks: tuple[tuple[str, str], ...]
+    proof: str
+    slots: Mapping[str, str]
+    cells: tuple[Cell, ...]
+
+    @property
+    def label(self) -> str:
+        """What the row is called."""
+        return self.row.label
+
+
+@dataclass(frozen=True)
+class Board:
+    """The leaderboard of a data set: ranked rows first, the best at the top, then the others, then the references.
+
+    main: the column that the rows are first sorted by, None where nothing was measured. slots: those whose plugins
+    differ between rows, with their plugins. hidden: the columns that the page does not show at first.
+    """
+
+    table: Table
+    rows: tuple[BoardRow, ...]
+    references: tuple[BoardRow, ...]
+    main: Column | None
+    slots: Mapping[str, tuple[str, ...]]
+    hidden: frozenset[str]
+
+    def script(self) -> dict[str, Any]:
+        """What the page's script needs of the leaderboard: the texts of a copied table."""
+        sheet = self.table.sheet
+        own, given = ([row for row in self.table.rows if row.reference is side] for side in (False, True))
+        latex = {}
+        for row, line in zip([*own, *given], [*sheet.lines, *sheet.references], strict=True):
+            texts = list(map(formats.escape_latex, line.texts))
+            latex[row] = [rf"\textbf{{{text}}}" if at in line.bold else text for at, text in enumerate(texts)]
+        frame = self.table.frame()
+        facts = ["label", "variant", "dataset", "status", "seeds", "reason"]
+        names = [f"{column.name}_{end}" for column in self.table.columns for end in ("mean", "low", "high")]
+        csv = {
+            row: [_csv(frame[name].iloc[place]) for name in (*facts, *names)]
+            for place, row in enumerate(self.table.rows)
+        }
+        every = [*self.rows, *self.references]
+        return {
+            "latex": {
+                "lead": [f"% {formats.one_line(text)}" for text in (sheet.title, *sheet.lead)],
+                "headings": list(map(formats.escape_latex, sheet.headings)),
+                "rows": {each.place: latex[each.row] for each in every},
+            },
+            "csv": {"facts": facts, "names": [column.name for column in self.table.columns], "rows": {each.place: csv[each.row] for each in every}},
+        }
+
+
+def _csv(value: Any) -> str:
+    """A value as one field of a CSV line."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.10g}"
+    text = str(formats.escape_csv(str(value)))
+    return '"' + text.replace('"', '""') + '"' if set(text) & set(',"\n') else text
+
+
+def board(table: Table, place: str, cells: Mapping[str, Sequence[Cell]]) -> Board:
+    """The leaderboard of a table. place: the start of the anchors of its rows; cells: those of each label."""
+    main = main_column(table)
+    own = [row for row in table.rows if not row.reference]
+    ordered = sorted(own, key=lambda row: _order(table, row, main))
+    rows = [_row(table, row, f"{place}-{n}", cells.get(row.label, ())) for n, row in enumerate(ordered)]
+    given = [row for row in table.rows if row.reference]
+    references = [_row(table, row, f"{place}-ref{n}", ()) for n, row in enumerate(given)]
+    chosen = {slot: tuple(sorted({row.slots[slot] for row in rows if slot in row.slots})) for slot in PARTS}
+    hidden = [c.name for c in table.columns if not c.better and c.name in _SUMMARISED | SPEEDS and c.name not in _AT_FIRST]
+    return Board(
+        table,
+        tuple(rows),
+        tuple(references),
+        main,
+        {slot: names for slot, names in chosen.items() if len(names) > 1},
+        frozenset(hidden),
+    )
+
+
+def main_column(table: Table) -> Column | None:
+    """The column whose best is bold, likelihoods first; else the first that has a better direction, or any."""
+    ranked = [column for column in table.columns if column.name in table.ranking.best and column.name not in SPEEDS]
+    scored = [column for column in table.columns if column.ranked_by and column.name not in SPEEDS]
+    return next(iter([*ranked, *scored, *table.columns]), None)
+
+
+def _order(table: Table, row: TableRow, main: Column | None) -> tuple[bool, bool, float]:
+    value = math.nan if main is None else row.cells.get(main.name, NOTHING).mean
+    missing = math.isnan(value)
+    better = (main.better or 1) if main else 1
+    return bool(table.ranking.ranked) and row not in table.ranking.ranked, missing, 0.0 if missing else -better * value
+
+
+def _row(table: Table, row: TableRow, place: str, cells: Sequence[Cell]) -> BoardRow:
+    marks = tuple((table.letters[text], text) for text in table.remarks.get(row, ()))
+    proof = "fails" if row.disproved else "proved" if row.proved else "not proved" if row.counts["ok"] else ""
+    slots = next((cell.record.specification.slots for cell in cells if cell.record is not None), {})
+    shown = {slot: choice_text(*choice) for slot, choice in slots.items()}
+    return BoardRow(place, row, tuple(_number(table, row, c) for c in table.columns), marks, proof, shown, tuple(cells))
+
+
+def choice_text(name: str, options: Mapping[str, Any]) -> str:
+    """A part with its hyper-parameters: `mixture (components=10)`."""
+    given = ", ".join(f"{key}={value}" for key, value in options.items())
+    return visible(f"{name} ({given})" if given else name)
+
+
+def _number(table: Table, row: TableRow, column: Column) -> Number:
+    summary: Summary = row.cells.get(column.name, NOTHING)
+    value = None if math.isnan(summary.mean) else summary.mean
+    text = number_text(summary, column.style, column.unit)
+    return Number(text, value, (row, column.name) in table.ranking.bold)
