@@ -72,16 +72,18 @@ def execute(
     children: Children | None = None,
     options: RunOptions | None = None,
 ) -> Report:
-    """Run a plan and write its tables, also when Ctrl-C, SIGTERM or SIGHUP stops it: then KeyboardInterrupt or its
-    subclass Terminated is raised. Plugins that have not been checked are proved beside the cells.
+    """Run a plan and write its tables, and its report where that is asked for, also when Ctrl-C, SIGTERM or SIGHUP
+    stops it: then KeyboardInterrupt or its subclass Terminated is raised. Plugins that have not been checked are proved
+    beside the cells.
     """
     from vaezoo.conformance.beside import Proving
-    from vaezoo.reports.tables import write_tables
+    from vaezoo.reports.html.live import Reporting
 
     folder = Path(out) if out is not None else Path("results") / plan.name
     options = options or RunOptions()
     found = packs(chosen(plan.cells, options.selection), plan, options.engine.device(device))
     own = [cell for pack in options.selection.own(found) for cell in pack]
+    watcher = Reporting(watcher, folder) if options.report else watcher
     try:
         with (
             signals_as_interrupt(),
@@ -92,10 +94,20 @@ def execute(
             proving.finish()
     except KeyboardInterrupt:
         if (folder / "plan.json").is_file():
-            write_tables(read_results(folder), folder / "tables")
+            _write(folder, options)
         raise
-    write_tables(read_results(folder), folder / "tables")
+    _write(folder, options)
     return report
+
+
+def _write(folder: Path, options: RunOptions) -> None:
+    """Write what a run ends with."""
+    from vaezoo.reports.html.report import NAME, write_report
+    from vaezoo.reports.tables import write_tables
+
+    write_tables(read_results(folder), folder / "tables")
+    if options.report:
+        write_report([folder], folder / NAME)
 
 
 def run(

@@ -28,6 +28,7 @@ from vaezoo.cli.app import (
     Only,
     Out,
     Plugins,
+    ReportFlag,
     Retries,
     RetryFailed,
     Shard,
@@ -148,6 +149,7 @@ def run(
     gpus_per_cell: GpusPerCell = None,
     events: EventsFile = None,
     tensorboard: TensorBoardFolder = None,
+    report: ReportFlag = False,
 ) -> None:
     """Run a matrix and write its tables. The same command goes on after a stop: finished cells are not run again."""
     from vaezoo.runner.engines.choice import EngineChoice
@@ -161,7 +163,7 @@ def run(
     limits = _limits(timeout, stall, max_memory, retries)
     limits = limits if checkpoint is None else replace(limits, checkpoint=checkpoint)
     asked = receivers(events, tensorboard)
-    options = RunOptions(jobs, fail_fast, selection, limits, kept, choice, check)
+    options = RunOptions(jobs, fail_fast, selection, limits, kept, choice, check, report)
     _carry_out(matrix, out, device, data_root, plugin, "run", options, asked)
 
 
@@ -184,6 +186,7 @@ def try_command(
     jobs: Jobs = None,
     data_root: DataRoot = None,
     plugin: Plugins = [],
+    report: ReportFlag = False,
 ) -> None:
     """Run one variant on one data set: a matrix of one row."""
     from vaezoo.runner.run import RunOptions
@@ -198,7 +201,7 @@ def try_command(
     row = {"name": bare, **row_settings(settings)}
     matrix |= {key: row.pop(key) for key in ("seeds", "timeout", "datasets", "pack") if key in row}
     matrix["variants"] = [row]
-    _carry_out(matrix, out, device, data_root, plugin, "try", RunOptions(jobs, prove=False))
+    _carry_out(matrix, out, device, data_root, plugin, "try", RunOptions(jobs, prove=False, report=report))
 
 
 def _words() -> str:
@@ -250,6 +253,8 @@ def _carry_out(
     for line in [*proof_lines(frame), *best_lines(written)]:
         say(line)
     say(f"tables: {report.folder / 'tables'}")
+    if options.report:
+        say(f"report: {report.folder / 'report.html'}")
     passing = sum(failure.may_pass for failure in report.failures)
     if passing:
         say(f"{passing} of these may pass when run again: {again}")

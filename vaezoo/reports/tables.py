@@ -166,7 +166,8 @@ def tables(frame: pandas.DataFrame, images: ImageSource | None = None) -> list[T
 
     frame.attrs["columns"] says which columns were measured; a frame without it has the standard ones.
     frame.attrs["folder"] is the results folder, whose values of each test image rankings use; without them the seeds
-    alone decide. images: where these values are, in place of that folder. Raises VaezooError where the frame lacks `label`, `dataset` or `status`, or has a cell twice.
+    alone decide. images: where these values are, in place of that folder. Raises VaezooError where the frame lacks
+    `label`, `dataset` or `status`, or has a cell twice.
     """
     stored = frame.attrs.get("columns")
     columns = table_columns() if stored is None else [Column.from_json(column) for column in stored]

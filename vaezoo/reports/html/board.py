@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vaezoo.core.columns import COSTS, QUALITY, TIMED, Column
-from vaezoo.core.visible_text import visible
+from vaezoo.core.visible_text import one_line, visible
 from vaezoo.registry import PARTS
 from vaezoo.reports import formats
 from vaezoo.reports.html.folders import Cell
@@ -16,8 +16,19 @@ from vaezoo.reports.statistics import NOTHING, Summary
 from vaezoo.reports.tables import Table
 
 SPEEDS = frozenset(column.name for column in (*TIMED, *COSTS))
-_AT_FIRST = frozenset(("kl", "active_units", "train_images_per_second", "train_seconds", "parameters"))
-_SUMMARISED = frozenset(column.name for column in QUALITY)
+_AT_FIRST = frozenset(
+    (
+        "iwll",
+        "elbo",
+        "bits_per_dim",
+        "kl",
+        "active_units",
+        "train_images_per_second",
+        "peak_memory_bytes",
+        "train_seconds",
+    )
+)
+_STANDARD = SPEEDS | {column.name for column in QUALITY}
 
 
 @dataclass(frozen=True)
@@ -82,11 +93,15 @@ class Board:
         every = [*self.rows, *self.references]
         return {
             "latex": {
-                "lead": [f"% {formats.one_line(text)}" for text in (sheet.title, *sheet.lead)],
+                "lead": [f"% {one_line(text)}" for text in (sheet.title, *sheet.lead)],
                 "headings": list(map(formats.escape_latex, sheet.headings)),
                 "rows": {each.place: latex[each.row] for each in every},
             },
-            "csv": {"facts": facts, "names": [column.name for column in self.table.columns], "rows": {each.place: csv[each.row] for each in every}},
+            "csv": {
+                "facts": facts,
+                "names": [column.name for column in self.table.columns],
+                "rows": {each.place: csv[each.row] for each in every},
+            },
         }
 
 
@@ -107,7 +122,9 @@ def board(table: Table, place: str, cells: Mapping[str, Sequence[Cell]]) -> Boar
     given = [row for row in table.rows if row.reference]
     references = [_row(table, row, f"{place}-ref{n}", ()) for n, row in enumerate(given)]
     chosen = {slot: tuple(sorted({row.slots[slot] for row in rows if slot in row.slots})) for slot in PARTS}
-    hidden = [c.name for c in table.columns if not c.better and c.name in _SUMMARISED | SPEEDS and c.name not in _AT_FIRST]
+    hidden = {column.name for column in table.columns if column.name in _STANDARD - _AT_FIRST}
+    if all(row.facts.get("measure") == ("binary",) for row in own if row.has("iwll")):
+        hidden.add("bits_per_dim")  # a constant times the iwll
     return Board(
         table,
         tuple(rows),

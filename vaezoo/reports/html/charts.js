@@ -33,7 +33,7 @@ const Charts = (() => {
     if (value === null || !Number.isFinite(value)) return "";
     const size = Math.abs(value);
     if (step === undefined) {
-      if (size >= 1e5) return si(value, 3);
+      if (size >= 1e4) return si(value, 3);
       return size && size < 1e-3 ? value.toExponential(1) : String(Number(value.toPrecision(size >= 100 ? 5 : 4))).replace("-", "−");
     }
     if (size >= 1e4) return si(value, 3);
@@ -132,7 +132,7 @@ const Charts = (() => {
     if (spec.front && spec.front.length > 1) {
       const path = spec.front.map(([a, b], n) => {
         const [u, v] = [horizontal.at(a).toFixed(1), vertical.at(b).toFixed(1)];
-        return n ? `H${u}V${v}` : `M${u},${v}`;
+        return !n ? `M${u},${v}` : x.better > 0 ? `V${v}H${u}` : `H${u}V${v}`;
       });
       svg("path", { class: "front", d: path.join("") }, inside);
     }
@@ -158,7 +158,7 @@ const Charts = (() => {
         if (!spec.line && p.low !== undefined && p.low !== null && p.high !== p.low) {
           svg("line", { class: "error", x1: p.u, x2: p.u, y1: bound(p, "low"), y2: bound(p, "high") }, group);
         }
-        if (n % every === 0 || n === spots.length - 1) {
+        if ((n % every === 0 && spots.length - 1 - n > every / 2) || n === spots.length - 1) {
           svg("path", { class: "mark", d: MARKS[each.place % MARKS.length](spec.line ? 3.6 : 5.5), transform: `translate(${p.u.toFixed(1)} ${p.v.toFixed(1)})` }, group);
         }
       });
@@ -182,7 +182,7 @@ const Charts = (() => {
       const lies = (box) => from < box[1] && from + span > box[0] && Math.abs(p.v - box[2]) < 14;
       if (taken.some(lies)) continue;
       taken.push([from, from + span, p.v]);
-      svg("text", { class: "name", x: end ? p.u - 10 : p.u + 10, y: p.v + 4, "text-anchor": end ? "end" : "start" }, area, name);
+      svg("text", { class: "name", x: end ? p.u - 8 : p.u + 8, y: p.v - 8, "text-anchor": end ? "end" : "start" }, area, name);
     }
   }
   function short(text, most) {

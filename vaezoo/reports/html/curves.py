@@ -73,7 +73,9 @@ def at_budget(cells: Sequence[Cell], spent: Budget) -> tuple[Summary, Summary, S
     """The best validation iwll of a row over its seeds: within the epochs, within the seconds, and in all of its
     training.
     """
-    found = [list(zip(_best_so_far(each["validation_iwll"]), each["seconds"], strict=False)) for each in histories(cells)]
+    found = [
+        list(zip(_best_so_far(each["validation_iwll"]), each["seconds"], strict=False)) for each in histories(cells)
+    ]
     epochs = summarise(each[spent.epochs - 1][0] for each in found)
     seconds = summarise(max((best for best, at in each if at <= spent.seconds), default=math.nan) for each in found)
     return epochs, seconds, summarise(each[-1][0] for each in found)

@@ -65,7 +65,9 @@ def audit_lines(cells: Sequence[Cell]) -> list[AuditLine]:
     audits = [record.audit for record in _records(cells) if record.audit is not None]
     lines = []
     for name in dict.fromkeys(name for audit in audits for name in audit.figures):
-        worst = max((a.figures[name] for a in audits if name in a.figures), key=lambda f: (f.found is None, f.found or 0))
+        worst = max(
+            (a.figures[name] for a in audits if name in a.figures), key=lambda f: (f.found is None, f.found or 0)
+        )
         found = "not finite" if worst.found is None else f"{worst.found:.3g}"
         lines.append(AuditLine(CLAIMS.get(name, name).rstrip(":"), found, f"{worst.most:.3g}", worst.holds))
     return lines
@@ -115,10 +117,13 @@ def provenance(cells: Iterable[Cell]) -> list[tuple[str, list[str]]]:
         ("driver", (each.driver for each in found)),
         ("platform", (each.platform for each in found)),
         ("Python", (each.python for each in found)),
-        *((name, (each.versions.get(name) for each in found)) for name in sorted({n for p in found for n in p.versions})),
+        *(
+            (name, [each.versions.get(name) for each in found])
+            for name in sorted({n for p in found for n in p.versions})
+        ),
         ("plugin files", (name for each in found for name in each.plugins)),
-        ("first start", [min((each.started for each in found if each.started), default=None)]),
-        ("last end", [max(each.finished for each in found)]),
+        ("first start", [min((time_text(each.started) for each in found if each.started), default=None)]),
+        ("last end", [max(time_text(each.finished) for each in found)]),
     ]
     named = ((name, list(dict.fromkeys(str(value) for value in values if value))) for name, values in facts)
     return [(name, values) for name, values in named if values]
@@ -134,6 +139,11 @@ def commits(cells: Iterable[Cell]) -> list[str]:
     """The commits of vaezoo that ran some cells, each once."""
     found = (record.provenance.git for record in _records(cells) if record.provenance is not None)
     return list(dict.fromkeys(git for git in found if git))
+
+
+def time_text(stored: str) -> str:
+    """A record's time to read: `2026-11-26 05:41:50 UTC`."""
+    return stored.replace("T", " ").replace("+00:00", " UTC")
 
 
 def _device(given: Provenance) -> str:

@@ -141,4 +141,3 @@ def joined(frames: Sequence[pandas.DataFrame]) -> pandas.DataFrame:
         "overlaps": {name: text for each in attrs for name, text in each["overlaps"].items()},
     }
     return frame
-

@@ -170,7 +170,9 @@ const Report = (() => {
     open();
     document.querySelectorAll("pre.command").forEach((each) => {
       const button = Charts.html("button", { type: "button", class: "copy-command" }, undefined, "Copy");
-      each.after(button);
+      const box = Charts.html("div", { class: "copyable" });
+      each.replaceWith(box);
+      box.append(each, button);
       button.addEventListener("click", () => put(each.textContent.trim()).then(() => say("Copied the command.")));
     });
   }

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -14,6 +15,7 @@ from vaezoo import __version__
 from vaezoo.core.visible_text import visible
 
 FILES = files(__package__)
+_HYPHEN = re.compile(r"(?<![\w-])-(?=\d|inf)")
 CONTENT_POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; "
     "form-action 'none'"
@@ -67,7 +69,7 @@ def environment() -> Environment:
     )
     made.globals |= {"policy": CONTENT_POLICY, "version": __version__}
     made.filters["own"] = lambda name: Markup(source(name))
-    made.filters |= {"script_data": script_data, "count": count_text, "span": span_text}
+    made.filters |= {"script_data": script_data, "count": count_text, "span": span_text, "minus": minus_text}
     made.filters["attribute_data"] = lambda value: json.dumps(_shown(value))
     return made
 
@@ -87,6 +89,11 @@ SECTIONS = (
 def count_text(count: int, what: str) -> str:
     """A number of things: `1 row`, `2,000 cells`."""
     return f"{count:,} {what}{'s' * (count != 1)}"
+
+
+def minus_text(text: str) -> str:
+    """A number with a minus sign in place of its hyphen."""
+    return _HYPHEN.sub("\N{MINUS SIGN}", text)
 
 
 def span_text(seconds: float) -> str:

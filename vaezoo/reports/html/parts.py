@@ -80,7 +80,9 @@ class Part:
     def has_costs(self) -> bool:
         """Whether there is a quality to be drawn against a speed or a cost."""
         names = {column.name for column in self.table.columns}
-        return bool(names & SPEEDS) and any(column.better and column.name not in SPEEDS for column in self.table.columns)
+        return bool(names & SPEEDS) and any(
+            column.better and column.name not in SPEEDS for column in self.table.columns
+        )
 
     @property
     def has_ais(self) -> bool:
@@ -175,4 +177,3 @@ def _ends(row: BoardRow, column: Column) -> list[float] | None:
     if found is None or not found.count:
         return None
     return [float(f"{value / column.unit:.6g}") for value in (found.mean, found.low, found.high)]
-

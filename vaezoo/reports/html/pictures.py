@@ -89,7 +89,9 @@ def _images(arrays: Mapping[str, np.ndarray | str | None], name: str) -> np.ndar
 def _in_pairs(above: np.ndarray, below: np.ndarray, side: int) -> np.ndarray:
     """Rows of originals, each with the row of reconstructions below it; a last row that is not full is left out."""
     full = len(above) // side * side
-    pairs = np.stack([above[:full].reshape(-1, side, *above.shape[1:]), below[:full].reshape(-1, side, *below.shape[1:])], 1)
+    pairs = np.stack(
+        [above[:full].reshape(-1, side, *above.shape[1:]), below[:full].reshape(-1, side, *below.shape[1:])], 1
+    )
     return pairs.reshape(-1, *above.shape[1:])
 
 

@@ -66,7 +66,7 @@
     const xs = series.map((each) => each.points[0].x).filter((v) => v > 0);
     return {
       about: `${y.heading} against ${x.heading} of ${series.length} rows.`,
-      x: { label: `${x.heading}, ${arrow(x.better)}`, log: xs.length > 1 && Math.max(...xs) / Math.min(...xs) > 5, room: 0.12 },
+      x: { label: `${x.heading}, ${arrow(x.better)}`, better: x.better, log: xs.length > 1 && Math.max(...xs) / Math.min(...xs) > 5, room: 0.12 },
       y: { label: `${y.heading}, ${arrow(y.better)}` },
       series, front: front.map((each) => [each.x, each.y]), height: 460,
       named: series.length <= 12 ? new Set(series.map((each) => each.key)) : new Set(front.map((each) => each.key)),

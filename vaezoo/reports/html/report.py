@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from vaezoo.reports.html.details import commands, failures, provenance
+from vaezoo.reports.html.details import commands, failures, provenance, time_text
 from vaezoo.reports.html.folders import read_folders
 from vaezoo.reports.html.page import rendered
 from vaezoo.reports.html.parts import part
@@ -41,7 +41,7 @@ def report(folders: Sequence[Path], *, is_running: bool = False) -> str:
         "provenance": provenance(every),
         "commands": commands(every),
         "is_running": is_running,
-        "last": max(ended, default=""),
+        "last": time_text(max(ended, default="")),
         "seconds": sum(cell.record.seconds or 0.0 for cell in every if cell.record is not None),
         "rows": sum(len(each.board.rows) for each in parts),
     }

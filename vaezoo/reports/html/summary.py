@@ -73,7 +73,7 @@ def summary(board: Board) -> Summaries | None:
         bars,
         zero,
         tuple(costs),
-        tuple(f"{note[:1].upper()}{note[1:]}." for note in ranking.notes),
+        tuple(ranking.notes),
     )
 
 
