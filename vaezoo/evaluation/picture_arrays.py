@@ -42,11 +42,9 @@ class Pictures:
 
     def to_bytes(self) -> bytes:
         """The .npz file, compressed and without pickles. Equal pictures give equal bytes."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        given = {name: each for name, each in vars(self).items() if each is not None}
         file = io.BytesIO()
-        np.savez_compressed(
-            file, allow_pickle=False, **{name: each for name, each in given.items() if each is not None}
-        )
+        np.savez_compressed(file, allow_pickle=False, **given)
         return file.getvalue()
 
     @classmethod
@@ -72,9 +70,8 @@ def _check(arrays: Mapping[str, np.ndarray]) -> None:
     for name, axes in _IMAGES.items():
         value = arrays.get(name)
         if value is not None and (value.dtype != np.uint8 or value.ndim != axes or value.shape[-1] not in (1, 3)):
-            raise ValueError(
-                f"{name} must be uint8 with {axes} axes and 1 or 3 channels, got {value.dtype} {value.shape}"
-            )
+            wanted = f"{name} must be uint8 with {axes} axes and 1 or 3 channels"
+            raise ValueError(f"{wanted}, got {value.dtype} {value.shape}")
     kinds = {"traversal_dims": (1, "iu"), "traversal_values": (1, "f"), "latent_labels": (1, "iu"), "latent": (2, "f")}
     for name, (axes, kind) in kinds.items():
         value = arrays.get(name)
