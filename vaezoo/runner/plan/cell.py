@@ -105,8 +105,8 @@ class Task:
 
     folder: the results folder. plugins, packages: the plugin files and installed packages that the cell needs. data:
     the folder of its decoded data set, or None where it is to be loaded. alone: why a cell of a pack is run by itself,
-    or None. lost_metrics: (metric, reason) of those during which an earlier process of the cell ended. run: what the
-    cells of a run share, for their records.
+    or None. lost_metrics: (metric, reason) of those during which an earlier process of the cell ended. pictures:
+    whether the process makes the pictures of the cell's model. run: what the cells of a run share, for their records.
     """
 
     cell: Cell
@@ -117,6 +117,7 @@ class Task:
     data: Path | None = None
     alone: str | None = None
     lost_metrics: tuple[tuple[str, str], ...] = ()
+    pictures: bool = False
     run: RunFacts = field(default_factory=RunFacts)
 
     def to_json(self) -> dict[str, Any]:
@@ -130,6 +131,7 @@ class Task:
             "data": None if self.data is None else str(self.data),
             "alone": self.alone,
             "lost_metrics": [list(each) for each in self.lost_metrics],
+            "pictures": self.pictures,
             "run": {"command": list(self.run.command), "git": self.run.git},
         }
 
@@ -145,5 +147,6 @@ class Task:
             None if value["data"] is None else Path(value["data"]),
             value["alone"],
             tuple((metric, reason) for metric, reason in value["lost_metrics"]),
+            value["pictures"],
             fitted(RunFacts, value.get("run", {})),
         )

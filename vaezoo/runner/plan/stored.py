@@ -1,13 +1,13 @@
 """The plan as a results folder keeps it: enough to read the results without plugins and without the data."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from vaezoo.core.columns import DESCRIBING, Column
 from vaezoo.runner.formats import opened, sealed
 from vaezoo.runner.json_values import fitted, json_value
-from vaezoo.runner.plan.cell import Comparability
+from vaezoo.runner.plan.cell import Cell, Comparability
 
 LONGEST_NAME = 220
 """Bytes of a record's file name. A file system takes 255, and a temporary file's name is longer."""
@@ -42,6 +42,11 @@ class StoredCell:
     def from_json(cls, value: Mapping[str, Any]) -> "StoredCell":
         """The cell of a plan.json. Raises ValueError for any other value."""
         return fitted(cls, value)
+
+
+def first_seeds(cells: Iterable[Cell | StoredCell]) -> list[str]:
+    """The stems of the cells whose models have pictures: the first seed of each row on each data set."""
+    return list({(cell.label, cell.dataset): cell.stem for cell in reversed(list(cells))}.values())[::-1]
 
 
 @dataclass(frozen=True)
