@@ -133,7 +133,13 @@ PROVENANCE = ("pseudo_likelihood", "device", "precision", "seconds")
 """Further columns of the results frame, from a record or else from its plan."""
 PROOFS = ("unproved", "disproved")
 """The columns of the results frame that say which plugins of a cell have no passing check."""
-DESCRIBING = frozenset((*IDENTITY, *PROVENANCE, *PROOFS, "status", "reason", "warnings", *SAME_DATA, *SAME_ESTIMATE))
+CHOOSING = ("validation_iwll", "search")
+"""The columns of the results frame that choose a row of a sweep: the validation iwll of the chosen epoch, and which
+search the row belongs to.
+"""
+DESCRIBING = frozenset(
+    (*IDENTITY, *PROVENANCE, *PROOFS, *CHOOSING, "status", "reason", "warnings", *SAME_DATA, *SAME_ESTIMATE)
+)
 """The columns of the results frame that hold no measurement."""
 RESERVED = DESCRIBING | {
     *(column.name for column in (*TIMED, *COSTS)),

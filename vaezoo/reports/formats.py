@@ -207,7 +207,7 @@ def _terminal_part(sheet: Sheet, places: list[int], widths: list[int], room: int
 
 def _aligned(sheet: Sheet) -> list[Literal["left", "right"]]:
     """The alignment of each column: words to the left, numbers to the right."""
-    words = ("label", "seeds", "marks", "measured", "status", "verdict")
+    words = ("label", "seeds", "marks", "measured", "status", "verdict", "axis", "level")
     return ["left" if heading in words else "right" for heading in sheet.headings]
 
 

@@ -57,6 +57,7 @@ class Cell:
 
     key: the specification's. settings: the row's settings, for the columns in which rows differ. skip: why the cell
     cannot be run, or None. expected_failure: what its rehearsal raised, or None; such a cell is run all the same.
+    search: of which sweep one row is chosen and reported, or None.
     """
 
     label: str
@@ -69,6 +70,7 @@ class Cell:
     settings: dict[str, Any] = field(repr=False)
     skip: str | None = None
     expected_failure: str | None = None
+    search: str | None = None
 
     @cached_property
     def stem(self) -> str:
@@ -89,7 +91,7 @@ class Cell:
 
     def to_json(self) -> dict[str, Any]:
         """The whole cell."""
-        names = ("label", "variant", "dataset", "seed", "key", "settings", "skip", "expected_failure")
+        names = ("label", "variant", "dataset", "seed", "key", "settings", "skip", "expected_failure", "search")
         value = {name: getattr(self, name) for name in names}
         return value | {"specification": self.specification.to_json(), "comparability": self.comparability.to_json()}
 

@@ -121,6 +121,7 @@ class Plan:
                     skip=cell.skip,
                     comparability=cell.comparability,
                     settings={name: cell.settings.get(name) for name in settings},
+                    search=cell.search,
                 )
             )
         return StoredPlan(
@@ -279,6 +280,7 @@ class _DatasetPlanner:
                 settings=settings,
                 skip=skip,
                 expected_failure=model.expected_failure,
+                search=row.search,
             )
             for key, specification in self._specification(row, model, train).with_seeds(seeds)
         )

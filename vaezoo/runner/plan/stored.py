@@ -21,7 +21,9 @@ def is_plain_name(name: str) -> bool:
 
 @dataclass(frozen=True)
 class StoredCell:
-    """A cell of the stored plan. timing: the stem of its timing, or None; settings: those that differ between rows."""
+    """A cell of the stored plan. timing: the stem of its timing, or None; settings: those that differ between rows;
+    search: of which sweep one row is chosen and reported, None for a row that is reported as it is.
+    """
 
     stem: str
     key: str
@@ -33,10 +35,12 @@ class StoredCell:
     skip: str | None
     comparability: Comparability
     settings: dict[str, Any]
+    search: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The cell as plan.json holds it."""
-        return {**vars(self), "comparability": self.comparability.to_json()}
+        """The cell as plan.json holds it; a search that is None is left out."""
+        value = {**vars(self), "comparability": self.comparability.to_json()}
+        return {name: each for name, each in value.items() if (name, each) != ("search", None)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "StoredCell":
