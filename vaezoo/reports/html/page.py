@@ -81,6 +81,7 @@ SECTIONS = (
     ("latent", "Latent space"),
     ("estimator", "Estimator"),
     ("pictures", "Pictures"),
+    ("effects", "Effects"),
     ("rows", "Each row"),
 )
 """The anchors of the sections of a data set, and what the navigation calls them."""

@@ -12,6 +12,7 @@ from vaezoo.reports.html.board import SPEEDS, Board, BoardRow, board
 from vaezoo.reports.html.commands import reproducing
 from vaezoo.reports.html.curves import MEASURED, Budget, at_budget, budget, curve
 from vaezoo.reports.html.details import AuditLine, audit_lines, audit_state, commits, model_facts
+from vaezoo.reports.html.effects import EffectSection, effect_section
 from vaezoo.reports.html.estimator import Estimate, estimate
 from vaezoo.reports.html.folders import Results
 from vaezoo.reports.html.pictures import Picture, pictures_of
@@ -61,6 +62,7 @@ class Part:
     estimates: tuple[tuple[BoardRow, Estimate], ...]
     pictures: tuple[tuple[BoardRow, list[Picture]], ...]
     left_out: int
+    effects: EffectSection | None
     details: Mapping[str, Detail]
 
     def has(self, name: str) -> bool:
@@ -70,6 +72,7 @@ class Part:
     def shows(self, anchor: str) -> bool:
         """Whether the data set has the section of this anchor."""
         asked = {"speed": self.has_costs, "learning": self.has("curves"), "estimator": bool(self.estimates)}
+        asked["effects"] = self.effects is not None
         return asked.get(anchor, True)
 
     def note(self, remark: str) -> int:
@@ -140,6 +143,7 @@ def part(table: Table, place: str, results: Results) -> Part:
         tuple((row, each) for row, each in found if each is not None),
         tuple(pictures[:MOST_PICTURES]),
         max(0, len(pictures) - MOST_PICTURES),
+        effect_section(table.dataset, table.rows),
         {row.place: _detail(row, sources[row.place].label) for row in rows},
     )
 

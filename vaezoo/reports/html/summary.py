@@ -1,33 +1,15 @@
 """The first screen of a data set: what was compared, the best rows, how sure that is, and what they cost."""
 
-import math
 from dataclasses import dataclass
 
 from vaezoo.core.columns import Column
 from vaezoo.reports.html.board import Board, BoardRow
+from vaezoo.reports.html.strips import Difference, Side, Strip, strips
 from vaezoo.reports.number_text import number_text
 from vaezoo.reports.statistics import NOTHING, summarise
 
 MOST = 12
 """The rows whose difference to the best the first screen shows."""
-
-
-@dataclass(frozen=True)
-class Bar:
-    """The difference of a row to the best one, as shares of the width: its place, and the ends of its interval.
-
-    cut: whether an end lies outside. side: `best`, `alike` (its interval holds 0), `told` (it does not), or `untested`.
-    """
-
-    row: BoardRow
-    text: str
-    gap: str
-    side: str
-    place: float
-    low: float
-    high: float
-    cut_low: bool
-    cut_high: bool
 
 
 @dataclass(frozen=True)
@@ -41,7 +23,7 @@ class Summaries:
     text: str
     alike: int
     ranked: int
-    bars: tuple[Bar, ...]
+    bars: tuple[Strip, ...]
     zero: float
     costs: tuple[tuple[str, str], ...]
     sure: tuple[str, ...]
@@ -55,7 +37,7 @@ def summary(board: Board) -> Summaries | None:
     best = next((each for each in board.rows if each.row is ranking.best.get(column.name)), None)
     leader = best or next(each for each in board.rows if each.row.has(column.name))
     alike = sum(name == column.name for _, name in ranking.bold) - 1
-    bars, zero = _bars(board, column, best)
+    bars, zero = strips(_differences(board, column, best))
     cells = leader.row.cells
     costs = [
         (each.heading or each.name, number_text(cells[each.name], each.style, each.unit))
@@ -77,39 +59,23 @@ def summary(board: Board) -> Summaries | None:
     )
 
 
-def _bars(board: Board, column: Column, best: BoardRow | None) -> tuple[tuple[Bar, ...], float]:
-    """The differences to the best row as bars, and where 0 is."""
-    if best is None:
-        return (), 0.0
+def _differences(board: Board, column: Column, best: BoardRow | None) -> list[Difference]:
+    """The differences of the best rows to the best one."""
     gaps = {each.place: board.table.ranking.gaps.get((each.row, column.name)) for each in board.rows}
-    shown = [each for each in board.rows if each is best or gaps[each.place] is not None][:MOST]
-    means = [0.0, *(gap.mean for each in shown if (gap := gaps[each.place]) is not None and math.isfinite(gap.mean))]
-    halves = [g.half_width for each in shown if (g := gaps[each.place]) is not None and math.isfinite(g.half_width)]
-    span = max(max(means) - min(means), 1e-12)
-    room = min(max(halves, default=0.0), 0.5 * span) + 0.04 * span
-    start, width = min(means) - room, span + 2 * room
-
-    def share(value: float) -> float:
-        """Where a difference stands, from 0 to 1."""
-        return round(min(max((value - start) / width, 0.0), 1.0), 4)
-
-    bars = []
-    for each in shown:
-        gap = gaps[each.place]
-        text = board_text(each, column, board)
+    shown = [] if best is None else [each for each in board.rows if each is best or gaps[each.place] is not None]
+    made = []
+    for each in shown[:MOST]:
+        gap, value = gaps[each.place], _text(each, column, board)
         if gap is None:
-            bars.append(Bar(each, text, "best", "best", share(0.0), share(0.0), share(0.0), False, False))
+            made.append(Difference(each.label, each.place, value, "best", "best", 0.0, 0.0, 0.0))
             continue
-        side = "untested" if not gap.is_tested else "told" if gap.side() else "alike"
+        side: Side = "untested" if not gap.is_tested else "told" if gap.side() else "alike"
         around = f" ± {number_text(summarise([gap.half_width]), column.style, column.unit)}" if gap.is_tested else ""
-        difference = number_text(summarise([gap.mean]), column.style, column.unit)
-        sign = "+" if gap.mean > 0 else ""
-        cut = gap.low < start, gap.high > start + width
-        ends = share(gap.low), share(gap.high)
-        bars.append(Bar(each, text, f"{sign}{difference}{around}", side, share(gap.mean), *ends, *cut))
-    return tuple(bars), share(0.0)
+        text = f"{'+' if gap.mean > 0 else ''}{number_text(summarise([gap.mean]), column.style, column.unit)}{around}"
+        made.append(Difference(each.label, each.place, value, text, side, gap.mean, gap.low, gap.high))
+    return made
 
 
-def board_text(row: BoardRow, column: Column, board: Board) -> str:
+def _text(row: BoardRow, column: Column, board: Board) -> str:
     """The text of a row's number in a column."""
     return row.numbers[[each.name for each in board.table.columns].index(column.name)].text
