@@ -1,10 +1,12 @@
 """Runs a matrix from Python, from its file to the frame of its results. The command line calls these functions too."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vaezoo.core.errors import VaezooWarning
 from vaezoo.registry import existing_file
 from vaezoo.runner.children.child import refuse_in_child
 from vaezoo.runner.children.client import Children
@@ -16,7 +18,7 @@ from vaezoo.runner.matrix.file import Matrix, load
 from vaezoo.runner.plan.cell import Kind, Task
 from vaezoo.runner.plan.isolation import plan_in_children
 from vaezoo.runner.plan.planner import Machine, Plan
-from vaezoo.runner.records import Status
+from vaezoo.runner.records import Status, reason_of
 from vaezoo.runner.results import read_results
 from vaezoo.runner.run import Report, RunOptions, Watcher, carry_out, chosen, packs, signals_as_interrupt
 from vaezoo.runner.work.checkpoint import load_model
@@ -73,9 +75,11 @@ def execute(
     options: RunOptions | None = None,
 ) -> Report:
     """Run a plan and write its tables, also when Ctrl-C, SIGTERM or SIGHUP stops it: then KeyboardInterrupt or its
-    subclass Terminated is raised. Plugins that have not been checked are proved beside the cells.
+    subclass Terminated is raised. Plugins that have not been checked are proved beside the cells. A run that is not
+    stopped draws its figures too; a VaezooWarning says why where they cannot be drawn.
     """
     from vaezoo.conformance.beside import Proving
+    from vaezoo.reports.drawing.folder import draw_figures
     from vaezoo.reports.tables import write_tables
 
     folder = Path(out) if out is not None else Path("results") / plan.name
@@ -94,7 +98,12 @@ def execute(
         if (folder / "plan.json").is_file():
             write_tables(read_results(folder), folder / "tables")
         raise
-    write_tables(read_results(folder), folder / "tables")
+    results = read_results(folder)
+    write_tables(results, folder / "tables")
+    try:
+        draw_figures(folder, results)
+    except Exception as error:  # the results are there all the same
+        warnings.warn(f"the figures were not drawn: {reason_of(error)}", VaezooWarning, stacklevel=2)
     return report
 
 

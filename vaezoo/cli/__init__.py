@@ -1,6 +1,6 @@
 """The command line: the only place that parses arguments and prints. Importing a module of commands registers them."""
 
-from vaezoo.cli import compare_command, matrix_commands, plugin_commands, verify_command
+from vaezoo.cli import compare_command, figures_command, matrix_commands, plugin_commands, verify_command
 from vaezoo.cli.app import main
 
-__all__ = ["compare_command", "main", "matrix_commands", "plugin_commands", "verify_command"]
+__all__ = ["compare_command", "figures_command", "main", "matrix_commands", "plugin_commands", "verify_command"]

@@ -250,6 +250,8 @@ def _carry_out(
     for line in [*proof_lines(frame), *best_lines(written)]:
         say(line)
     say(f"tables: {report.folder / 'tables'}")
+    if (figures := report.folder / "figures").is_dir():
+        say(f"figures: {figures}")
     passing = sum(failure.may_pass for failure in report.failures)
     if passing:
         say(f"{passing} of these may pass when run again: {again}")
