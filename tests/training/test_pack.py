@@ -20,7 +20,9 @@ from vaezoo.training.seed_run import Diverged, TrainingResult
 SEEDS = [3, 1, 4]
 SMALL = {"components": 5, "width": 16}
 """Sizes of parts, far below their defaults."""
-QUICK = TrainingOptions(epochs=3, batch_size=16, learning_rate=1e-2, kl_warmup=1.5, schedule="cosine")
+QUICK = TrainingOptions(
+    epochs=3, batch_size=16, learning_rate=1e-2, kl_warmup=1.5, schedule="cosine", validation_images=None
+)
 
 
 def dataset(measure="binary", dynamic=False, n=60):
@@ -152,7 +154,7 @@ def test_a_seed_that_diverges_does_not_disturb_the_others():
 
 
 def test_each_seed_stops_when_its_own_patience_ends():
-    settings = TrainingOptions(epochs=25, batch_size=16, learning_rate=3e-2, patience=1)
+    settings = TrainingOptions(epochs=25, batch_size=16, learning_rate=3e-2, patience=1, validation_images=None)
     packed, alone = both(dataset(), settings)
     assert len({len(outcome.history) for outcome, _ in packed}) > 1, "all stop at once: the test shows nothing"
     for (one, _), (other, _) in zip(packed, alone, strict=True):

@@ -3,6 +3,7 @@
 from vaezoo.cli import (
     compare_command,
     effects_command,
+    figures_command,
     matrix_commands,
     plugin_commands,
     report_command,
@@ -13,6 +14,7 @@ from vaezoo.cli.app import main
 __all__ = [
     "compare_command",
     "effects_command",
+    "figures_command",
     "main",
     "matrix_commands",
     "plugin_commands",

@@ -253,6 +253,8 @@ def _carry_out(
     for line in [*proof_lines(frame), *best_lines(written)]:
         say(line)
     say(f"tables: {report.folder / 'tables'}")
+    if (figures := report.folder / "figures").is_dir():
+        say(f"figures: {figures}")
     if options.report:
         say(f"report: {report.folder / 'report.html'}")
     passing = sum(failure.may_pass for failure in report.failures)

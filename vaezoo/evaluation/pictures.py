@@ -16,6 +16,7 @@ from vaezoo.core import heartbeat, noise
 from vaezoo.core.contracts import supports
 from vaezoo.core.data import DataSpec
 from vaezoo.core.encodings import encoding_once
+from vaezoo.core.errors import VaezooError
 from vaezoo.core.model import LatentModel
 from vaezoo.evaluation.estimate import evaluating
 from vaezoo.evaluation.picture_arrays import Pictures
@@ -160,6 +161,17 @@ def most_active(encoded: Encoded, most: int = DIMENSIONS) -> list[int]:
     return torch.sort(spread, descending=True, stable=True).indices[:most].tolist()
 
 
+def quantiles(encoded: Encoded, dims: Sequence[int]) -> Tensor:
+    """The values at SHARES of the aggregate posterior of these dimensions of the lowest latent group. [dims, values]
+
+    VaezooError for a dimension that the group lacks.
+    """
+    lowest = encoded.draws[-1]
+    if lacking := [dim for dim in dims if not 0 <= dim < lowest.shape[1]]:
+        raise VaezooError(f"dims must be of the {lowest.shape[1]} latent dimensions, got {lacking[0]}")
+    return lowest[:, list(dims)].quantile(torch.tensor(SHARES, dtype=torch.float64), dim=0).T
+
+
 def plane(means: Tensor) -> tuple[np.ndarray, str]:
     """Points of a plane: the latents themselves where Z is 1 or 2 (`z`), else their two principal components (`PCA`),
     each with the sign that makes its largest entry positive. float64 [n, Z] -> float32 [n, 2]
@@ -230,8 +242,7 @@ def _images(model: LatentModel, x: Tensor, context: Tensor | None, seed: int, en
         return found
     found["interpolations"] = pixels(interpolation_means(model, x, context, seed))
     dims = most_active(encoded)
-    values = encoded.draws[-1][:, dims].quantile(torch.tensor(SHARES, dtype=torch.float64), dim=0).T
-    found["traversals"] = pixels(traversal_means(model, x, dims, values, context, seed))
+    found["traversals"] = pixels(traversal_means(model, x, dims, quantiles(encoded, dims), context, seed))
     found["traversal_dims"] = np.asarray(dims, dtype=np.int64)
     found["traversal_values"] = np.asarray(SHARES, dtype=np.float32)
     return found

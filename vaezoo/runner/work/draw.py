@@ -19,6 +19,7 @@ from vaezoo.runner.store import Store
 from vaezoo.runner.work.checkpoint import trained_model
 from vaezoo.runner.work.evaluate import globals_restored
 from vaezoo.runner.work.mapped import read_dataset
+from vaezoo.runner.work.reevaluate import fingerprint_of
 from vaezoo.training.checkpoint import Interrupted
 
 
@@ -70,9 +71,14 @@ def draw_stored(
     no_hidden_tf32()
     Sources.from_json(sources).load()
     store, choice = Store(folder), DatasetChoice(**dataset)
-    data = load_dataset(choice.name, data_root, options=choice.options)
-    if data.checksum != choice.checksum:
-        raise VaezooError(f"dataset {choice.name!r} has changed since the records were measured")
+    try:
+        data = load_dataset(choice.name, data_root, options=choice.options)
+        if data.checksum != choice.checksum:
+            raise VaezooError(f"dataset {choice.name!r} has changed since it was trained")
+    except VaezooError as error:
+        for stem in stems:
+            send(stem=stem, failed=reason_of(error))
+        return
     for stem in stems:
         heartbeat.beat()
         failed = None
@@ -80,6 +86,11 @@ def draw_stored(
             record = store.read("cells", stem)
             if record is None:
                 raise VaezooError("its record is gone")
+            code = record.specification.code
+            parts = [title for title in code if not title.startswith("metric/")]
+            if changed := [title for title in parts if fingerprint_of(title) != code[title]]:
+                slot, _, name = changed[0].partition("/")
+                raise VaezooError(f"{slot} {name!r} has changed since it was trained")
             draw(store, stem, record, data, device)
         except Exception as error:  # whatever a plugin raises is said of this cell alone
             failed = reason_of(error)
