@@ -268,8 +268,14 @@ def _carry_out(
 
 
 def _print_tables(console: "Console", written: "Sequence[Table]") -> None:
+    from vaezoo.reports.across import across
+    from vaezoo.reports.formats import Terminal
+
     for table in written:
         console.print(table.terminal())
+        console.print()
+    if (found := across(written)) is not None:
+        console.print(Terminal(found.sheet))
         console.print()
 
 

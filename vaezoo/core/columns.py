@@ -131,6 +131,11 @@ COSTS = (
 )
 """The costs that every training cell has."""
 
+TEST_ERRORS = (
+    Column("iwll_test_set_error", "test-set error (nats)"),
+    Column("iwll_seed_error", "seed error (nats)"),
+)
+"""The columns that a table adds to a row: the standard errors of its mean iwll over the test images and over seeds."""
 
 MOST_COLUMNS = 1000
 """The columns that one metric may measure."""
@@ -151,7 +156,7 @@ DESCRIBING = frozenset(
 )
 """The columns of the results frame that hold no measurement."""
 RESERVED = DESCRIBING | {
-    *(column.name for column in (*TIMED, *COSTS)),
+    *(column.name for column in (*TIMED, *COSTS, *TEST_ERRORS)),
     *("true_log_likelihood", "iwll_minus_float32", "iwll_minus_float32_standard_error"),
 }
 """DESCRIBING and what a cell measures without a metric: no metric may measure a column of such a name."""

@@ -128,7 +128,8 @@ def effects_of(dataset: str, rows: Sequence[TableRow], name: str = "") -> Effect
     """The effects of the rows of one data set. name: the matrix's."""
     ranking = rank(rows, [_IWLL])
     left_out = {row: _why(row, ranking.remarks.get(row, ())) for row in rows if row not in ranking.ranked}
-    measured = [row for row in rows if row in ranking.ranked]
+    measured = [row for row in rows if row in ranking.ranked and math.isfinite(row.cells["iwll"].mean)]
+    left_out |= {row: "its iwll is not finite" for row in rows if row in ranking.ranked and row not in measured}
     seeds, complete = _complete(measured)
     left_out |= {row: "it lacks a seed that the others have" for row in measured if row not in complete}
     found = crossing(complete)

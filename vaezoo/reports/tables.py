@@ -14,19 +14,24 @@ import pandas
 
 from vaezoo.core.columns import Column, table_columns
 from vaezoo.reports import formats
+from vaezoo.reports.across import across
+from vaezoo.reports.csv_text import csv_text
+from vaezoo.reports.errors import with_error_columns, with_errors
 from vaezoo.reports.formats import Line, Sheet
 from vaezoo.reports.images import ImageSource, ImageValues
 from vaezoo.reports.number_text import number_text
 from vaezoo.reports.ranking import Ranking, rank
 from vaezoo.reports.remarks import merged, setting_remarks, subset_remarks
 from vaezoo.reports.rows import FACTS, TableRow, dataset_rows, reference_row
+from vaezoo.reports.search import searches
 from vaezoo.reports.statistics import NOTHING
 from vaezoo.runner.files import write_atomically
 
 _LETTERS = "abcdefghijklmnopqrstuvwyz"  # Markdown reads "- [x]" as a ticked box
 _LEGEND = (
     "± is the 95 % Student interval of the mean over seeds; with two seeds the range is shown, with one the value. "
-    "The Monte-Carlo error is that of a seed's mean iwll over the images, from its importance samples; the effective "
+    "Three standard errors of the iwll stand apart: the Monte-Carlo error of a seed's mean over the images, from its "
+    "importance samples, the error of the row's mean over the test images, and that over the seeds. The effective "
     "samples of K are a mean over the images. "
     "Likelihoods are in nats per image, higher is better (a published NLL is the negative)."
 )
@@ -37,7 +42,8 @@ _PARETO_K = (
 _BOLD = (
     "Bold is every number that cannot be told from the best of the rows that are ranked together: the interval of its "
     "paired difference to the best, over the shared seeds and the test images, contains 0. The intervals of one column "
-    "hold together: rows that are equally good are all bold in 95 of 100 tables."
+    "hold together: rows that are equally good are all bold in 95 of 100 tables. Bold rows share rank 1; the rank of "
+    "another row is 1 + the number of rows that are told above it."
 )
 _BOLD_SPEEDS = "Bold speeds are within 5 % of the fastest, or their quartiles overlap."
 _ONE_SEED = "One seed is compared over the test images alone: bold speaks of these trained models, not of new ones."
@@ -79,17 +85,29 @@ class Table:
     def sheet(self) -> Sheet:
         """The texts that Markdown, LaTeX and the terminal show."""
         marked = bool(self.letters)
-        headings = ["label", *(column.title for column in self.columns), "seeds", *["marks"] * marked]
+        ranks = self._ranks()
+        first = ["label", "rank"] if ranks else ["label"]
+        headings = [*first, *(column.title for column in self.columns), "seeds", *["marks"] * marked]
 
         def line(row: TableRow) -> Line:
             """One row as texts."""
             texts = [number_text(row.cells.get(c.name, NOTHING), c.style, c.unit) for c in self.columns]
-            best = (n for n, column in enumerate(self.columns, start=1) if (row, column.name) in self.ranking.bold)
+            best = (
+                n for n, column in enumerate(self.columns, start=len(first)) if (row, column.name) in self.ranking.bold
+            )
             label = f"{row.label} ({row.source})" if row.source else row.label
+            texts = [str(ranks.get(row, "")), *texts] if ranks else texts
             return Line((label, *texts, row.seeds, *[" ".join(self.marks(row))] * marked), frozenset(best))
 
         own, elsewhere = ([line(row) for row in self.rows if row.reference is side] for side in (False, True))
         return Sheet(self.title, self.lead, headings, own, elsewhere, self.notes)
+
+    def _ranks(self) -> dict[TableRow, int]:
+        """The rank of each row in the first column that ranks rows; empty where none does."""
+        names = (column.name for column in self.columns)
+        name = next((name for name in names if any((row, name) in self.ranking.places for row in self.rows)), None)
+        places = self.ranking.places
+        return {row: places[row, name] for row in self.rows if name is not None and (row, name) in places}
 
     def markdown(self) -> str:
         """A Markdown page: title, what was measured, the table, the notes."""
@@ -106,7 +124,7 @@ class Table:
     def frame(self) -> pandas.DataFrame:
         """The plain numbers: `x_mean`, `x_low`, `x_high` of each measured column x, in the results frame's units."""
         rows = self.rows
-        columns: dict[str, list[Any]] = {
+        columns: dict[str, Any] = {
             "label": [row.label for row in rows],
             "variant": [row.variant for row in rows],
             "dataset": [self.dataset] * len(rows),
@@ -135,15 +153,17 @@ class Table:
                 columns[name] = [row.settings.get(name, math.nan) for row in rows]
         return pandas.DataFrame(columns)
 
-    def _comparison(self) -> dict[str, list[Any]]:
-        """For each ranked column x: `x_best`, whether a number is bold, and `x_gap`, `x_gap_low`, `x_gap_high`, its
-        mean difference to the best with the interval that decides.
+    def _comparison(self) -> dict[str, Any]:
+        """For each ranked column x: `x_best`, whether a number is bold, `x_rank`, and `x_gap`, `x_gap_low`,
+        `x_gap_high`, its mean difference to the best with the interval that decides.
         """
-        columns: dict[str, list[Any]] = {}
+        columns: dict[str, Any] = {}
         for column in self.columns:
             name = column.name
             if name in self.ranking.best:
                 columns[f"{name}_best"] = [(row, name) in self.ranking.bold for row in self.rows]
+            if any(ranks := [self.ranking.places.get((row, name)) for row in self.rows]):
+                columns[f"{name}_rank"] = pandas.array(ranks, dtype="Int64")
             gaps = [self.ranking.gaps.get((row, name)) for row in self.rows]
             if any(gap is not None for gap in gaps):
                 for end, part in (("", "mean"), ("_low", "low"), ("_high", "high")):
@@ -154,11 +174,7 @@ class Table:
 
     def csv(self) -> str:
         """`frame` as CSV, whose texts no spreadsheet computes."""
-        frame = self.frame()
-        for name in frame.select_dtypes(exclude=["number", "bool"]):
-            frame[name] = pandas.Series(list(map(formats.escape_csv, frame[name])), dtype=object)
-        text: str = frame.rename(columns=formats.escape_csv).to_csv(index=False, lineterminator="\n")
-        return text
+        return csv_text(self.frame())
 
 
 def tables(frame: pandas.DataFrame, images: ImageSource | None = None) -> list[Table]:
@@ -177,14 +193,19 @@ def tables(frame: pandas.DataFrame, images: ImageSource | None = None) -> list[T
 
 
 def write_tables(made: pandas.DataFrame | Sequence[Table], folder: Path) -> list[Path]:
-    """Writes each data set's `.md`, `.csv` and `.tex` into the folder, each file atomically; returns the paths. made: a
-    results frame, or its tables.
+    """Writes each data set's `.md`, `.csv` and `.tex` into the folder, and `across.*` where rows are ranked on several
+    data sets, each file atomically; returns the paths. made: a results frame, or its tables.
     """
     taken: set[str] = set()
     paths = []
-    for table in tables(made) if isinstance(made, pandas.DataFrame) else made:
-        name = formats.file_name(table.dataset, taken)
-        for ending, text in (("md", table.markdown()), ("csv", table.csv()), ("tex", table.latex())):
+    made = tables(made) if isinstance(made, pandas.DataFrame) else made
+    texts = [(table.dataset, (table.markdown(), table.csv(), table.latex())) for table in made]
+    if (found := across(made)) is not None:
+        sheet = found.sheet
+        texts.append(("across", (formats.markdown(sheet), csv_text(found.frame), formats.latex(sheet))))
+    for title, written in texts:
+        name = formats.file_name(title, taken)
+        for ending, text in zip(("md", "csv", "tex"), written, strict=True):
             path = folder / f"{name}.{ending}"
             write_atomically(path, text.encode(), lasting=False)
             paths.append(path)
@@ -195,9 +216,11 @@ def _table(
     dataset: str, rows: list[TableRow], columns: list[Column], attrs: Mapping[Any, Any], images: ImageSource
 ) -> Table:
     """The table of these rows: ranked, with remarks, and with the references below."""
-    ranking = rank(rows, columns, partial(images.of, dataset))
+    rows, columns = with_errors(rows, partial(images.of, dataset)), with_error_columns(columns)
+    found = searches(rows)
+    ranking = rank([row for row in rows if row not in found.searched], columns, partial(images.of, dataset))
     few_images, footnotes = subset_remarks(rows, attrs)
-    remarks = merged(rows, ranking.remarks, setting_remarks(rows, ranking), few_images)
+    remarks = merged(rows, found.remarks, ranking.remarks, setting_remarks(rows, ranking), few_images)
     given = [reference for reference in attrs.get("references", []) if reference.get("dataset") == dataset]
     references = [reference_row(reference, columns) for reference in given]
     if references:
