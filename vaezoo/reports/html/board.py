@@ -9,6 +9,7 @@ from vaezoo.core.columns import COSTS, QUALITY, TIMED, Column
 from vaezoo.core.visible_text import one_line, visible
 from vaezoo.registry import PARTS
 from vaezoo.reports import formats
+from vaezoo.reports.formats import Sheet
 from vaezoo.reports.html.folders import Cell
 from vaezoo.reports.number_text import number_text
 from vaezoo.reports.rows import TableRow
@@ -28,6 +29,8 @@ _AT_FIRST = frozenset(
         "train_seconds",
     )
 )
+_FACTS = ("label", "variant", "dataset", "status", "seeds", "reason")
+"""The columns of a copied CSV besides the numbers."""
 _STANDARD = SPEEDS | {column.name for column in QUALITY}
 
 
@@ -42,12 +45,15 @@ class Number:
 
 @dataclass(frozen=True)
 class BoardRow:
-    """A row of the leaderboard. place: the end of its anchors in the page; proof: `proved`, `not proved`, or `fails`,
-    empty where it has no results; slots: the plugin of each slot.
+    """A row of the leaderboard.
+
+    place: its anchor in the page. rank: by the main column, where it is ranked. proof: `proved`, `not proved`, or
+    `fails`, empty where it has no results. slots: the plugin of each slot.
     """
 
     place: str
     row: TableRow
+    rank: int | None
     numbers: tuple[Number, ...]
     marks: tuple[tuple[str, str], ...]
     proof: str
@@ -75,31 +81,46 @@ class Board:
     slots: Mapping[str, tuple[str, ...]]
     hidden: frozenset[str]
 
+    @property
+    def measured(self) -> str:
+        """One line: how the ranked rows were measured."""
+        return self.table.lead[0]
+
+    @property
+    def details(self) -> list[str]:
+        """What the columns and bold mean, and what holds for all rows."""
+        return [*self.table.lead[1:], *self.table.footnotes]
+
+    @property
+    def sheet(self) -> Sheet:
+        """The texts of the table."""
+        return self.table.sheet
+
     def script(self) -> dict[str, Any]:
-        """What the page's script needs of the leaderboard: the texts of a copied table."""
-        sheet = self.table.sheet
+        """What the page's script needs to copy a table: its texts as LaTeX and as CSV."""
+        columns = self.table.columns
+        titles = {column.title: place for place, column in enumerate(columns)}
+        sheet, every = self.sheet, [*self.rows, *self.references]
         own, given = ([row for row in self.table.rows if row.reference is side] for side in (False, True))
         latex = {}
-        for row, line in zip([*own, *given], [*sheet.lines, *sheet.references], strict=True):
+        for row, line in zip([*own, *given], [*sheet.lines, *sheet.references], strict=False):
             texts = list(map(formats.escape_latex, line.texts))
             latex[row] = [rf"\textbf{{{text}}}" if at in line.bold else text for at, text in enumerate(texts)]
-        frame = self.table.frame()
-        facts = ["label", "variant", "dataset", "status", "seeds", "reason"]
-        names = [f"{column.name}_{end}" for column in self.table.columns for end in ("mean", "low", "high")]
+        names = [f"{column.name}_{end}" for column in columns for end in ("mean", "low", "high")]
+        frame = self.table.frame()[[*_FACTS, *names]]
         csv = {
-            row: [_csv(frame[name].iloc[place]) for name in (*facts, *names)]
-            for place, row in enumerate(self.table.rows)
+            row: list(map(_csv, values)) for row, values in zip(self.table.rows, frame.to_numpy(object), strict=True)
         }
-        every = [*self.rows, *self.references]
         return {
             "latex": {
-                "lead": [f"% {one_line(text)}" for text in (sheet.title, *sheet.lead)],
+                "lead": [f"% {one_line(text)}" for text in (sheet.title, self.measured)],
                 "headings": list(map(formats.escape_latex, sheet.headings)),
-                "rows": {each.place: latex[each.row] for each in every},
+                "columns": [titles.get(heading) for heading in sheet.headings],
+                "rows": {each.place: latex[each.row] for each in every if each.row in latex},
             },
             "csv": {
-                "facts": facts,
-                "names": [column.name for column in self.table.columns],
+                "facts": _FACTS,
+                "names": [column.name for column in columns],
                 "rows": {each.place: csv[each.row] for each in every},
             },
         }
@@ -118,11 +139,12 @@ def board(table: Table, place: str, cells: Mapping[str, Sequence[Cell]]) -> Boar
     main = main_column(table)
     own = [row for row in table.rows if not row.reference]
     ordered = sorted(own, key=lambda row: _order(table, row, main))
-    rows = [_row(table, row, f"{place}-{n}", cells.get(row.label, ())) for n, row in enumerate(ordered)]
+    rows = [_row(table, row, main, f"{place}-{n}", cells.get(row.label, ())) for n, row in enumerate(ordered)]
     given = [row for row in table.rows if row.reference]
-    references = [_row(table, row, f"{place}-ref{n}", ()) for n, row in enumerate(given)]
+    references = [_row(table, row, main, f"{place}-ref{n}", ()) for n, row in enumerate(given)]
     chosen = {slot: tuple(sorted({row.slots[slot] for row in rows if slot in row.slots})) for slot in PARTS}
-    hidden = {column.name for column in table.columns if column.name in _STANDARD - _AT_FIRST}
+    minor = [column for column in table.columns if column.name in _STANDARD or not column.better]
+    hidden = {column.name for column in minor if column.name not in _AT_FIRST}
     if all(row.facts.get("measure") == ("binary",) for row in own if row.has("iwll")):
         hidden.add("bits_per_dim")  # a constant times the iwll
     return Board(
@@ -142,19 +164,25 @@ def main_column(table: Table) -> Column | None:
     return next(iter([*ranked, *scored, *table.columns]), None)
 
 
-def _order(table: Table, row: TableRow, main: Column | None) -> tuple[bool, bool, float]:
+def _order(table: Table, row: TableRow, main: Column | None) -> tuple[bool, float, bool, float]:
     value = math.nan if main is None else row.cells.get(main.name, NOTHING).mean
     missing = math.isnan(value)
     better = (main.better or 1) if main else 1
-    return bool(table.ranking.ranked) and row not in table.ranking.ranked, missing, 0.0 if missing else -better * value
+    unranked = bool(table.ranking.ranked) and row not in table.ranking.ranked
+    return unranked, _rank(table, row, main) or math.inf, missing, 0.0 if missing else -better * value
 
 
-def _row(table: Table, row: TableRow, place: str, cells: Sequence[Cell]) -> BoardRow:
+def _rank(table: Table, row: TableRow, main: Column | None) -> int | None:
+    return None if main is None else table.ranking.places.get((row, main.name))
+
+
+def _row(table: Table, row: TableRow, main: Column | None, place: str, cells: Sequence[Cell]) -> BoardRow:
     marks = tuple((table.letters[text], text) for text in table.remarks.get(row, ()))
     proof = "fails" if row.disproved else "proved" if row.proved else "not proved" if row.counts["ok"] else ""
     slots = next((cell.record.specification.slots for cell in cells if cell.record is not None), {})
     shown = {slot: choice_text(*choice) for slot, choice in slots.items()}
-    return BoardRow(place, row, tuple(_number(table, row, c) for c in table.columns), marks, proof, shown, tuple(cells))
+    numbers = tuple(_number(table, row, column) for column in table.columns)
+    return BoardRow(place, row, _rank(table, row, main), numbers, marks, proof, shown, tuple(cells))
 
 
 def choice_text(name: str, options: Mapping[str, Any]) -> str:

@@ -175,7 +175,7 @@ const Charts = (() => {
   function label(area, flat, named, width) {
     const taken = [];
     for (const p of flat.filter((each) => named.has(each.series.key)).sort((a, b) => a.v - b.v)) {
-      const name = short(p.series.name, 26);
+      const name = short(p.series.name, width > 600 ? 36 : 22);
       const span = name.length * 6.6;
       const end = p.u + 12 + span > width;
       const from = end ? p.u - 12 - span : p.u + 12;
@@ -187,7 +187,9 @@ const Charts = (() => {
   }
   function short(text, most) {
     const letters = [...text];
-    return letters.length > most ? `${letters.slice(0, most - 1).join("")}…` : text;
+    if (letters.length <= most) return text;
+    const start = Math.floor(most / 3);
+    return `${letters.slice(0, start).join("")}…${letters.slice(start + 1 - most).join("")}`; // labels differ at their ends
   }
 
   // The tip: of the point under the pointer, or of the one that the arrow keys have reached.

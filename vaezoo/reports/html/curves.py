@@ -19,7 +19,9 @@ MOST_POINTS = 60
 
 @dataclass(frozen=True)
 class Budget:
-    """What every row could spend: the epochs of the shortest training, and the seconds of the quickest one."""
+    """What every row could spend: the epochs of the shortest training, and the seconds in which the quickest row has
+    trained all of its seeds.
+    """
 
     epochs: int
     seconds: float
@@ -61,12 +63,13 @@ def numbers(values: Sequence[float]) -> list[float | None]:
 
 
 def budget(rows: Sequence[Sequence[Cell]]) -> Budget | None:
-    """What every row with a history could spend in all of its seeds; None where fewer than two rows have one."""
+    """What every row with a history could spend; None where fewer than two rows have one."""
     found = [histories(cells) for cells in rows]
-    every = [each for row in found for each in row]
-    if sum(map(bool, found)) < 2:
+    able = [row for row in found if row]
+    if len(able) < 2:
         return None
-    return Budget(min(len(each["seconds"]) for each in every), min(each["seconds"][-1] for each in every))
+    epochs = min(len(each["seconds"]) for row in able for each in row)
+    return Budget(epochs, min(max(each["seconds"][-1] for each in row) for row in able))
 
 
 def at_budget(cells: Sequence[Cell], spent: Budget) -> tuple[Summary, Summary, Summary]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vaezoo.core.columns import TEST_ERRORS
 from vaezoo.reports.html.folders import Cell
 from vaezoo.reports.number_text import number_text
+from vaezoo.reports.rows import TableRow
 from vaezoo.reports.statistics import NOTHING, Paired, Summary, over_images, summarise
 from vaezoo.runner.files import DamagedFile
 from vaezoo.runner.store import Store
@@ -22,12 +24,15 @@ NORMAL = 1.959964
 class Estimate:
     """The estimator of one row: texts, empty where something was not measured.
 
-    tail: `reliable` where Pareto k is at most HEAVY, `lower bound` where it is above. ais: the mean over seeds with the
-    95 % interval over the images. gap: ais - iwll of the same images, paired, with its interval over the images.
+    error, test_set, seeds: the three standard errors of the iwll. tail: `reliable` where Pareto k is at most HEAVY,
+    `lower bound` where it is above. ais: the mean over seeds with the 95 % interval over the images. gap: ais - iwll of
+    the same images, paired, with its interval over the images.
     """
 
     iwll: str
     error: str
+    test_set: str
+    seeds: str
     effective: str
     pareto_k: str
     tail: str
@@ -37,7 +42,7 @@ class Estimate:
     gap_value: Paired | None
 
 
-def estimate(cells: Sequence[Cell], store: Store) -> Estimate | None:
+def estimate(row: TableRow, cells: Sequence[Cell], store: Store) -> Estimate | None:
     """The estimator of a row; None where it has no iwll."""
     ok = [cell for cell in cells if cell.is_ok]
     iwll = _over(ok, "iwll")
@@ -48,6 +53,7 @@ def estimate(cells: Sequence[Cell], store: Store) -> Estimate | None:
     return Estimate(
         number_text(iwll, "nats"),
         number_text(_over(ok, "iwll_standard_error")),
+        *(number_text(row.cells.get(column.name, NOTHING), column.style) for column in TEST_ERRORS),
         number_text(_over(ok, "effective_samples"), "count"),
         number_text(k),
         "" if not k.count else "reliable" if k.mean <= HEAVY else "lower bound",

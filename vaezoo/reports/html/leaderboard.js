@@ -15,7 +15,7 @@ const Report = (() => {
       this.body = table.tBodies[0];
       this.rows = [...this.body.rows].map((row, place) => ({
         row, place, key: row.dataset.row, slots: JSON.parse(row.dataset.slots), text: row.cells[0].textContent.toLowerCase(),
-        values: [...row.cells].slice(1, 1 + this.data.columns.length).map((cell) => (cell.dataset.v === undefined ? NaN : Number(cell.dataset.v))),
+        values: [...row.cells].slice(2, 2 + this.data.columns.length).map((cell) => (cell.dataset.v === undefined ? NaN : Number(cell.dataset.v))),
       }));
       for (const each of this.rows) each.text += ` ${Object.values(each.slots).join(" ").toLowerCase()}`;
       this.page = 0;
@@ -71,7 +71,7 @@ const Report = (() => {
 
     columns() {
       this.boxes = [...this.block.querySelectorAll(".menu input")];
-      const place = (n) => [...this.table.rows].map((row) => row.cells[n + 1]).filter((cell, at) => cell && !this.table.rows[at].classList.contains("between"));
+      const place = (n) => [...this.table.rows].map((row) => row.cells[n + 2]).filter((cell, at) => cell && !this.table.rows[at].classList.contains("between"));
       for (const box of this.boxes) {
         const show = () => place(Number(box.value)).forEach((cell) => { cell.hidden = !box.checked; });
         show();
@@ -120,12 +120,12 @@ const Report = (() => {
     }
 
     latex(keys, chosen, references) {
-      const { lead, headings, rows } = this.data.latex;
-      const after = this.data.columns.length + 1;
-      const places = [0, ...chosen.map((n) => n + 1), ...headings.keys().filter((n) => n >= after)];
-      const line = (texts) => `${places.map((n) => texts[n]).join(" & ")} \\\\`;
-      const side = places.map((n) => (n === 0 || n >= after ? "l" : "r")).join("");
-      const body = keys.map((key) => line(rows[key]));
+      const { lead, headings, columns, rows } = this.data.latex;
+      const places = [...headings.keys()].filter((n) => columns[n] === null || chosen.includes(columns[n]));
+      const texts = ["label", "seeds", "marks"];
+      const line = (row) => `${places.map((n) => row[n]).join(" & ")} \\\\`;
+      const side = places.map((n) => (texts.includes(headings[n]) ? "l" : "r")).join("");
+      const body = keys.filter((key) => rows[key]).map((key) => line(rows[key]));
       if (references) body.splice(-references, 0, "\\midrule");
       return [...lead, `\\begin{tabular}{${side}}`, "\\toprule", line(headings), "\\midrule", ...body, "\\bottomrule", "\\end{tabular}", ""].join("\n");
     }

@@ -125,7 +125,7 @@ def part(table: Table, place: str, results: Results) -> Part:
     spent = budget([row.cells for row in rows])
     sources = {row.place: results.sources[table.dataset, row.label] for row in rows}
     equal = [] if spent is None else [_equal(row, spent) for row in rows]
-    found = [(row, estimate(row.cells, sources[row.place].store)) for row in rows]
+    found = [(row, estimate(row.row, row.cells, sources[row.place].store)) for row in rows]
     pictures = [(row, shown) for row in rows if (shown := _pictures(row, sources[row.place].store.folder))]
     return Part(
         place,
@@ -156,7 +156,9 @@ def _detail(row: BoardRow, label: str) -> Detail:
 
 def _equal(row: BoardRow, spent: Budget) -> Equal | None:
     found = at_budget(row.cells, spent)
-    return Equal(row, *(number_text(each, "nats") for each in found)) if found[2].count else None
+    most = found[2].count
+    texts = (number_text(e, "nats") + (f" ({e.count} of {most} seeds)" if 0 < e.count < most else "") for e in found)
+    return Equal(row, *texts) if most else None
 
 
 def _pictures(row: BoardRow, folder: Path) -> list[Picture]:

@@ -54,7 +54,7 @@
     const alike = (key) => data.competes[key] && (x.name === "parameters" || data.devices[key] === data.device);
     const series = board.kept.filter(({ key }) => data.numbers[key][nx] && data.numbers[key][ny]).map(({ key, place: at, row }) => ({
       key, place: at, name: data.labels[key], hollow: !alike(key),
-      points: [{ x: data.numbers[key][nx][0], y: data.numbers[key][ny][0], low: data.numbers[key][ny][1], high: data.numbers[key][ny][2], text: row.cells[ny + 1].textContent, more: row.cells[nx + 1].textContent }],
+      points: [{ x: data.numbers[key][nx][0], y: data.numbers[key][ny][0], low: data.numbers[key][ny][1], high: data.numbers[key][ny][2], text: row.cells[ny + 2].textContent, more: row.cells[nx + 2].textContent }],
     }));
     const able = series.filter((each) => !each.hollow).map((each) => ({ key: each.key, x: each.points[0].x, y: each.points[0].y }));
     const atLeast = (a, b, sign) => sign * (a - b) >= 0;

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from vaezoo.reports.across import across
 from vaezoo.reports.html.details import commands, failures, provenance, time_text
 from vaezoo.reports.html.folders import read_folders
 from vaezoo.reports.html.page import rendered
@@ -34,6 +35,7 @@ def report(folders: Sequence[Path], *, is_running: bool = False) -> str:
     counts = results.frame["status"].value_counts()
     ended = [cell.record.provenance.finished for cell in every if cell.record and cell.record.provenance]
     facts = {
+        "across": across(made, str(results.frame.attrs["name"])),
         "title": str(results.frame.attrs["name"]),
         "folders": results.titles,
         "counts": {str(status): int(counts[status]) for status in sorted(counts.index)},
