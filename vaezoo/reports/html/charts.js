@@ -83,6 +83,16 @@ const Charts = (() => {
     return { at, low: back(a), high: back(b), isLog };
   }
 
+  // The values without those that lie so far off that they would squeeze all others into one point: more than 30 times
+  // the median distance from the median.
+  function near(values) {
+    const finite = values.filter((v) => v !== null && Number.isFinite(v));
+    const middle = (list) => [...list].sort((a, b) => a - b)[Math.floor((list.length - 1) / 2)];
+    const centre = middle(finite);
+    const spread = middle(finite.map((v) => Math.abs(v - centre)).filter(Boolean));
+    return spread === undefined ? () => true : (v) => v === null || Math.abs(v - centre) <= 30 * spread;
+  }
+
   // spec: {x, y: {label, log, low, high, zero, whole}, series: [{key, name, place, points: [{x, y, low, high, text}],
   // hollow}], line, rules: [{axis, at, name}], front: [[x, y]], named: keys of the series whose name stands beside its mark}
   function plot(figure, spec) {
@@ -94,7 +104,11 @@ const Charts = (() => {
     const height = Math.round(Math.min(spec.height || 400, Math.max(250, width * 0.62)));
     const points = shown.flatMap((each) => each.points);
     const y = spec.y, x = spec.x;
-    const vertical = scale(y, points.flatMap((p) => [p.y, p.low ?? p.y, p.high ?? p.y]), height - 48, 12);
+    const last = shown.filter((each) => each.points.length).map((each) => each.points[each.points.length - 1].y);
+    const fits = y.log || y.zero ? () => true : near(last);
+    const inView = shown.filter((each) => each.points.length && fits(each.points[each.points.length - 1].y));
+    const off = shown.filter((each) => each.points.length && !inView.includes(each));
+    const vertical = scale(y, inView.flatMap((each) => each.points).flatMap((p) => [p.y, p.low ?? p.y, p.high ?? p.y]), height - 48, 12);
     const yTicks = ticks(vertical.low, vertical.high, height / 64, vertical.isLog, y.whole);
     const left = 16 + Math.max(...yTicks.values.map((v) => number(v, yTicks.step).length), 2) * 7.2 + 18;
     const horizontal = scale({ room: 0.04, ...x }, points.map((p) => p.x), left + 4, width - 14);
@@ -141,7 +155,7 @@ const Charts = (() => {
     for (const each of shown) {
       const group = svg("g", { class: `series${each.hollow ? " hollow" : ""}`, style: `--c: var(--c${each.place % COLOURS})` }, inside);
       groups.set(each.key, group);
-      const spots = each.points.filter((p) => p.x !== null && p.y !== null && (!horizontal.isLog || p.x > 0) && (!vertical.isLog || p.y > 0))
+      const spots = off.includes(each) ? [] : each.points.filter((p) => p.x !== null && p.y !== null && (!horizontal.isLog || p.x > 0) && (!vertical.isLog || p.y > 0))
         .map((p) => ({ ...p, u: horizontal.at(p.x), v: vertical.at(p.y), series: each }));
       const bound = (p, end) => vertical.at(Math.max(p[end] ?? p.y, vertical.isLog ? vertical.low : -Infinity));
       if (spec.line) {
@@ -168,7 +182,13 @@ const Charts = (() => {
     follow(figure, box, area, flat, groups, spec, width);
     legend(figure, box, spec, () => plot(figure, spec));
     table(figure, spec);
-    figure.points = flat;
+    const outside = off.length ? ` Outside the plot, far from the others: ${off.map((each) => each.name).join("; ")}.` : "";
+    let note = figure.querySelector(".result");
+    if ((spec.note || outside) && !note) note = html("p", { class: "result" });
+    if (note) {
+      note.textContent = `${spec.note || ""}${outside}`.trim();
+      box.after(note);
+    }
   }
 
   // Names beside marks, where they do not lie on one another.
@@ -296,5 +316,5 @@ const Charts = (() => {
     if (old && old.open) details.open = true;
   }
 
-  return { plot, html, number };
+  return { plot, html, near };
 })();

@@ -82,17 +82,23 @@ def audit_state(cells: Sequence[Cell]) -> str:
 
 
 def model_facts(cells: Sequence[Cell]) -> list[tuple[str, str]]:
-    """(name, value) of the model's sizes, the training and the evaluation of a row, as its first record has them."""
+    """(name, values in words) of the sizes, the training and the evaluation of a row, as its first record has them."""
     record = next(iter(_records(cells)), None)
     if record is None:
         return []
     wanted = record.specification
     evaluate = {} if wanted.evaluate is None else dict(vars(wanted.evaluate))
-    facts: dict[str, Any] = {"latent": wanted.latent, "hidden": wanted.hidden}
-    facts |= {f"train.{name}": value for name, value in wanted.train.to_json().items()}
-    facts |= {f"evaluate.{name}": value for name, value in evaluate.items()}
-    facts["metrics"] = [_call(name, options) for name, options in wanted.metrics or ()]
-    return [(name, _value(value)) for name, value in facts.items() if value is not None]
+    facts = {
+        "sizes": _settings({"latent": wanted.latent, "hidden": wanted.hidden}),
+        "training": _settings(wanted.train.to_json()),
+        "evaluation": _settings(evaluate),
+        "metrics": ", ".join(_call(name, options) for name, options in wanted.metrics or ()),
+    }
+    return [(name, text) for name, text in facts.items() if text]
+
+
+def _settings(given: Mapping[str, Any]) -> str:
+    return "; ".join(f"{name} = {_value(value)}" for name, value in given.items() if value is not None)
 
 
 def _call(name: str, options: Mapping[str, Any]) -> str:

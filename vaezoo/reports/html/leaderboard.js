@@ -74,7 +74,7 @@ const Report = (() => {
       const place = (n) => [...this.table.rows].map((row) => row.cells[n + 2]).filter((cell, at) => cell && !this.table.rows[at].classList.contains("between"));
       for (const box of this.boxes) {
         const show = () => place(Number(box.value)).forEach((cell) => { cell.hidden = !box.checked; });
-        show();
+        if (!box.checked) show();
         box.addEventListener("change", show);
       }
       const menu = this.block.querySelector(".menu");

@@ -85,7 +85,9 @@
       const [mean, low, high] = drawn[key][board.state.quantity];
       return { key, place: place(board, key), name: data.labels[key], points: drawn[key][axis].map((x, n) => ({ x, y: mean[n], low: low[n], high: high[n] })) };
     });
-    const late = series.flatMap((each) => each.points.slice(Math.floor(each.points.length * EARLY)).flatMap((p) => [p.y, p.low])).filter((v) => v !== null);
+    const fits = Charts.near(series.map((each) => each.points[each.points.length - 1].y));
+    const late = series.filter((each) => fits(each.points[each.points.length - 1].y))
+      .flatMap((each) => each.points.slice(Math.floor(each.points.length * EARLY)).flatMap((p) => [p.y, p.low])).filter((v) => v !== null);
     const budget = data.budget && { axis: "x", at: data.budget[axis], name: axis === "epochs" ? "equal epochs" : "equal seconds" };
     return {
       about: `${data.measured[board.state.quantity]} against ${axis} of ${keys.length} rows.`,
@@ -131,9 +133,6 @@
     const spec = KINDS[figure.dataset.plot](board);
     if (!spec) return;
     Charts.plot(figure, spec);
-    let note = figure.querySelector(".result");
-    if (spec.note && !note) note = Charts.html("p", { class: "result" });
-    if (note) { note.textContent = spec.note; figure.canvas.after(note); }
   }
   function draw(board, kinds) {
     figures.filter((each) => each.dataset.part === board.part && (!kinds || kinds.includes(each.dataset.plot)) && near.has(each)).forEach(drawn);

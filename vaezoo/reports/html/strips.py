@@ -3,8 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Literal
 
+FAR = 30.0
+"""A difference that is so many times the median one would squeeze all others into one point."""
 Side = Literal["best", "alike", "told", "untested"]
 
 
@@ -46,10 +49,14 @@ class Difference:
 def strips(differences: Sequence[Difference]) -> tuple[tuple[Strip, ...], float]:
     """The strips of some differences on one scale that holds 0 and every mean, and where 0 is.
 
-    A long interval does not make the scale longer than twice what the means take: it is cut.
+    A long interval does not make the scale longer than twice what the means take: it is cut. A mean that is FAR times
+    the median one does not count, and stands at the end of the scale.
     """
-    means = [0.0, *(each.mean for each in differences if math.isfinite(each.mean))]
-    halves = [half for each in differences if math.isfinite(half := (each.high - each.low) / 2)]
+    finite = [each.mean for each in differences if math.isfinite(each.mean)]
+    typical = median(map(abs, filter(None, finite))) if any(finite) else 0.0
+    means = [0.0, *(mean for mean in finite if abs(mean) <= FAR * typical)]
+    near = (each for each in differences if each.mean in means)
+    halves = [half for each in near if math.isfinite(half := (each.high - each.low) / 2)]
     longest, span = max(halves, default=0.0), max(means) - min(means)
     room = min(longest, max(0.5 * span, 0.1 * longest)) + 0.04 * (span or longest or 1.0)
     start, width = min(means) - room, span + 2 * room
