@@ -38,7 +38,9 @@ def _told_above(rows: Sequence[Mapping[Hashable, float]], images: PerImage, bett
         variance = (np.where(both, differences - mean[:, :, None], 0.0) ** 2).sum(2) / (shared - 1)
         variance[(shared < 2) | np.eye(len(rows), dtype=bool)] = math.nan
         middle = np.array([np.median(each[~np.isnan(each)]) if (~np.isnan(each)).any() else 0.0 for each in variance])
-        factor = np.array([0.0, 0.0, *(seed_factor(len(rows), n) for n in range(2, int(shared.max()) + 1))])[shared]
+        factor = np.zeros(shared.shape)
+        for count in np.unique(shared[shared > 1]).tolist():
+            factor[shared == count] = seed_factor(len(rows), count)
         widest = np.fmax(variance, np.maximum(middle[:, None], middle[None]))
         half = np.where(shared > 1, factor**2 * widest / np.maximum(shared, 1), 0.0)
         errors = _image_errors(rows, images)

@@ -322,7 +322,7 @@ def swept(sweep: Mapping[str, Any]) -> dict[tuple[str, ...], list[Any]]:
     found: list[Problem] = []
     if SELECT in sweep and sweep[SELECT] not in SELECTIONS:
         near = nearest(sweep[SELECT], SELECTIONS)
-        found.append(((SELECT,), expected(" or ".join(map(json.dumps, SELECTIONS)), sweep[SELECT], near)))
+        found.append(((SELECT,), expected(" or ".join(map(repr, SELECTIONS)), sweep[SELECT], near)))
     for path, values in _leaves({name: each for name, each in sweep.items() if name != SELECT}):
         short = path[1:] if path[0] == "model" and path[1:2] and path[1] in PARTS else path
         head, start = short[0], path[: -len(short)]
