@@ -101,9 +101,7 @@ def latent_map(
 def _refuse_other_data(model: LatentModel) -> None:
     if not pictures.is_image(model.spec):
         shape, measure = list(model.spec.shape), model.spec.measure
-        raise VaezooError(
-            f"this model is not one of images: its data are {measure} {shape}; draw latent_map(model, ...)"
-        )
+        raise VaezooError(f"this is no model of images, its data are {measure} {shape}; draw latent_map(model, ...)")
 
 
 def _refuse_immovable(model: LatentModel) -> None:

@@ -35,8 +35,8 @@ def latent_map(
             for kind, colour in zip(kinds, CLASSES, strict=False):
                 axes.scatter(x[labels == kind], y[labels == kind], s=7, c=colour, alpha=0.75, linewidths=0)
             for kind, colour in zip(kinds, CLASSES, strict=False):
-                middle = np.median(points[labels == kind], 0)
-                name = axes.text(*middle, str(kind), size=13, weight="bold", color=colour, ha="center", va="center")
+                across, up = np.median(points[labels == kind], 0)
+                name = axes.text(across, up, str(kind), size=13, weight="bold", color=colour, ha="center", va="center")
                 name.set_path_effects([patheffects.withStroke(linewidth=3, foreground="white")])
         names = ("z[0]", "z[1]") if method == "z" else ("1st component", "2nd component")
         axes.set_xlabel(names[0])
@@ -143,7 +143,7 @@ def quality_speed(results: "pd.DataFrame", title: str = "Quality against speed")
         _captioned(
             figure,
             title,
-            "Quality against speed: the Pareto front is filled; bars are 95 % intervals over seeds, of two seeds their range",
+            "Quality against speed: the Pareto front is filled; bars are 95 % intervals (of two seeds, their range)",
         )
     return figure
 
