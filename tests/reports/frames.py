@@ -46,8 +46,8 @@ def framed(*parts, **attrs):
 
 
 def shown(table):
-    """The cells of the Markdown table: label -> heading -> text."""
-    lines = [line for line in table.markdown().splitlines() if line.startswith("|")]
+    """The cells of the first Markdown table: label -> heading -> text."""
+    lines = [line for line in table.markdown().split("\n## ")[0].splitlines() if line.startswith("|")]
     split = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
     return {row[0]: dict(zip(split[0], row, strict=True)) for row in split[2:]}
 

@@ -9,7 +9,6 @@ from vaezoo.core.columns import COSTS, QUALITY, TIMED, Column
 from vaezoo.core.visible_text import one_line, visible
 from vaezoo.registry import PARTS
 from vaezoo.reports import formats
-from vaezoo.reports.formats import Sheet
 from vaezoo.reports.html.folders import Cell
 from vaezoo.reports.number_text import number_text
 from vaezoo.reports.rows import TableRow
@@ -81,29 +80,14 @@ class Board:
     slots: Mapping[str, tuple[str, ...]]
     hidden: frozenset[str]
 
-    @property
-    def measured(self) -> str:
-        """One line: how the ranked rows were measured."""
-        return self.table.lead[0]
-
-    @property
-    def details(self) -> list[str]:
-        """What the columns and bold mean, and what holds for all rows."""
-        return [*self.table.lead[1:], *self.table.footnotes]
-
-    @property
-    def sheet(self) -> Sheet:
-        """The texts of the table."""
-        return self.table.sheet
-
     def script(self) -> dict[str, Any]:
         """What the page's script needs to copy a table: its texts as LaTeX and as CSV."""
         columns = self.table.columns
-        titles = {column.title: place for place, column in enumerate(columns)}
-        sheet, every = self.sheet, [*self.rows, *self.references]
-        own, given = ([row for row in self.table.rows if row.reference is side] for side in (False, True))
+        places = {column.name: place for place, column in enumerate(columns)}
+        sheet, every = self.table.sheets[0], [*self.rows, *self.references]
+        own = [row for row in self.table.rows if not row.reference]
         latex = {}
-        for row, line in zip([*own, *given], [*sheet.lines, *sheet.references], strict=False):
+        for row, line in zip(own, sheet.lines, strict=True):
             texts = list(map(formats.escape_latex, line.texts))
             latex[row] = [rf"\textbf{{{text}}}" if at in line.bold else text for at, text in enumerate(texts)]
         names = [f"{column.name}_{end}" for column in columns for end in ("mean", "low", "high")]
@@ -113,9 +97,9 @@ class Board:
         }
         return {
             "latex": {
-                "lead": [f"% {one_line(text)}" for text in (sheet.title, self.measured)],
+                "lead": [f"% {one_line(text)}" for text in (sheet.title, *sheet.lead)],
                 "headings": list(map(formats.escape_latex, sheet.headings)),
-                "columns": [titles.get(heading) for heading in sheet.headings],
+                "columns": [places.get(name) for name in sheet.names],
                 "rows": {each.place: latex[each.row] for each in every if each.row in latex},
             },
             "csv": {

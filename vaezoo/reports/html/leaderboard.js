@@ -110,23 +110,20 @@ const Report = (() => {
       turn("Next", 1, start + count >= this.kept.length);
     }
 
-    // The rows that the filters keep, in this order, and the columns that are shown, with the references below.
+    // The rows that the filters keep, in this order, and the columns that are shown.
     copy(form) {
-      const elsewhere = [...this.table.querySelectorAll(".references tr[data-row]")].map((row) => row.dataset.row);
-      const keys = [...this.kept.map((each) => each.key), ...elsewhere];
+      const keys = this.kept.map((each) => each.key);
       const chosen = this.boxes.filter((box) => box.checked).map((box) => Number(box.value));
-      const text = form === "latex" ? this.latex(keys, chosen, elsewhere.length) : this.csv(keys, chosen);
+      const text = form === "latex" ? this.latex(keys, chosen) : this.csv(keys, chosen);
       put(text).then(() => say(`Copied ${keys.length} rows as ${form === "latex" ? "LaTeX" : "CSV"}.`));
     }
 
-    latex(keys, chosen, references) {
+    latex(keys, chosen) {
       const { lead, headings, columns, rows } = this.data.latex;
       const places = [...headings.keys()].filter((n) => columns[n] === null || chosen.includes(columns[n]));
-      const texts = ["label", "seeds", "marks"];
       const line = (row) => `${places.map((n) => row[n]).join(" & ")} \\\\`;
-      const side = places.map((n) => (texts.includes(headings[n]) ? "l" : "r")).join("");
-      const body = keys.filter((key) => rows[key]).map((key) => line(rows[key]));
-      if (references) body.splice(-references, 0, "\\midrule");
+      const side = places.map((n) => (["label", "seeds", "marks"].includes(headings[n]) ? "l" : "r")).join("");
+      const body = keys.map((key) => line(rows[key]));
       return [...lead, `\\begin{tabular}{${side}}`, "\\toprule", line(headings), "\\midrule", ...body, "\\bottomrule", "\\end{tabular}", ""].join("\n");
     }
 

@@ -29,7 +29,7 @@ def report(folders: Sequence[Path], *, is_running: bool = False) -> str:
     results = read_folders(folders)
     stored = results.frame.attrs["columns"]
     ranked = [each["name"] for each in stored if each["ranked_by"] and each["ranked_by"] != "device"]
-    made = tables(results.frame, results.images(ranked))
+    made = tables(results.frame, images=results.images(ranked))
     parts = [part(table, f"d{place}", results) for place, table in enumerate(made)]
     every = [cell for cells in results.cells.values() for cell in cells]
     counts = results.frame["status"].value_counts()
