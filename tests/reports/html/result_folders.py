@@ -28,7 +28,8 @@ def a_cell_with_all(label, seed, mean, *, epochs=12, dataset="digits", latent=6,
     random = np.random.default_rng([seed, len(label), int(abs(mean) * 100)])
     results = {
         "iwll": mean + 0.1 * seed, "iwll_standard_error": 0.01, "effective_samples": 40.0, "pareto_k": 0.5 + 0.2 * seed,
-        "elbo": mean - 2, "kl": 20.0, "reconstruction": mean + 18, "active_units": 5, "parameters": 10_000 + 7 * len(label),
+        "elbo": mean - 2, "kl": 20.0, "reconstruction": mean + 18, "active_units": 5,
+        "parameters": 10_000 + 7 * len(label),
         "train_seconds": 30.0 + seed, "ais": mean + 0.2, "ais_standard_error": 0.4, "ais_iwll": mean + 0.1,
     }  # fmt: skip
     cell, record = a_record(label, seed, results, dataset=dataset, **others)
@@ -60,7 +61,8 @@ def some_pictures(seed=0):
         return random.integers(0, 256, (*sizes, 8, 8, 1), dtype=np.uint8)
 
     return Pictures(
-        images(16), images(10), images(10), images(3, 8), images(4, 7), np.arange(4), np.linspace(0.05, 0.95, 7, dtype=np.float32),
+        images(16), images(10), images(10), images(3, 8), images(4, 7), np.arange(4),
+        np.linspace(0.05, 0.95, 7, dtype=np.float32),
         random.normal(size=(60, 2)).astype(np.float32), random.integers(0, 4, 60), "PCA",
     )  # fmt: skip
 

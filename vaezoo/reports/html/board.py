@@ -24,7 +24,7 @@ _AT_FIRST = frozenset(
         "kl",
         "active_units",
         "train_images_per_second",
-        "peak_memory_bytes",
+        "own_memory_bytes",
         "train_seconds",
     )
 )

@@ -42,7 +42,7 @@ def summary(board: Board) -> Summaries | None:
     costs = [
         (each.heading or each.name, number_text(cells[each.name], each.style, each.unit))
         for each in board.table.columns
-        if each.name in ("parameters", "train_seconds", "train_images_per_second", "peak_memory_bytes")
+        if each.name in ("parameters", "train_seconds", "train_images_per_second", "own_memory_bytes")
         and cells.get(each.name, NOTHING).count
     ]
     compared = sum((each.row, column.name) in ranking.gaps for each in board.rows) + (best is not None)
