@@ -13,8 +13,8 @@ from vaezoo.reports.html.page import script_data
 from vaezoo.reports.html.report import report
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
-ELEMENTS = set(
-    [
+ELEMENTS = {
+    *(
         "html",
         "head",
         "meta",
@@ -22,52 +22,17 @@ ELEMENTS = set(
         "style",
         "script",
         "body",
-        "a",
         "header",
         "nav",
-        "button",
         "main",
         "section",
-        "p",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "div",
-        "span",
-        "label",
-        "select",
-        "option",
-        "figure",
-        "figcaption",
-        "noscript",
-        "ol",
-        "ul",
-        "li",
-        "dl",
-        "dt",
-        "dd",
-        "table",
-        "caption",
-        "thead",
-        "tbody",
-        "tr",
-        "th",
-        "td",
-        "strong",
-        "details",
-        "summary",
-        "fieldset",
-        "legend",
-        "input",
-        "pre",
-        "code",
-        "article",
-        "img",
-        "i",
         "footer",
-    ]
-)
+        "article",
+    ),
+    *("h1", "h2", "h3", "h4", "p", "a", "div", "span", "strong", "code", "pre", "i", "img", "figure", "figcaption"),
+    *("ol", "ul", "li", "dl", "dt", "dd", "table", "caption", "thead", "tbody", "tr", "th", "td", "noscript"),
+    *("details", "summary", "fieldset", "legend", "label", "input", "select", "option", "button"),
+}
 
 
 class Page(HTMLParser):
@@ -147,7 +112,7 @@ def test_no_name_is_markup(tmp_path):
     ]
     csv = page.data()["csv"]["rows"]
     assert {row[0] for row in csv.values()} >= {"'=HYPERLINK(1)"}
-    assert "49 &amp;" not in text  # a label is no template
+    assert "{{ 7*7 }}" in shown  # a label is no template
 
 
 @pytest.mark.parametrize("text", HOSTILE)

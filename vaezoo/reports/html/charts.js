@@ -96,7 +96,7 @@ const Charts = (() => {
   // spec: {x, y: {label, log, low, high, zero, whole}, series: [{key, name, place, points: [{x, y, low, high, text}],
   // hollow}], line, rules: [{axis, at, name}], front: [[x, y]], named: keys of the series whose name stands beside its mark}
   function plot(figure, spec) {
-    const box = figure.canvas || (figure.canvas = html("div", { class: "canvas" }, figure));
+    const box = figure.canvas;
     figure.hiddenSeries = figure.hiddenSeries || new Set();
     box.replaceChildren();
     const shown = spec.series.filter((each) => !figure.hiddenSeries.has(each.key));
@@ -246,8 +246,6 @@ const Charts = (() => {
     area.addEventListener("pointermove", nearest);
     area.addEventListener("pointerdown", nearest);
     area.addEventListener("pointerleave", () => show(-1));
-    box.tabIndex = 0;
-    box.setAttribute("role", "group");
     box.setAttribute("aria-label", `${spec.about} Arrow keys read its points.`);
     box.onblur = () => show(-1);
     box.onkeydown = (event) => {

@@ -142,12 +142,15 @@
     controls(board);
     board.listeners.push(() => draw(board));
   });
+  const first = (figure) => { if (!near.has(figure)) { near.add(figure); drawn(figure); } };
   const seen = new IntersectionObserver((entries) => {
-    for (const { target, isIntersecting } of entries) {
-      if (isIntersecting && !near.has(target)) { near.add(target); drawn(target); }
-    }
+    for (const { target, isIntersecting } of entries) if (isIntersecting) first(target);
   }, { rootMargin: "400px" });
-  figures.forEach((each) => seen.observe(each));
+  for (const figure of figures) {
+    figure.canvas = Charts.html("div", { class: "canvas", tabindex: "0", role: "group", "aria-label": "Plot" }, figure);
+    figure.canvas.addEventListener("focus", () => first(figure)); // the keyboard may be faster than the observer
+    seen.observe(figure);
+  }
   let waiting = null;
   let width = innerWidth;
   addEventListener("resize", () => {
