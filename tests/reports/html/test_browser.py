@@ -10,6 +10,7 @@ import time
 import pytest
 from result_folders import HOSTILE, many, whole
 
+from vaezoo.core.visible_text import visible
 from vaezoo.reports.html.report import write_report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install 'vaezoo[browser]'")
@@ -35,6 +36,13 @@ def browser():
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     folder = whole(tmp_path_factory.mktemp("browser") / "made", ("vae", "iwae, K=5", "slow, beta=4", HOSTILE[0]))
+    write_report([folder], folder / "report.html")
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def long_names(tmp_path_factory):
+    folder = whole(tmp_path_factory.mktemp("browser") / "long", (*HOSTILE, "a b " * 50))
     write_report([folder], folder / "report.html")
     return folder / "report.html"
 
@@ -211,12 +219,24 @@ def test_axe_finds_nothing_serious(opened, file, scheme, width):
 
     page = opened(file, color_scheme=scheme, viewport={"width": width, "height": 850}, bypass_csp=True)
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
-    page.evaluate("document.querySelectorAll('figure.plot').forEach((each) => each.scrollIntoView())")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")  # draws every plot
     playwright.expect(page.locator("figure.plot .canvas > svg")).to_have_count(6)
     assert page.evaluate("document.documentElement.scrollWidth") == width  # nothing sticks out
     found = Axe().run(page).response["violations"]
     serious = [each for each in found if each["impact"] in ("serious", "critical")]
     assert [(each["id"], [node["html"][:120] for node in each["nodes"][:3]]) for each in serious] == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_long_and_hostile_names_stay_inside_the_page(opened, long_names, width):
+    page = opened(long_names, viewport={"width": width, "height": 850})
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")  # draws every plot
+    playwright.expect(page.locator("figure.plot .canvas > svg")).to_have_count(6)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    page.get_by_role("button", name="label", exact=True).click()
+    assert set(map(visible, HOSTILE)) <= set(labels(page))
+    assert page.locator("img[src=x]").count() == 0
 
 
 def test_2000_cells_open_within_3_seconds(opened, tmp_path):
