@@ -12,7 +12,7 @@ from vaezoo.reports import formats
 from vaezoo.reports.csv_text import csv_text
 from vaezoo.reports.effects import Effect, Effects, Interaction
 from vaezoo.reports.formats import Line, Sheet
-from vaezoo.reports.number_text import number_text
+from vaezoo.reports.number_text import number_text, ten_digits
 from vaezoo.reports.statistics import Summary
 from vaezoo.runner.files import write_atomically
 
@@ -66,7 +66,8 @@ def effect_frame(found: Effects) -> pandas.DataFrame:
             rows.append({"kind": kind, "level": found.best.label, "seeds": number.count})
             rows[-1] |= {"mean": number.mean, "low": number.low, "high": number.high}
     names = ["kind", "axis", "level", "rows", "seeds", "mean", "low", "high", "p", "p_holm", "verdict", "share"]
-    frame = pandas.DataFrame(rows, columns=names)
+    short = [{n: ten_digits(each) if isinstance(each, float) else each for n, each in row.items()} for row in rows]
+    frame = pandas.DataFrame(short, columns=names)
     return frame.astype(dict.fromkeys(("rows", "seeds"), "Int64"))
 
 

@@ -19,7 +19,7 @@ from vaezoo.reports.csv_text import csv_text
 from vaezoo.reports.errors import with_error_columns, with_errors
 from vaezoo.reports.formats import Line, Sheet
 from vaezoo.reports.images import ImageValues
-from vaezoo.reports.number_text import number_text
+from vaezoo.reports.number_text import number_text, ten_digits
 from vaezoo.reports.ranking import Ranking, rank
 from vaezoo.reports.remarks import merged, setting_remarks, subset_remarks
 from vaezoo.reports.rows import FACTS, TableRow, dataset_rows, reference_row
@@ -168,7 +168,7 @@ class Table:
             if any(gap is not None for gap in gaps):
                 for end, part in (("", "mean"), ("_low", "low"), ("_high", "high")):
                     columns[f"{name}_gap{end}"] = [
-                        math.nan if gap is None else _short(getattr(gap, part)) for gap in gaps
+                        math.nan if gap is None else ten_digits(getattr(gap, part)) for gap in gaps
                     ]
         return columns
 
@@ -230,11 +230,6 @@ def _table(
     legend = [_LEGEND, *[_PARETO_K for column in shown if column.name == "pareto_k"]]
     lead = [_measured(rows, ranking.chosen), " ".join(legend), *_bold_legend(ranking)]
     return Table(dataset, title, lead, rows + references, shown, ranking, remarks, footnotes)
-
-
-def _short(value: float) -> float:
-    """The value with ten digits: the last ones of a sum over images differ between processors."""
-    return float(f"{value:.10g}")
 
 
 def _bold_legend(ranking: Ranking) -> list[str]:
