@@ -179,7 +179,7 @@ def stored(folder, numbers, hostile="vampprior"):
 def test_the_command_prints_and_writes_the_effects(shell, tmp_path):
     truth = planted({"prior": ("a", "b", "c"), "objective": ("x", "y")}, main={("prior", "b"): 3.0})
     numbers = noisy(numpy.random.default_rng(0), truth, 3, 0.01)
-    folder = stored(tmp_path / "r", numbers, hostile="<script>|$x_")
+    folder = stored(tmp_path / "r", numbers, hostile="=<script>|$x_")
     done = shell("effects", str(folder))
     assert done.code == 0, done.err
     assert "Best combination, chosen on validation" in done.out
@@ -187,8 +187,10 @@ def test_the_command_prints_and_writes_the_effects(shell, tmp_path):
     assert found.best.validation.mean == pytest.approx(max(numbers.mean(1)) - 1)
     written = {path.name: path.read_bytes() for path in (folder / "tables").iterdir()}
     assert set(written) == {f"digits-effects.{ending}" for ending in ("md", "csv", "tex")}
-    assert rb"\<script>\|\$x_" in written["digits-effects.md"]
+    assert rb"=\<script>\|\$x\_" in written["digits-effects.md"]
     assert rb"\textless{}script\textgreater{}\textbar{}\$x\_" in written["digits-effects.tex"]
+    assert b"'=<script>" in written["digits-effects.csv"]
+    assert b",=" not in written["digits-effects.csv"]
     read = pandas.read_csv(folder / "tables" / "digits-effects.csv")
     assert read[read.kind == "main effect"]["mean"].tolist() == pytest.approx([e.found.mean for e in found.main])
     assert list(read) == list(effect_frame(found))
