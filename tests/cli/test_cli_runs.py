@@ -31,7 +31,7 @@ def test_a_run_prints_its_tables_its_counts_and_the_best(finished):
         "(; 1 row cannot be told from it)?",
         lines[-2],
     )
-    assert lines[-1] == "tables: results/first/tables"
+    assert lines[-2:] == ["tables: results/first/tables", "figures: results/first/figures"]
 
 
 def shown(out: str) -> list[str]:
@@ -108,7 +108,7 @@ def test_try_is_a_matrix_of_one_row(shell, tmp_path):
     done = shell("try", *words, cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines()[0] == "cells: 1 to run"
-    assert done.out.splitlines()[-1] == "tables: results/try-vae/tables"
+    assert done.out.splitlines()[-1] == "figures: results/try-vae/figures"
     assert "timings: 0 to run" in done.out.splitlines()
     code = """
 import json, vaezoo
