@@ -25,11 +25,11 @@ def test_a_run_prints_its_tables_its_counts_and_the_best(finished):
     assert lines[5] == "timings: 1 to run"
     assert re.fullmatch(r"\[1/1\] ok +vae on digits-binary, timing  [\d.]+ s", lines[6])
     assert "first: digits-binary" in lines
-    assert lines[-3] == "4 ok"
+    assert lines[-4] == "4 ok"
     assert re.fullmatch(
         r"best on digits-binary: (beta-)?vae, iwll -\d+\.\d\d nats \(-\d+\.\d\d to -\d+\.\d\d\)"
         "(; 1 row cannot be told from it)?",
-        lines[-2],
+        lines[-3],
     )
     assert lines[-2:] == ["tables: results/first/tables", "figures: results/first/figures"]
 
