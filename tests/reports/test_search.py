@@ -26,7 +26,7 @@ def test_the_row_that_is_best_on_validation_is_ranked_and_the_others_are_not():
     (table,) = tables(framed(lucky, chosen, cells("a", [-86.0, -86.1])))
     assert {label for label, heading in bold(table) if heading == IWLL} == {"chosen"}
     assert [row.label for row in table.rows if row in table.ranking.ranked] == ["chosen", "a"]
-    assert [line.texts[1] for line in table.sheet.lines] == ["", "1", "2"]
+    assert [line.texts[1] for line in table.sheets[0].lines] == ["", "1", "2"]
     assert table.notes == [
         "[a] searched, not ranked: chosen has the best validation iwll (-84.05) of 2 rows",
         "[b] chosen of 2 rows searched, by its validation iwll (-84.05)",

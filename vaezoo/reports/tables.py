@@ -59,7 +59,7 @@ _BOLD_SPEEDS = "Bold speeds are within 5 % of the fastest, or their quartiles ov
 _ONE_SEED = "One seed is compared over the test images alone: bold speaks of these trained models, not of new ones."
 _NO_IMAGES = "Without values of each image the seeds alone decide: bold speaks of these test images."
 _IMPORTANT = (
-    *("rank", "iwll", "marks", "elbo"),
+    *("iwll", "rank", "marks", "elbo"),
     *("train_images_per_second", "iwll_samples_per_second", "sample_images_per_second", "seeds"),
 )
 """The columns that a narrow terminal shows first; those that rank rows follow, then the others."""
@@ -89,10 +89,10 @@ class Table:
 
         Raises VaezooError for a name that no column has.
         """
-        known = [column.name for column in self.columns]
+        known = [*(column.name for column in self.columns), "rank", "seeds"]
         for name in names:
-            if name not in (*known, "seeds"):
-                raise VaezooError(f"{self.dataset}: {unknown('column', name, [*known, 'seeds'])}")
+            if name not in known:
+                raise VaezooError(f"{self.dataset}: {unknown('column', name, known)}")
         return replace(self, chosen=tuple(dict.fromkeys(names)))
 
     @cached_property
@@ -117,8 +117,8 @@ class Table:
         titles = {"rank": "rank", "seeds": "seeds", "marks": "marks"}
         titles |= {name: column.title for name, column in columns.items()}
         ranks = self._ranks()
-        shown = [*["rank"] * bool(ranks), *(columns if self.chosen is None else self.chosen)]
-        shown += ["seeds"] * (self.chosen is None) + ["marks"] * bool(self.letters)
+        every = [*["rank"] * bool(ranks), *columns, "seeds"]
+        shown = [*(every if self.chosen is None else self.chosen), *["marks"] * bool(self.letters)]
 
         def text(row: TableRow, name: str) -> str:
             """One cell."""
