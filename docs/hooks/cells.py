@@ -21,7 +21,7 @@ CELL = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INK = "#010203"
 """Stands for the colour of the page's text, which is light or dark."""
 STYLE: dict[str, Any] = {
-    **{key: INK for key in ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")},
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
     "axes.prop_cycle": matplotlib.cycler(color=["#2f7fd6", "#e0752d", "#2fa37c", "#b45fc4", "#c9a227"]),
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -70,7 +70,7 @@ def with_output(page: str) -> str:
 
     def shown(match: re.Match[str]) -> str:
         cell = next(cells)
-        printed = f'\n\n```{{ .text .printed }}\n{cell.printed.rstrip()}\n```' if cell.printed.strip() else ""
+        printed = f"\n\n```{{ .text .printed }}\n{cell.printed.rstrip()}\n```" if cell.printed.strip() else ""
         drawn = "".join(f"\n\n{_figure(svg, titles)}" for svg, titles in cell.pictures)
         return match[0] + printed + drawn
 

@@ -13,7 +13,9 @@ from mkdocs.structure.files import File
 
 RUN = ("variational-inference.md",)
 """The pages whose Python cells run when the site is built."""
-FOREIGN = re.compile(r'<(?:script|img|iframe|source)\b[^>]*\bsrc="(?:https?:)?//[^"]*"|<link\b[^>]*\brel="stylesheet"[^>]*//[^>]*>')
+FOREIGN = re.compile(
+    r'<(?:script|img|iframe|source)\b[^>]*\bsrc="(?:https?:)?//[^"]*"|<link\b[^>]*\brel="stylesheet"[^>]*//[^>]*>'
+)
 
 
 def on_config(config: Any) -> Any:

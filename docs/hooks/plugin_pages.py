@@ -68,8 +68,12 @@ def pages() -> dict[str, str]:
 
 def navigation() -> list[Any]:
     """The section of the plugins, as in mkdocs.yml: each slot with its plugins."""
-    slots = [{FOLDERS[s].capitalize(): [f"plugins/{s}/index.md", *({p.name: address(p)} for p in own(s))]} for s in SLOTS]
-    return ["plugins/index.md", *slots]
+    plugins = {slot: [{plugin.name: address(plugin)} for plugin in own(slot)] for slot in SLOTS}
+    return ["plugins/index.md", *({_title(slot): [f"plugins/{slot}/index.md", *plugins[slot]]} for slot in SLOTS)]
+
+
+def _title(slot: str) -> str:
+    return FOLDERS[slot].capitalize()
 
 
 def own(slot: str) -> list[Plugin]:
@@ -82,15 +86,13 @@ def address(plugin: Plugin) -> str:
 
 
 def index_page() -> str:
-    rows = [
-        (f"[{FOLDERS[slot]}]({slot}/index.md)", str(len(own(slot))), prose(ABOUT[slot])) for slot in SLOTS
-    ]
+    rows = [(f"[{FOLDERS[slot]}]({slot}/index.md)", str(len(own(slot))), prose(ABOUT[slot])) for slot in SLOTS]
     total = sum(len(own(slot)) for slot in SLOTS)
     return f"""# Plugins
 
-vaezoo registers {total} plugins in {len(SLOTS)} slots. Any part goes with any other where their supports and measures agree, and a
-[plugin of your own](../register.md) is one file. These pages are made from the registry, at the build of this site: the text is each
-plugin's docstring, and the proofs are those of `vaezoo check`.
+vaezoo registers {total} plugins in {len(SLOTS)} slots. Any part goes with any other where their supports and measures
+agree, and a [plugin of your own](../register.md) is one file. These pages are written from the registry when the site
+is built: the text is each plugin's docstring, and the proofs are those of `vaezoo check`.
 
 {table(("slot", "plugins", "what a plugin of it is"), rows)}
 """
@@ -99,7 +101,7 @@ plugin's docstring, and the proofs are those of `vaezoo check`.
 def slot_page(slot: str) -> str:
     rows = [(f"[`{p.name}`]({p.name}.md)", prose(p.summary), link_paper(p.paper)) for p in own(slot)]
     proofs = [(f"`{proof.name}`", prose(proof.formula), proof.false_alarm) for proof in proofs_of(slot)]
-    return f"""# {FOLDERS[slot].capitalize()}
+    return f"""# {_title(slot)}
 
 {ABOUT[slot]}
 
@@ -107,7 +109,8 @@ def slot_page(slot: str) -> str:
 
 ## Proofs
 
-`vaezoo check {slot}/NAME` carries out these proofs, each in a process of its own. One that does not apply says why it was not run.
+`vaezoo check {slot}/NAME` carries out these proofs, each in a process of its own. One that does not apply says why it
+was not run.
 
 {table(("proof", "what is compared", "false alarm at most"), proofs)}
 """
@@ -160,7 +163,11 @@ def _part_sections(plugin: Plugin) -> Iterator[str]:
     known = {**(SHARED if plugin.slot == "dataset" else {}), **plugin.hyperparameters}
     if known:
         rows = [
-            (f"`{name}`", f"`{type_text(each.annotation)}`", "needed" if each.default is each.empty else f"`{each.default!r}`")
+            (
+                f"`{name}`",
+                f"`{type_text(each.annotation)}`",
+                "needed" if each.default is each.empty else f"`{each.default!r}`",
+            )
             for name, each in known.items()
         ]
         yield "## Hyper-parameters\n\n" + _how_to_set(plugin) + "\n\n" + table(("name", "type", "default"), rows)
@@ -171,7 +178,8 @@ def _part_sections(plugin: Plugin) -> Iterator[str]:
             yield "## What it declares\n\n" + table(("attribute", "value", "meaning"), declared)
     if plugin.columns:
         rows = [
-            (f"`{each.name}`", prose(each.heading), {1: "higher", -1: "lower"}.get(each.better or 0, "")) for each in plugin.columns
+            (f"`{each.name}`", prose(each.heading), {1: "higher", -1: "lower"}.get(each.better or 0, ""))
+            for each in plugin.columns
         ]
         yield "## Columns\n\n" + table(("column", "heading in tables", "better"), rows)
 
@@ -216,7 +224,8 @@ def _proofs(plugin: Plugin) -> str:
     names = ", ".join(f"`{proof.name}`" for proof in proofs_of(plugin.slot))
     if title in _proved():
         verdict = (
-            "**Proved.** This code has passed every proof that applies to it; its fingerprint is in `vaezoo/conformance/proved.json`."
+            "**Proved.** This code has passed every proof that applies to it; "
+            "its fingerprint is in `vaezoo/conformance/proved.json`."
             if _proved()[title]
             else "**Not proved**: the code has changed since it was proved."
         )
@@ -224,8 +233,7 @@ def _proofs(plugin: Plugin) -> str:
         verdict = "The test suite carries out its proofs."
     return f"""## Proofs
 
-{verdict} `vaezoo check {title}` carries them out again, in quick mode with `--quick`. What each compares is said with the
-[proofs of the slot](index.md#proofs).
+{verdict} `vaezoo check {title}` carries them out again. [The slot's page](index.md#proofs) says what each one compares.
 
 {names}
 """
@@ -238,7 +246,9 @@ def _used_by(plugin: Plugin) -> str:
     if len(names) == len(own("variant")):
         return ""
     listed = ", ".join(f"[`{name}`](../variant/{name}.md)" for name in names)
-    return "## Variants that use it\n\n" + (listed or "None: name it in a matrix row, " + f'`{plugin.slot} = "{plugin.name}"`.')
+    return "## Variants that use it\n\n" + (
+        listed or "None: name it in a matrix row, " + f'`{plugin.slot} = "{plugin.name}"`.'
+    )
 
 
 def _source(plugin: Plugin) -> str:
@@ -252,7 +262,12 @@ def _source(plugin: Plugin) -> str:
 def _declaration(text: str, name: str) -> str:
     """The call `Variant("name", ...)` of a file; the whole file where its name is put together."""
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant) and node.args[0].value == name:
+        if (
+            isinstance(node, ast.Call)
+            and node.args
+            and isinstance(node.args[0], ast.Constant)
+            and node.args[0].value == name
+        ):
             return textwrap.dedent(" " * node.col_offset + (ast.get_source_segment(text, node) or ""))
     return text
 

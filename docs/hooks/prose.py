@@ -1,4 +1,4 @@
-"""Docstrings as Markdown: nothing in them is markup but `code`, and the formulas' indices and powers are set as such."""
+"""Docstrings as Markdown: nothing in them is markup but `code`, and indices and powers are set as such."""
 
 import re
 import textwrap
@@ -13,7 +13,8 @@ SYMBOLS = (
     (r"<=", "≤"),
     (r"(?<=[\w)\]] )\.\. (?=[\w(\[])", "… "),
 )
-INDEX = re.compile(r"(?<![A-Za-z0-9_`])([A-Za-z∑∏]|log|exp|std|mean|var|scale|Var)_([A-Za-z0-9]{1,2}|\{[^}\s]+\})(?![A-Za-z0-9_(])")
+BASES = "[A-Za-z∑∏]|log|exp|tanh|std|mean|var|scale|Var"
+INDEX = re.compile(rf"(?<![A-Za-z0-9_`])({BASES})_([A-Za-z0-9]{{1,2}}|\{{[^}}\s]+\}})(?![A-Za-z0-9_(])")
 POWER = re.compile(r"(?<=[\w)\]|'])\^(-?\w+|\{[^}]+\}|\([^()]+\))")
 
 
@@ -53,5 +54,9 @@ def link_paper(paper: str | None) -> str:
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table of Markdown. A bar in a cell is escaped where it is not yet."""
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(re.sub(r"(?<!\\)\|", r"\\|", " ".join(cell.split())) for cell in cells) + " |"
+
     lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join("| " + " | ".join(re.sub(r"(?<!\\)\|", r"\\|", " ".join(c.split())) for c in line) + " |" for line in lines)
+    return "\n".join(map(line, lines))

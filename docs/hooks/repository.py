@@ -54,5 +54,3 @@ def with_links(page: str, text: str) -> str:
 
 def _relative(target: str, page: str) -> str:
     return posixpath.relpath(target, posixpath.dirname(page) or ".")
-
-
