@@ -19,7 +19,7 @@ POWER = re.compile(r"(?<=[\w)\]|'])\^(-?\w+|\{[^}]+\}|\([^()]+\))")
 
 
 def prose(text: str, names: Iterable[str] = ()) -> str:
-    """A docstring's text as Markdown. Paragraphs that are indented become blocks of code.
+    """A docstring's text as Markdown. Paragraphs that are indented, or begin with >>>, become blocks of code.
 
     names: hyper-parameters, which are set as code where a colon follows them: "flows: number of maps".
     """
@@ -28,6 +28,8 @@ def prose(text: str, names: Iterable[str] = ()) -> str:
 
 
 def _paragraph(text: str, names: Sequence[str]) -> str:
+    if text.startswith(">>> "):
+        return f"```pycon\n{text}\n```"
     if text.startswith("    "):
         return f"```text\n{textwrap.dedent(text)}\n```"
     text = " ".join(text.split())
