@@ -29,7 +29,7 @@ def made():
 
     dataset = vaezoo.load_dataset("digits-binary")
     model, objective = construct(resolve("vae", dataset.spec), Ingredients.of(dataset, 3, (16,)))
-    model, net = model.double(), loops.Net(64, 16, 3).double()
+    model, net = model.double(), loops.Net(64, (16,), 3).double()
     with torch.no_grad():
         for theirs, ours in zip(net.parameters(), trained(model), strict=True):
             theirs.copy_(ours)
@@ -108,6 +108,29 @@ def test_pythae_has_our_objective_and_estimate(made):
     assert abs(float(difference.mean())) < 0.05
     with pytest.raises(ValueError, match="would not draw 700 samples"):
         pythae_peer.log_likelihood(theirs, x, 700, 500)
+
+
+@pytest.mark.filterwarnings("default")
+def test_jax_has_our_objective_estimate_and_learns(made, monkeypatch):
+    jax = pytest.importorskip("jax", reason="JAX is not installed: pip install vaezoo[peers-jax]")
+    pytest.importorskip("optax", reason="optax is not installed: pip install vaezoo[peers-jax]")
+    import jax_peer
+
+    model, objective, net, x = made
+    theirs = {"encoder": jax_peer.layers_of(net.encoder), "decoder": jax_peer.layers_of(net.decoder)}
+    eps = jax.random.normal(jax.random.key(0), (32, 3))
+    with noise.given_normals([torch.tensor(eps.tolist(), dtype=torch.float64)[None]]):
+        ours = objective(model.draw(model.batch(x.view(-1, 1, 8, 8)), 1)).mean().item()
+    found = float(jax_peer.elbo(theirs, jax.numpy.array(x.numpy()), jax.random.key(0)))
+    assert found == pytest.approx(ours, rel=1e-5)
+    estimate = vaezoo.log_likelihood(model, x.view(-1, 1, 8, 8), 1000)
+    name, way = jax_peer.estimator(net, x, 1000)
+    assert "blocks of" in name
+    assert abs(float((way(1000) - estimate.estimate).mean())) < 0.05
+    monkeypatch.setattr(jax_peer, "BATCH", 8)
+    training = jax_peer.Training(net, x)
+    before = training.epoch()
+    assert [training.epoch() for _ in range(40)][-1] > before + 1
 
 
 def test_what_is_not_the_same_work_is_refused():

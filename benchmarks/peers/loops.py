@@ -4,7 +4,8 @@ Pixels-hidden(ReLU)-latent and back, Bernoulli, N(0, I), closed-form KL, Adam 1e
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -17,13 +18,21 @@ CPU_BLOCK = 2**18
 GPU_BLOCK = 2**27
 
 
+def dense(*sizes: int) -> nn.Sequential:
+    """Linear layers between these sizes, with ReLU between them."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
 class Net(nn.Module):
     """x [B, pixels] -> mean and log_std [B, latent] each; z [..., latent] -> logits [..., pixels]."""
 
-    def __init__(self, pixels: int = 784, hidden: int = 400, latent: int = 20):
+    def __init__(self, pixels: int = 784, hidden: Sequence[int] = (400,), latent: int = 20):
         super().__init__()
-        self.encoder = nn.Sequential(nn.Linear(pixels, hidden), nn.ReLU(), nn.Linear(hidden, 2 * latent))
-        self.decoder = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, pixels))
+        self.encoder = dense(pixels, *hidden, 2 * latent)
+        self.decoder = dense(latent, *reversed(hidden), pixels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Logits at one draw of z for each image [B, pixels], and KL(q || p) summed over the batch."""

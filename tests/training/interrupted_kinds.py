@@ -2,6 +2,7 @@
 
 import functools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from vaezoo import Objective
 from vaezoo.objectives.factor import Factor
 from vaezoo.training.options import TrainingOptions
 
-OPTIONS = TrainingOptions(epochs=4, batch_size=10, learning_rate=1e-2)
+OPTIONS = TrainingOptions(epochs=4, batch_size=10, learning_rate=1e-2, validation_images=None)
 STEPS = 24
 """Of a training with OPTIONS: 4 epochs of 6."""
 PLACES = (1, 3, 5, 6, 9, 21, 24)
@@ -71,18 +72,21 @@ KINDS = {
     "clipped, cosine, warm-up": Training(
         plain,
         dataset(),
-        TrainingOptions(4, 10, learning_rate=3e-2, schedule="cosine", kl_warmup=1.5, gradient_clip=0.5),
+        replace(OPTIONS, learning_rate=3e-2, schedule="cosine", kl_warmup=1.5, gradient_clip=0.5),
     ),
     "dynamic": Training(plain, dataset(dynamic=True), OPTIONS),
     "conditional": Training(lambda data, seed: pair(data, "conditional-vae", seed), with_labels(), OPTIONS),
-    "discriminator": Training(discriminating, dataset(), TrainingOptions(epochs=3, batch_size=10)),
+    "discriminator": Training(discriminating, dataset(), replace(OPTIONS, epochs=3, learning_rate=1e-3)),
     "torch's generator": Training(random, dataset(), OPTIONS),
     "packed": Training(WAYS["update"], dataset(), OPTIONS, (3, 1)),
     "packed refit": Training(WAYS["refit"], dataset(), OPTIONS, (3, 1)),
     "packed dropout": Training(WAYS["dropout"], dataset(), OPTIONS, (3, 1)),
     "packed, one diverges": Training(one_diverges, dataset(), OPTIONS, (3, 1)),
     "packed, one ends early": Training(
-        plain, dataset(), TrainingOptions(epochs=8, batch_size=10, learning_rate=3e-2, patience=1), (0, 5)
+        plain,
+        dataset(),
+        replace(OPTIONS, epochs=8, learning_rate=3e-2, patience=1),
+        (0, 5),
     ),
 }
 pytestmark = pytest.mark.filterwarnings("ignore:runs eagerly")

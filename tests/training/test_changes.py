@@ -15,7 +15,7 @@ from vaezoo.training.loop import make_step, train, train_pack
 from vaezoo.training.options import TrainingOptions
 from vaezoo.training.replay.recorded_step import RecordedStep
 
-OPTIONS = TrainingOptions(epochs=4, batch_size=10, learning_rate=1e-2)
+OPTIONS = TrainingOptions(epochs=4, batch_size=10, learning_rate=1e-2, validation_images=None)
 SEEDS = (3, 1)
 
 

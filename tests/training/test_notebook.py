@@ -13,7 +13,7 @@ from vaezoo import VaezooError, VaezooWarning
 from vaezoo.training.loop import train
 from vaezoo.training.options import TrainingOptions
 
-OPTIONS = {"epochs": 3, "batch_size": 20, "learning_rate": 1e-2}
+OPTIONS = {"epochs": 3, "batch_size": 20, "learning_rate": 1e-2, "validation_images": 20}
 
 
 def test_it_is_the_training_of_a_cell():

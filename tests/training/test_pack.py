@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from small_tasks import images_of
+from swept_variants import EVERY
 
 import vaezoo
 from vaezoo import Objective, Skip
@@ -20,7 +21,9 @@ from vaezoo.training.seed_run import Diverged, TrainingResult
 SEEDS = [3, 1, 4]
 SMALL = {"components": 5, "width": 16}
 """Sizes of parts, far below their defaults."""
-QUICK = TrainingOptions(epochs=3, batch_size=16, learning_rate=1e-2, kl_warmup=1.5, schedule="cosine")
+QUICK = TrainingOptions(
+    epochs=3, batch_size=16, learning_rate=1e-2, kl_warmup=1.5, schedule="cosine", validation_images=None
+)
 
 
 def dataset(measure="binary", dynamic=False, n=60):
@@ -84,7 +87,7 @@ def assert_same(packed, alone, rtol=1e-4):
 
 
 @pytest.mark.parametrize("nets", ["declared", pytest.param("conv", marks=pytest.mark.nightly)])
-@pytest.mark.parametrize("variant", vaezoo.names("variant"))
+@pytest.mark.parametrize("variant", EVERY)
 def test_each_seed_trains_as_it_would_alone(variant, nets):
     chosen = None
     if nets == "conv":
@@ -152,7 +155,7 @@ def test_a_seed_that_diverges_does_not_disturb_the_others():
 
 
 def test_each_seed_stops_when_its_own_patience_ends():
-    settings = TrainingOptions(epochs=25, batch_size=16, learning_rate=3e-2, patience=1)
+    settings = TrainingOptions(epochs=25, batch_size=16, learning_rate=3e-2, patience=1, validation_images=None)
     packed, alone = both(dataset(), settings)
     assert len({len(outcome.history) for outcome, _ in packed}) > 1, "all stop at once: the test shows nothing"
     for (one, _), (other, _) in zip(packed, alone, strict=True):

@@ -12,7 +12,8 @@ from vaezoo.evaluation.estimate import log_likelihood
 from vaezoo.training import seed_run
 from vaezoo.training.loop import epoch_order, make_step, train
 from vaezoo.training.options import TrainingOptions
-from vaezoo.training.seed_run import VALIDATION_SAMPLES, Diverged
+from vaezoo.training.seed_run import Diverged
+from vaezoo.training.validation import STATED_SAMPLES
 
 
 def state(model):
@@ -48,7 +49,7 @@ def test_torchs_generator_has_no_say_and_is_left_alone():
 
 
 def test_training_raises_the_objective():
-    _, outcome = run(TrainingOptions(epochs=30, batch_size=20, learning_rate=1e-2))
+    _, outcome = run(TrainingOptions(epochs=30, batch_size=20, learning_rate=1e-2, validation_images=None))
     values = [p.objective for p in outcome.history]
     assert values[-1] > values[0] + 0.3
     assert outcome.best_iwll > outcome.history[0].validation_iwll
@@ -159,7 +160,7 @@ def test_weights_that_are_nan_after_the_last_step_are_found_by_validation():
             return weight + (weight - weight.detach()).abs().sqrt()
 
     with pytest.raises(Diverged, match=r"validation iwll is nan after step 1 \(epoch 1\)"):
-        train(model, Poisons(), data, TrainingOptions(epochs=2, batch_size=60))
+        train(model, Poisons(), data, TrainingOptions(epochs=2, batch_size=60, validation_images=None))
 
 
 def scores_of(monkeypatch, scores):
@@ -186,7 +187,7 @@ def scores_of(monkeypatch, scores):
 )
 def test_the_best_epoch_after_the_warm_up_is_kept(monkeypatch, scores, warmup, best):
     kept = scores_of(monkeypatch, scores)
-    model, outcome = run(TrainingOptions(epochs=4, batch_size=20, kl_warmup=warmup))
+    model, outcome = run(TrainingOptions(epochs=4, batch_size=20, kl_warmup=warmup, validation_images=None))
     assert (outcome.best_epoch, outcome.best_iwll) == (best, scores[best - 1])
     assert [p.validation_iwll for p in outcome.history] == scores
     assert all(torch.equal(value, kept[best - 1][name]) for name, value in state(model).items())
@@ -196,14 +197,14 @@ def test_the_best_epoch_after_the_warm_up_is_kept(monkeypatch, scores, warmup, b
 @pytest.mark.parametrize(("patience", "stop"), [(1, 4), (2, 5), (None, 7), (6, 7)])
 def test_patience_stops(monkeypatch, patience, stop):
     scores_of(monkeypatch, [-5.0, -4.0, -3.0, -4.0, -5.0, -6.0, -7.0])
-    _, outcome = run(TrainingOptions(epochs=7, batch_size=20, patience=patience))
+    _, outcome = run(TrainingOptions(epochs=7, batch_size=20, patience=patience, validation_images=None))
     assert len(outcome.history) == stop
     assert outcome.best_epoch == 3
 
 
 def test_patience_waits_for_the_warm_up(monkeypatch):
     scores_of(monkeypatch, [-1.0, -2.0, -3.0, -3.5, -3.2, -9.0, -9.0])
-    _, outcome = run(TrainingOptions(epochs=7, batch_size=20, patience=2, kl_warmup=3))
+    _, outcome = run(TrainingOptions(epochs=7, batch_size=20, patience=2, kl_warmup=3, validation_images=None))
     assert (outcome.best_epoch, len(outcome.history)) == (5, 7)
 
 
@@ -211,7 +212,7 @@ def test_validation_is_the_estimator_on_the_validation_images():
     data = dataset()
     model, objective = pair(data)
     outcome = train(model, objective, data, TrainingOptions(epochs=1, batch_size=20, validation_images=7))
-    expected = log_likelihood(model, data.valid.x[:7], VALIDATION_SAMPLES, seed=0).estimate.mean()
+    expected = log_likelihood(model, data.valid.x[:7], STATED_SAMPLES, seed=0).estimate.mean()
     torch.testing.assert_close(outcome.best_iwll, float(expected))
 
 

@@ -22,7 +22,7 @@ def images(top):
 
 def trained(dataset):
     model = build("vae", dataset)
-    options = TrainingOptions(epochs=8, batch_size=20, learning_rate=1e-3)
+    options = TrainingOptions(epochs=8, batch_size=20, learning_rate=1e-3, validation_images=None)
     return model, train(model, ELBO(), dataset, options).history
 
 

@@ -164,7 +164,8 @@ def test_dreg_and_iwae_have_one_mean_gradient(variant, latent):
 @pytest.mark.parametrize("variant", HIERARCHIES)
 def test_groups_of_any_sizes_train_and_draw(variant, latent):
     """Alone and in a pack of two seeds, equal to rounding; the weights go into a model that is built without data."""
-    data, settings, seeds = dataset(), TrainingOptions(epochs=4, batch_size=20, learning_rate=1e-2), [3, 1]
+    data, seeds = dataset(), [3, 1]
+    settings = TrainingOptions(epochs=4, batch_size=20, learning_rate=1e-2, validation_images=None)
     pairs = [pair(variant, latent, seed) for seed in seeds]
     packed = train_pack(*zip(*pairs, strict=True), data, settings, seeds=seeds)
     for seed, (in_pack, _), outcome in zip(seeds, pairs, packed, strict=True):

@@ -93,8 +93,8 @@ def train(
     report: Callable[[EpochResult], Any] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> TrainingResult:
-    """Train in place, and leave the model with the weights of the best validation iwll (K = 64, fixed noise) after any
-    warm-up and annealing.
+    """Train in place, and leave the model with the weights of the best validation iwll (fixed noise, see
+    `vaezoo.training.validation`) after any warm-up and annealing.
 
     Where these outlast the epochs, the last epoch is kept. report: gets each epoch's result. checkpoint: where the
     training writes its state now and then, and from which it goes on where it was interrupted; the model and objective

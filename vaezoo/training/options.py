@@ -20,7 +20,9 @@ class TrainingOptions:
     changes over the steps (`vaezoo.training.schedules`). kl_warmup: epochs over which the weight of the KL rises from
     0 to 1. kl_cycles: how many equal parts training has, each of which begins with this warm-up (cyclical annealing).
     gradient_clip: largest L2 norm of the whole gradient, or None. patience: epochs without a better validation iwll
-    before training stops, or None. validation_images: how many validation images choose the epoch, None for all.
+    before training stops, or None. validation_images: how many validation images choose the epoch after each one, None
+    for all; "auto" takes as many, after as many epochs, as a tenth of the time of training allows
+    (`vaezoo.training.validation`).
     compile: whether the pass goes through `torch.compile`. precision: in which encoder and decoder multiply.
 
     The annotations state each option's range. The matrix file's [train] table has these options, defaults and ranges.
@@ -34,7 +36,7 @@ class TrainingOptions:
     kl_cycles: Annotated[int, Ge(1)] = 1
     gradient_clip: Annotated[float, Gt(0)] | None = None
     patience: Annotated[int, Ge(1)] | None = None
-    validation_images: Annotated[int, Ge(1)] | None = None
+    validation_images: Annotated[int, Ge(1)] | Literal["auto"] | None = "auto"
     compile: bool = False
     precision: Precision = "float32"
 
@@ -74,10 +76,12 @@ def out_of_range(value: Any, annotation: Any) -> str | None:
     >>> out_of_range(0, Annotated[int, Ge(1)])
     '>= 1'
     """
+    if value is None or isinstance(value, str):
+        return None
     for option in (annotation, *get_args(annotation)):
         for limit in getattr(option, "__metadata__", ()):
-            if isinstance(limit, Ge) and value is not None and not value >= limit.ge:
+            if isinstance(limit, Ge) and not value >= limit.ge:
                 return f">= {limit.ge}"
-            if isinstance(limit, Gt) and value is not None and not value > limit.gt:
+            if isinstance(limit, Gt) and not value > limit.gt:
                 return f"> {limit.gt}"
     return None

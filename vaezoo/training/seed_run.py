@@ -16,11 +16,7 @@ from vaezoo.evaluation.estimate import quick_look
 from vaezoo.training.module import parts_of
 from vaezoo.training.options import TrainingOptions
 from vaezoo.training.updates import refit
-
-VALIDATION_SAMPLES = 64
-"""K of the validation iwll, the same for every variant. (Choosing the epoch by ELBO would cost an importance-weighted
-model nats.)
-"""
+from vaezoo.training.validation import validation_of
 
 
 class Diverged(Exception):
@@ -31,24 +27,31 @@ class Diverged(Exception):
 class EpochResult:
     """One epoch of one seed.
 
-    objective: its mean over the training images, in nats an image. validation_iwll: in nats an image. seconds: time in
-    training steps and `refit` so far; in a pack, each seed's equal share of it.
+    objective: its mean over the training images, in nats an image. validation_iwll: in nats an image; None after an
+    epoch without validation. seconds: time in training steps and `refit` so far; in a pack, each seed's equal share of
+    it.
     """
 
     epoch: int
     epochs: int
     objective: float
-    validation_iwll: float
+    validation_iwll: float | None
     seconds: float
 
 
 @dataclass
 class TrainingResult:
-    """The result of training. The model has the weights of `best_epoch`, counted from 1."""
+    """The result of training. The model has the weights of `best_epoch`, counted from 1.
+
+    seconds: in training steps and `refit`. validation: with how many images and samples the epoch was chosen.
+    validation_seconds: in validation, in this process.
+    """
 
     best_epoch: int
     best_iwll: float
     seconds: float
+    validation: dict[str, int] = field(default_factory=dict)
+    validation_seconds: float = 0.0
     history: list[EpochResult] = field(default_factory=list)
 
 
@@ -82,14 +85,17 @@ class SeedRun:
         self.report, self.seed, self.place = report, seed, place
         self.parts = parts_of(model, objective)
         self.annealing = annealing_epochs(self.parts.values(), options)
+        self.validation = validation_of(options, len(dataset.train), len(dataset.valid), self.annealing)
         self.refit_seconds = 0.0
-        self.training = TrainingResult(0, -math.inf, 0.0)
+        chosen_with = {"images": self.validation.images, "samples": self.validation.samples}
+        self.training = TrainingResult(0, -math.inf, 0.0, chosen_with)
         self.best_weights: dict[str, Tensor] | None = None
         self.failure: Diverged | None = None
         self.ended = False
 
     def finish_epoch(self, epoch: int, objectives: Tensor, seconds: float) -> None:
-        """Refit and validate after an epoch, report it, and keep its weights where they are the best.
+        """Refit after an epoch, validate where it is one of those to choose from, report it, and keep its weights where
+        they are the best.
 
         objectives: the objective of each step, [steps]. seconds: in training so far.
         """
@@ -102,16 +108,14 @@ class SeedRun:
         refit(self.model, self.parts, self.dataset.train, seed=self.seed, epoch=epoch)
         self.refit_seconds += time.perf_counter() - started
         seconds += self.refit_seconds
-        valid = self.dataset.valid.rows(slice(options.validation_images))
-        context = valid.context if self.model.conditional else None
-        score = float(quick_look(self.model, valid.x, VALIDATION_SAMPLES, context).estimate.mean())
-        if not math.isfinite(score):
+        score = self._validated() if epoch in self.validation.epochs else None
+        if score is not None and not math.isfinite(score):
             return self._fail(f"validation iwll is {score} after step {epoch * len(objectives)} (epoch {epoch})")
         training.seconds = seconds
         training.history.append(EpochResult(epoch, options.epochs, float(objectives.mean()), score, seconds))
         if self.report is not None:
             self.report(self.place, training.history[-1])
-        if epoch <= self.annealing and epoch < options.epochs:
+        if score is None or (epoch <= self.annealing and epoch < options.epochs):
             return None
         if score > training.best_iwll:
             training.best_epoch, training.best_iwll = epoch, score
@@ -119,6 +123,15 @@ class SeedRun:
         elif options.patience is not None and epoch - training.best_epoch >= options.patience:
             self.ended = True
         return None
+
+    def _validated(self) -> float:
+        """The mean iwll of the validation images, in nats an image."""
+        started = time.perf_counter()
+        valid = self.dataset.valid.rows(slice(self.validation.images))
+        context = valid.context if self.model.conditional else None
+        score = float(quick_look(self.model, valid.x, self.validation.samples, context).estimate.mean())
+        self.training.validation_seconds += time.perf_counter() - started
+        return score
 
     def _fail(self, reason: str) -> None:
         self.failure, self.ended = Diverged(reason), True

@@ -158,7 +158,9 @@ def _restore_run(run: SeedRun, facts: Mapping[str, Any], found: Mapping[str, Ten
     run.refit_seconds, run.ended = facts["refit_seconds"], facts["ended"]
     run.failure = None if facts["failure"] is None else Diverged(facts["failure"])
     if training.best_epoch:
-        training.best_iwll = training.history[training.best_epoch - 1].validation_iwll
+        best = training.history[training.best_epoch - 1].validation_iwll
+        assert best is not None  # `_checked_runs`
+        training.best_iwll = best
         own = run.model.state_dict()
         run.best_weights = {name: found[f"best.{place}.{name}"].to(value.device) for name, value in own.items()}
 
@@ -175,9 +177,13 @@ def _checked_runs(facts: Mapping[str, Any], runs: Sequence[SeedRun], epoch: int 
         history, failure, ended = list_of(own, "history", list), own.get("failure"), own.get("ended")
         if any(len(row) != 3 for row in history) or len(history) > run.options.epochs:
             raise Unusable("its history is not of these epochs")
-        for number in (own.get("refit_seconds"), *(each for row in history for each in row)):
+        validated = [iwll for _, iwll, _ in history if iwll is not None]
+        others = [each for objective, _, seconds in history for each in (objective, seconds)]
+        for number in (own.get("refit_seconds"), *validated, *others):
             _number(number)
         best = _whole(own, "best_epoch", 0, len(history))
+        if best and history[best - 1][1] is None:
+            raise Unusable("its best epoch was not validated")
         if not (failure is None or type(failure) is str) or type(ended) is not bool or (failure and not ended):
             raise Unusable("it does not say how a seed has ended")
         if epoch is None and not (best or failure):

@@ -63,7 +63,7 @@ def test_a_key_is_that_of_the_text_written_out_here():
         '"evaluate":{"images":null,"importance_samples":10},"hidden":[4,5],"latent":8,"metrics":[["likelihood",{}]],'
         '"protocol":2,"seed":SEED,"slots":{"prior":["mixture",{"components":3,"spread":1.0}]},'
         '"train":{"batch_size":128,"compile":false,"epochs":7,"gradient_clip":null,"kl_warmup":0.0,'
-        '"learning_rate":0.001,"patience":null,"precision":"float32","schedule":"constant","validation_images":null},'
+        '"learning_rate":0.001,"patience":null,"precision":"float32","schedule":"constant","validation_images":"auto"},'
         '"variant":"\\u00e4"}'
     )
     seeds = [0, 12, -1, 2**63]

@@ -102,9 +102,10 @@ class Specification:
 
     def timed_on(self, device: str, threads: int) -> "Specification":
         """The specification of this cell's timing. Speeds depend neither on the seed nor on the length of training, so
-        of the training options only those count that a step depends on; the others stand at their defaults.
+        of the training options only those count that a step depends on; the others are the same in every timing.
         """
         train = TrainingOptions(
+            validation_images=None,
             batch_size=self.train.batch_size,
             gradient_clip=self.train.gradient_clip,
             precision=self.train.precision,

@@ -67,6 +67,7 @@ def measured(
         record,
         best_epoch=outcome.best_epoch,
         history={name: [getattr(epoch, name) for epoch in outcome.history] for name in names},
+        validation=outcome.validation,
         data=DataFacts(**vars(dataset.spec), train_size=len(dataset.train), overlaps=dataset.overlaps),
     )
     record = replace(record, audit=_audited(record, evaluation, store))
