@@ -21,8 +21,9 @@ def filled(page: str) -> str:
 
 
 def _counts() -> str:
+    titles = {slot: FOLDERS[slot].replace("datasets", "data sets") for slot in SLOTS}
     tiles = [
-        f'<a href="plugins/{slot}/index.html"><strong>{len(own(slot))}</strong> {FOLDERS[slot]}</a>' for slot in SLOTS
+        f'<a href="plugins/{slot}/index.html"><strong>{len(own(slot))}</strong> {titles[slot]}</a>' for slot in SLOTS
     ]
     return f'<div class="tiles">{"".join(tiles)}</div>'
 

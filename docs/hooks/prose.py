@@ -55,10 +55,10 @@ def link_paper(paper: str | None) -> str:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of Markdown. A bar in a cell is escaped where it is not yet."""
+    """A table of Markdown. A bar stands in a cell as `code` or, from `prose`, as an entity."""
 
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(re.sub(r"(?<!\\)\|", r"\\|", " ".join(cell.split())) for cell in cells) + " |"
+        return "| " + " | ".join(" ".join(cell.split()) for cell in cells) + " |"
 
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join(map(line, lines))
