@@ -14,8 +14,8 @@ SYMBOLS = (
     (r"(?<=[\w)\]] )\.\. (?=[\w(\[])", "… "),
 )
 BASES = "[A-Za-z∑∏]|log|exp|tanh|std|mean|var|scale|Var"
-INDEX = re.compile(rf"(?<![A-Za-z0-9_`])({BASES})_([A-Za-z0-9]{{1,2}}|\{{[^}}\s]+\}})(?![A-Za-z0-9_(])")
-POWER = re.compile(r"(?<=[\w)\]|'])\^(-?\w+|\{[^}]+\}|\([^()]+\))")
+INDEX = re.compile(rf"(?<![A-Za-z0-9_`])({BASES})_([A-Za-z0-9]{{1,2}}|\{{[^}}]+\}})(?![A-Za-z0-9_(])")
+POWER = re.compile(r"(?<=[\w)\]|'\x01])\^(-?\w+|\{[^}]+\}|\([^()]+\))")
 
 
 def prose(text: str, names: Iterable[str] = ()) -> str:

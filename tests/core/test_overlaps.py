@@ -131,9 +131,9 @@ def test_the_record_and_the_table_have_them():
     older = {name: value for name, value in facts.to_json().items() if name != "overlaps"}
     assert DataFacts.from_json(older).overlaps == ()
     frame = pandas.DataFrame([{"label": "vae", "dataset": "d", "status": "ok", "iwll": 1.0}])
-    assert tables(frame)[0].footnotes == []
+    assert "share" not in " ".join(tables(frame)[0].details)
     frame.attrs["overlaps"] = {"d": "train and test share 1 image"}
-    assert tables(frame)[0].footnotes == ["train and test share 1 image"]
+    assert "train and test share 1 image" in tables(frame)[0].details
 
 
 @pytest.mark.nightly

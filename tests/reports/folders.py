@@ -41,7 +41,7 @@ def a_record(label, seed, results, *, status="ok", dataset="digits", device=DEVI
 
 def timing(label, train, *, spread=0.01, device=DEVICE, **others):
     """The record of a timing with one speed and its quartiles."""
-    speeds = {"train_images_per_second": train, "peak_memory_bytes": 2**30}
+    speeds = {"train_images_per_second": train, "own_memory_bytes": 2**30}
     if spread is not None:
         speeds |= {f"train_images_per_second_{end}": train * (1 + s * spread) for end, s in (("low", -1), ("high", 1))}
     return a_record(label, None, speeds, device=device, **others)

@@ -39,7 +39,7 @@ def iwll_bold(table):
 
 
 def legend(table):
-    return " ".join(table.lead)
+    return " ".join(table.details)
 
 
 def test_one_seed_is_compared_over_the_test_images_and_the_legend_says_what_that_covers(tmp_path):

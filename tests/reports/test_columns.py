@@ -172,7 +172,7 @@ def test_two_metrics_cannot_measure_one_column():
         ({1: 1.0}, "got int 1 as the name of a column"),
         ({"iwll": 1.0}, "metrics 'likelihood' and 'm' both measure the column 'iwll'"),
         ({"train_seconds": None}, "metric 'm' returned the column 'train_seconds', which every cell has; rename it"),
-        ({"peak_memory_bytes": 1}, "'peak_memory_bytes', which every cell has"),
+        ({"own_memory_bytes": 1}, "'own_memory_bytes', which every cell has"),
         ({"status": 1}, "'status', which every cell has"),
         ({"images": 1}, "'images', which every cell has"),
         (dict.fromkeys(map(str, range(1001)), 1.0), "metric 'm' returned more than 1000 columns; store many numbers"),

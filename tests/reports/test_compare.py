@@ -284,9 +284,9 @@ def test_a_speed_is_lost_beyond_the_tolerance_where_quartiles_do_not_overlap(com
 
 def test_memory_is_shown_and_not_judged(compared):
     larger = timing("vae", 100)
-    larger[1].results["peak_memory_bytes"] *= 3
+    larger[1].results["own_memory_bytes"] *= 3
     found = compared([*rows("vae", VALUES), timing("vae", 100)], [*rows("vae", VALUES), larger])
-    assert (only(found, "peak_memory_bytes").ratio, found.exit_code) == (3.0, 0)
+    assert (only(found, "own_memory_bytes").ratio, found.exit_code) == (3.0, 0)
     assert found.sheets[0].lines[0].texts[2:5] == ("1,024", "3,072", "x 3.000")
 
 

@@ -111,16 +111,27 @@ def test_markdown(text, wanted):
     assert escape_markdown(text) == wanted
 
 
+@pytest.mark.parametrize("text", ["# a", "> a", "- a", "+ a", "1. a", "12) a", "= a", "===", "---"])
+def test_no_paragraph_begins_a_block_of_markdown(text):
+    page = markdown(Sheet("t", [text], ["label"], [Line((text,))], [], [text], [text]))
+    for line in page.splitlines()[1:]:
+        assert not re.match(r"(- )?([#>+=]|-(?!\s\S|-*:?\|)|\d+[.)])", line) or line == "## Details", line
+
+
 def test_latex():
     assert escape_latex("a\\b{c}%\n$d$ ^^M~\x1b") == (
         r"a\textbackslash{}b\{c\}\% \$d\$ \textasciicircum{}\textasciicircum{}M\textasciitilde{}\textbackslash{}x1b"
     )
-    sheet = Sheet("title\nx", ["lead\n\\end"], ["label"], [Line(("a",))], [], ["note %"])
-    assert latex(sheet).startswith("% title x\n% lead \\end\n\\begin{tabular}")
+    sheet = Sheet("title\nx", ["lead\n\\end"], ["label"], [Line(("a",))], [], ["note %"], ["detail\n\\end"])
+    assert latex(sheet).startswith("% title x\n% detail \\end\n\\begin{tabular}")
     assert r"\noindent note \%\par" in latex(sheet)
+    assert r"\noindent lead \textbackslash{}end\par" in latex(sheet)
+    assert escape_latex("--out `ls` ''") == r"-{}-out \textasciigrave{}ls\textasciigrave{} '{}'"
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+cmd", "-cmd", "@sum", " =1", "\t=1", "\r=1", "＝1", "-86 or so", "=1,2"])
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+cmd", "-cmd", "@sum", " =1", "\t=1", "\r=1", "＝1", "-86 or so", "=1,2", "'=1", '"=1']
+)
 def test_csv_texts_are_no_formulas(text):
     assert escape_csv(text) == f"'{visible(text)}"
 
@@ -128,6 +139,10 @@ def test_csv_texts_are_no_formulas(text):
 @pytest.mark.parametrize("value", ["-86.4", "+1e3", "-inf", "a=b", "", "vae", -1.5, None, True])
 def test_csv_numbers_and_plain_texts_stay(value):
     assert escape_csv(value) is value
+
+
+def test_csv_texts_are_no_formulas_where_a_spreadsheet_divides_lines_at_semicolons():
+    assert escape_csv("a; =1+1;@b;c") == "a;' =1+1;'@b;c"
 
 
 def test_csv_keeps_its_numbers_and_escapes_its_headings():
@@ -142,12 +157,16 @@ def test_csv_keeps_its_numbers_and_escapes_its_headings():
 
 def test_the_terminal_escapes_every_part_of_a_sheet():
     bad = "\x1b[31m[red]\n"
-    sheet = Sheet(bad, [bad], [bad, bad], [Line((bad, bad))], [Line((bad, bad))], [bad])
+    sheet = Sheet(bad, [bad], [bad, bad], [Line((bad, bad))], [Line((bad, bad))], [bad], [bad], [bad, bad])
     console = Console(file=io.StringIO(), width=100, color_system=None)
-    console.print(Terminal(sheet))
+    console.print(Terminal(sheet, [sheet], details=True))
     printed = console.file.getvalue()
     assert not CONTROL.search(printed)
-    assert printed.count(r"\x1b[31m[red]") == 9
+    assert printed.count(r"\x1b[31m[red]") == 2 * 10
+    console = Console(file=io.StringIO(), width=30, color_system=None)
+    console.print(Terminal(Sheet("", [], ["label", "a" * 30, "b" * 30], [], [], [], [], ["label", "a", bad])))
+    assert r"\x1b[31m[red]" in console.file.getvalue()
+    assert not CONTROL.search(console.file.getvalue())
     assert not CONTROL.search(markdown(sheet))
 
 
@@ -185,3 +204,31 @@ def test_a_speed_table_reads_no_markup():
     console.print(table)
     assert r"[/]\x1b" in console.file.getvalue()
     assert "[red] on cpu" in console.file.getvalue()
+
+
+def test_data_sets_settings_sources_and_commands_are_texts_in_every_file():
+    """`<script>`, `|`, `$`, backticks and a right-to-left mark, wherever a user may write them."""
+    bad = "=<script>|$x$`y`\u200f\n# z"
+    reference = {"label": bad, "dataset": bad, "iwll": -1.0, "source": bad}
+    rows = cells(
+        bad, [-86.0, -87.0], dataset=bad, warnings=bad, command=bad, commit=bad, device=bad, **{"train.x": bad}
+    )
+    other = cells("b", [-80.0, -81.0], dataset=bad, **{"train.x": 1})
+    references = [reference, reference | {"row": bad}]
+    (table,) = tables(framed(rows, other, settings=["train.x"], references=references, overlaps={bad: bad}, name=bad))
+    page, paper, sheet = table.markdown(), table.latex(), table.csv()
+    for text in (page, paper, sheet):
+        assert not CONTROL.search(text)
+        assert "\u200f" not in text
+    assert not re.search(r"(?<!\\)[<`$]", page)
+    assert [line for line in page.splitlines() if line.startswith("#")][1:] == [
+        "## measured and published",
+        "## Details",
+    ]
+    lines = [line for line in page.splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) <= 2  # of two tables
+    code = "\n".join(line for line in paper.splitlines() if not line.startswith("%"))
+    assert not re.search(r"<|\||`|(?<!\\)#", code)
+    assert r"\textless{}script\textgreater{}\textbar{}\$x\$\textasciigrave{}y" in code
+    found = list(csv.reader(io.StringIO(sheet)))
+    assert not [cell for line in found for cell in line if re.match(r"\s*[=+@]", cell)]

@@ -35,7 +35,7 @@ NUMBERS = (
     "train_images_per_second",
     "iwll_samples_per_second",
     "sample_images_per_second",
-    "peak_memory_bytes",
+    "own_memory_bytes",
     "parameters",
     "train_seconds",
     "iwll_standard_error",

@@ -260,10 +260,12 @@ def _carry_out(
         raise typer.Exit(1)
 
 
-def _print_tables(console: "Console", written: "Sequence[Table]") -> None:
+def _print_tables(console: "Console", written: "Sequence[Table]", details: bool = False) -> None:
     for table in written:
-        console.print(table.terminal())
+        console.print(table.terminal(details=details))
         console.print()
+    if not details:
+        say("vaezoo tables DIR --columns NAME,... shows other columns, --details what they and bold mean")
 
 
 @app.command()
@@ -275,15 +277,23 @@ def status(folder: Folder) -> None:
 
 
 @app.command("tables")
-def tables_command(folder: Folder) -> None:
+def tables_command(
+    folder: Folder,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,...", help="The columns to show, as iwll,elbo,seeds; the CSV has all."),
+    ] = None,
+    details: Annotated[bool, typer.Option("--details", help="Print what the columns and bold mean, too.")] = False,
+) -> None:
     """Write the tables of a results folder again (Markdown, CSV, LaTeX) and print them."""
     from vaezoo.reports.tables import tables, write_tables
     from vaezoo.runner.results import adopt_verdicts, read_results
 
     adopt_verdicts(folder)
-    made = tables(read_results(folder))
+    names = None if columns is None else [name.strip() for name in columns.split(",") if name.strip()]
+    made = tables(read_results(folder), names)
     paths = write_tables(made, folder / "tables")
-    _print_tables(terminal(), made)
+    _print_tables(terminal(), made, details)
     for path in paths:
         say(str(path))
 

@@ -115,9 +115,16 @@ TIMED = (
     Column("train_images_per_second", "train images/s", "speed", 1, "device"),
     Column("iwll_samples_per_second", "iwll samples/s", "speed", 1, "device"),
     Column("sample_images_per_second", "sample images/s", "speed", 1, "device"),
-    Column("peak_memory_bytes", "peak memory (MiB)", "count", unit=2**20),
+    Column("own_memory_bytes", "peak memory (MiB)", "count", unit=2**20),
+    Column("peak_memory_bytes", "process memory (MiB)", "count", unit=2**20),
 )
-"""The columns that a timing cell measures. Where it ran, its peak memory stands in place of the training cell's."""
+"""The columns that a timing cell measures. Where it ran, its memory stands in place of the training cell's.
+
+own_memory_bytes: on a CPU the peak of resident memory while the cell trained and was evaluated (a timing: while its
+speeds were measured), beyond what its process held before data and model were loaded; pages of files (libraries, mapped
+data) do not count. On a GPU the peak of what torch allocated. peak_memory_bytes: the peak of the whole process, torch
+included, in records of before own_memory_bytes.
+"""
 COSTS = (
     Column("parameters", "parameters", "count"),
     Column("train_seconds", "train seconds", "count"),
@@ -131,9 +138,13 @@ IDENTITY = ("label", "variant", "dataset", "seed")
 """The columns of the results frame that say which cell a row is."""
 PROVENANCE = ("pseudo_likelihood", "device", "precision", "seconds")
 """Further columns of the results frame, from a record or else from its plan."""
+ORIGIN = ("command", "commit")
+"""The columns of the results frame that say which command ran a cell, and with which code of vaezoo."""
 PROOFS = ("unproved", "disproved")
 """The columns of the results frame that say which plugins of a cell have no passing check."""
-DESCRIBING = frozenset((*IDENTITY, *PROVENANCE, *PROOFS, "status", "reason", "warnings", *SAME_DATA, *SAME_ESTIMATE))
+DESCRIBING = frozenset(
+    (*IDENTITY, *PROVENANCE, *ORIGIN, *PROOFS, "status", "reason", "warnings", *SAME_DATA, *SAME_ESTIMATE)
+)
 """The columns of the results frame that hold no measurement."""
 RESERVED = DESCRIBING | {
     *(column.name for column in (*TIMED, *COSTS)),

@@ -9,16 +9,14 @@ from typing import Any
 
 import pandas
 
-from vaezoo.core.columns import PROOFS, SAME_DATA, SAME_ESTIMATE, TIMED, Column
+from vaezoo.core.columns import ORIGIN, PROOFS, SAME_DATA, SAME_ESTIMATE, TIMED, Column
 from vaezoo.core.errors import VaezooError
 from vaezoo.reports.statistics import NOTHING, Summary, summarise
 
-FACTS = (*SAME_DATA, *SAME_ESTIMATE, "device", "precision")
+FACTS = (*SAME_DATA, *SAME_ESTIMATE, "device", "precision", *ORIGIN)
 """The columns of a results frame that say how a cell was measured."""
 LOWER_BOUND = (
-    "the iwll is a lower bound, and log p(x) may be higher by more than the Monte-Carlo error: the importance weights "
-    "of more than 5 % of the images have a heavy tail (Pareto k > 0.7), or the mean still rises with K; take more "
-    "importance samples or a better posterior, or compare with ais (the records' warnings have the figures)"
+    "the iwll is a lower bound: Pareto k > 0.7 for more than 5 % of the images, or its mean still rises with K"
 )
 """The one remark in place of all warnings of the estimator."""
 _ESTIMATOR = "log_likelihood: "
@@ -33,7 +31,8 @@ class TableRow:
     cells: column name -> Summary. numbers: ranked column -> the number of each ok seed that has one. quartiles: speed
     -> the quartiles of its timing, where they are known. facts: how its ok seeds were measured, each fact once (several
     where seeds differ). counts: how many seeds have each status. reasons: why seeds failed. messages: the warnings of
-    its seeds, and each failure in one line. source: where a reference is from. proved: whether all of its plugins have
+    its seeds, and each failure in one line. source: where a reference is from; about: the label of the row that it is
+    about. made: of each fact, how many ok seeds have each value. proved: whether all of its plugins have
     a passing check; disproved: whether a proof of a part or the objective fails.
     """
 
@@ -46,6 +45,8 @@ class TableRow:
     pseudo_likelihood: bool = False
     reference: bool = False
     source: str = ""
+    about: str = ""
+    made: Mapping[str, Counter[Any]] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
     messages: tuple[str, ...] = ()
     proved: bool = False
@@ -132,10 +133,9 @@ def reference_row(given: Mapping[str, Any], columns: Sequence[Column]) -> TableR
     """A number from elsewhere as a row."""
     samples = given.get("importance_samples")
     cells = {c.name: summarise([] if is_missing(given.get(c.name)) else [float(given[c.name])]) for c in columns}
-    source = [str(given["source"])] if given.get("source") else []
-    source += [] if is_missing(samples) else [f"K = {samples:,}"]
-    facts = {"importance_samples": (samples,)}
-    return TableRow(str(given["label"]), cells, facts=facts, reference=True, source=", ".join(source))
+    facts = {} if is_missing(samples) else {"importance_samples": (samples,)}
+    source, about = (str(given.get(name) or "") for name in ("source", "row"))
+    return TableRow(str(given["label"]), cells, facts=facts, reference=True, source=source, about=about)
 
 
 class _Cells:
@@ -168,6 +168,7 @@ class _Cells:
             },
             str(values["variant"][at[0]]) if "variant" in values else "",
             facts=self._facts(ok),
+            made={name: Counter(values[name][place] for place in ok) for name in FACTS if name in values and ok},
             counts=Counter(str(values["status"][place]) for place in at),
             settings={name: values[name][at[0]] for name in self.settings},
             pseudo_likelihood=any(_is_true(value) for value in pseudo),

@@ -5,7 +5,7 @@ Only `ok` cells give numbers, all cells are counted, and no row is dropped.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,13 @@ from typing import Any
 import pandas
 
 from vaezoo.core.columns import Column, table_columns
+from vaezoo.core.errors import VaezooError, unknown
 from vaezoo.reports import formats
 from vaezoo.reports.formats import Line, Sheet
 from vaezoo.reports.images import ImageValues
 from vaezoo.reports.number_text import number_text
+from vaezoo.reports.origin import data_line, measured_line, origin_lines
+from vaezoo.reports.published import compared, difference, published_sheet, source_text
 from vaezoo.reports.ranking import Ranking, rank
 from vaezoo.reports.remarks import merged, setting_remarks, subset_remarks
 from vaezoo.reports.rows import FACTS, TableRow, dataset_rows, reference_row
@@ -32,8 +35,15 @@ _LEGEND = (
 )
 _PARETO_K = (
     "Pareto k measures how heavy the tail of an image's importance weights is. The column shows the k that 95 % of the "
-    "images do not exceed: where it is above 0.7 the iwll is a lower bound, and its Monte-Carlo error is too small."
+    "images do not exceed: where it is above 0.7 the iwll is a lower bound, and its Monte-Carlo error is too small. "
+    "More importance samples or a better posterior help, and the metric ais gives another estimate; the records' "
+    "warnings have the figures."
 )
+_MEMORY = (
+    "Peak memory is what the cell itself took, beyond what its process held before data and model were loaded; on a "
+    "GPU it is what torch allocated there."
+)
+_PROCESS_MEMORY = "Process memory is the peak of the whole process, torch included."
 _BOLD = (
     "Bold is every number that cannot be told from the best of the rows that are ranked together: the interval of its "
     "paired difference to the best, over the shared seeds and the test images, contains 0. The intervals of one column "
@@ -42,23 +52,42 @@ _BOLD = (
 _BOLD_SPEEDS = "Bold speeds are within 5 % of the fastest, or their quartiles overlap."
 _ONE_SEED = "One seed is compared over the test images alone: bold speaks of these trained models, not of new ones."
 _NO_IMAGES = "Without values of each image the seeds alone decide: bold speaks of these test images."
+_IMPORTANT = (
+    *("rank", "iwll", "marks", "elbo"),
+    *("train_images_per_second", "iwll_samples_per_second", "sample_images_per_second", "seeds"),
+)
+"""The columns that a narrow terminal shows first; those that rank rows follow, then the others."""
 
 
 @dataclass(frozen=True)
 class Table:
     """The rows of one data set in the order of the matrix, then its references, and the comparison of these rows.
 
-    columns: those with a number. remarks: what a reader must know of each row. footnotes: what holds for all rows.
+    lead: how the rows were measured, in one line. columns: those with a number. remarks: what a reader must know of
+    each row. details: what the columns and bold mean, and what holds for all rows. chosen: the names of the columns
+    that are shown, or None for all; the CSV has all.
     """
 
     dataset: str
     title: str
-    lead: list[str]
+    lead: str
     rows: list[TableRow]
     columns: list[Column]
     ranking: Ranking
     remarks: Mapping[TableRow, tuple[str, ...]]
-    footnotes: list[str]
+    details: list[str]
+    chosen: tuple[str, ...] | None = None
+
+    def with_columns(self, names: Sequence[str]) -> "Table":
+        """The table that shows these columns alone, in this order, beside labels and marks.
+
+        Raises VaezooError for a name that no column has.
+        """
+        known = [column.name for column in self.columns]
+        for name in names:
+            if name not in (*known, "seeds"):
+                raise VaezooError(f"{self.dataset}: {unknown('column', name, [*known, 'seeds'])}")
+        return replace(self, chosen=tuple(dict.fromkeys(names)))
 
     @cached_property
     def letters(self) -> dict[str, str]:
@@ -72,36 +101,50 @@ class Table:
 
     @cached_property
     def notes(self) -> list[str]:
-        """The lines below the table: each remark after its mark, then the footnotes."""
-        return [f"{letter} {remark}" for remark, letter in self.letters.items()] + self.footnotes
+        """The lines below the table: each remark after its mark."""
+        return [f"{letter} {remark}" for remark, letter in self.letters.items()]
 
     @cached_property
-    def sheet(self) -> Sheet:
-        """The texts that Markdown, LaTeX and the terminal show."""
-        marked = bool(self.letters)
-        headings = ["label", *(column.title for column in self.columns), "seeds", *["marks"] * marked]
+    def sheets(self) -> tuple[Sheet, ...]:
+        """The texts of Markdown, LaTeX and the terminal: the rows, then published values beside measured ones."""
+        columns = {column.name: column for column in self.columns}
+        titles = {name: column.title for name, column in columns.items()} | {"seeds": "seeds", "marks": "marks"}
+        shown = [*(columns if self.chosen is None else self.chosen)]
+        shown += ["seeds"] * (self.chosen is None) + ["marks"] * bool(self.letters)
+
+        def text(row: TableRow, name: str) -> str:
+            """One cell."""
+            if column := columns.get(name):
+                return number_text(row.cells.get(name, NOTHING), column.style, column.unit)
+            return row.seeds if name == "seeds" else " ".join(self.marks(row))
 
         def line(row: TableRow) -> Line:
             """One row as texts."""
-            texts = [number_text(row.cells.get(c.name, NOTHING), c.style, c.unit) for c in self.columns]
-            best = (n for n, column in enumerate(self.columns, start=1) if (row, column.name) in self.ranking.bold)
-            label = f"{row.label} ({row.source})" if row.source else row.label
-            return Line((label, *texts, row.seeds, *[" ".join(self.marks(row))] * marked), frozenset(best))
+            best = (place for place, name in enumerate(shown, start=1) if (row, name) in self.ranking.bold)
+            return Line((row.label, *(text(row, name) for name in shown)), frozenset(best))
 
-        own, elsewhere = ([line(row) for row in self.rows if row.reference is side] for side in (False, True))
-        return Sheet(self.title, self.lead, headings, own, elsewhere, self.notes)
+        own, elsewhere = ([row for row in self.rows if row.reference is side] for side in (False, True))
+        pairs = compared(own, elsewhere)
+        alone = [row for row in elsewhere if row not in {reference for _, reference in pairs}]
+        ranking = [name for name, column in columns.items() if column.ranked_by]
+        important = (*_IMPORTANT, *ranking) if self.chosen is None else (*self.chosen[:1], "marks", *self.chosen[1:])
+        headings = ["label", *(titles[name] for name in shown)]
+        names = ("label", *shown)
+        lines, further = ([line(row) for row in rows] for rows in (own, alone))
+        main = Sheet(self.title, [self.lead], headings, lines, further, self.notes, self.details, names, important)
+        return (main, published_sheet(pairs, self.columns)) if pairs else (main,)
 
     def markdown(self) -> str:
-        """A Markdown page: title, what was measured, the table, the notes."""
-        return formats.markdown(self.sheet)
+        """A Markdown page: title, how it was measured, the table, the remarks, published values, the details."""
+        return formats.markdown(*self.sheets)
 
     def latex(self) -> str:
-        r"""A tabular for `\input`; needs the package booktabs only."""
-        return formats.latex(self.sheet)
+        r"""A tabular for `\input`, with a second one where there are published values; needs booktabs only."""
+        return formats.latex(*self.sheets)
 
-    def terminal(self) -> formats.Terminal:
+    def terminal(self, *, details: bool = False) -> formats.Terminal:
         """The table for a rich console: `console.print(table.terminal())`."""
-        return formats.Terminal(self.sheet)
+        return formats.Terminal(self.sheets[0], self.sheets[1:], details)
 
     def frame(self) -> pandas.DataFrame:
         """The plain numbers: `x_mean`, `x_low`, `x_high` of each measured column x, in the results frame's units."""
@@ -119,7 +162,7 @@ class Table:
             columns[f"{name}_mean"] = [cell.mean for cell in cells]
             columns[f"{name}_low"] = [cell.low for cell in cells]
             columns[f"{name}_high"] = [cell.high for cell in cells]
-        columns |= self._comparison()
+        columns |= self._comparison() | self._published()
         columns["ranked"] = [row in self.ranking.ranked for row in rows]
         columns["proved"] = [row.proved for row in rows]
         columns["reference"] = [row.reference for row in rows]
@@ -152,6 +195,19 @@ class Table:
                     ]
         return columns
 
+    def _published(self) -> dict[str, list[Any]]:
+        """`about`, the row that a reference is about, and `x_beyond`, `x_beyond_low`, `x_beyond_high`: by how much the
+        row's number exceeds the reference's in each column x that the two share.
+        """
+        pairs = {reference: row for row, reference in compared(self.rows, self.rows) if reference.reference}
+        columns: dict[str, list[Any]] = {"about": [row.about or None for row in self.rows]} if pairs else {}
+        for column in self.columns if pairs else ():
+            found = [difference(pairs[r], r, column.name) if r in pairs else NOTHING for r in self.rows]
+            if any(each.count for each in found):
+                for end, part in (("", "mean"), ("_low", "low"), ("_high", "high")):
+                    columns[f"{column.name}_beyond{end}"] = [_short(getattr(each, part)) for each in found]
+        return columns
+
     def csv(self) -> str:
         """`frame` as CSV, whose texts no spreadsheet computes."""
         frame = self.frame()
@@ -161,18 +217,22 @@ class Table:
         return text
 
 
-def tables(frame: pandas.DataFrame) -> list[Table]:
+def tables(frame: pandas.DataFrame, columns: Sequence[str] | None = None) -> list[Table]:
     """One table for each data set of a results frame, in the order of the frame.
+
+    columns: names of the columns that are shown, in this order; all that have a number where it is None.
 
     frame.attrs["columns"] says which columns were measured; a frame without it has the standard ones.
     frame.attrs["folder"] is the results folder, whose values of each test image rankings use; without them the seeds
-    alone decide. Raises VaezooError where the frame lacks `label`, `dataset` or `status`, or has a cell twice.
+    alone decide. Raises VaezooError where the frame lacks `label`, `dataset` or `status`, or has a cell twice, and for
+    a column that a table has not.
     """
     stored = frame.attrs.get("columns")
-    columns = table_columns() if stored is None else [Column.from_json(column) for column in stored]
-    ranked = tuple(column.name for column in columns if column.ranked_by and column.ranked_by != "device")
+    known = table_columns() if stored is None else [Column.from_json(column) for column in stored]
+    ranked = tuple(column.name for column in known if column.ranked_by and column.ranked_by != "device")
     images = ImageValues(frame.attrs.get("folder"), ranked)
-    return [_table(dataset, rows, columns, frame.attrs, images) for dataset, rows in dataset_rows(frame, columns)]
+    made = [_table(dataset, rows, known, frame.attrs, images) for dataset, rows in dataset_rows(frame, known)]
+    return made if columns is None else [table.with_columns(columns) for table in made]
 
 
 def write_tables(made: pandas.DataFrame | Sequence[Table], folder: Path) -> list[Path]:
@@ -196,17 +256,21 @@ def _table(
     """The table of these rows: ranked, with remarks, and with the references below."""
     ranking = rank(rows, columns, partial(images.of, dataset))
     few_images, footnotes = subset_remarks(rows, attrs)
-    remarks = merged(rows, ranking.remarks, setting_remarks(rows, ranking), few_images)
     given = [reference for reference in attrs.get("references", []) if reference.get("dataset") == dataset]
     references = [reference_row(reference, columns) for reference in given]
-    if references:
-        footnotes = [*footnotes, "references are numbers from elsewhere: shown, not ranked"]
-    footnotes = [*footnotes, *filter(None, [attrs.get("overlaps", {}).get(dataset)])]
+    labels = {row.label for row in rows}
+    remarks: dict[TableRow, tuple[str, ...]] = {
+        **merged(rows, ranking.remarks, setting_remarks(rows, ranking), few_images),
+        **{reference: (source_text(reference),) for reference in references if reference.about not in labels},
+    }
     shown = [column for column in columns if any(row.has(column.name) for row in rows + references)]
     title = f"{attrs['name']}: {dataset}" if attrs.get("name") else dataset
-    legend = [_LEGEND, *[_PARETO_K for column in shown if column.name == "pareto_k"]]
-    lead = [_measured(rows, ranking.chosen), " ".join(legend), *_bold_legend(ranking)]
-    return Table(dataset, title, lead, rows + references, shown, ranking, remarks, footnotes)
+    told = {"pareto_k": _PARETO_K, "own_memory_bytes": _MEMORY, "peak_memory_bytes": _PROCESS_MEMORY}
+    legend = [_LEGEND, *(told[column.name] for column in shown if column.name in told)]
+    further = [*footnotes, *filter(None, [attrs.get("overlaps", {}).get(dataset)]), *origin_lines(rows)]
+    details = [*_bold_legend(ranking), " ".join(legend), data_line(rows, ranking.chosen), *further]
+    lead = measured_line(rows, ranking.chosen, bool(ranking.bold))
+    return Table(dataset, title, lead, rows + references, shown, ranking, remarks, [text for text in details if text])
 
 
 def _short(value: float) -> float:
@@ -226,26 +290,6 @@ def _bold_legend(ranking: Ranking) -> list[str]:
     if any(column not in {name for _, name in ranking.gaps} for column in ranking.best):
         told.append(_BOLD_SPEEDS)
     return [text for text in (" ".join(told), " ".join(f"{note}." for note in ranking.notes)) if text]
-
-
-def _measured(rows: Sequence[TableRow], chosen: TableRow | None) -> str:
-    """One line: how many seeds there are, and how the ranked rows were measured."""
-
-    def fact(name: str, pool: Sequence[TableRow]) -> list[Any]:
-        return [v for v in dict.fromkeys(v for row in pool for v in row.facts.get(name, ())) if v is not None]
-
-    pool = rows if chosen is None else [chosen]
-    seeds = max((row.counts.total() for row in rows), default=0)
-    split = " or ".join(map(str, fact("split", pool))) or "test"
-    parts = [f"{seeds} seed{'s' * (seeds != 1)}"]
-    parts += [f"K = {int(samples):,}" for samples in fact("importance_samples", pool)]
-    parts += [f"{int(images):,} {split} images" for images in fact("images", pool)]
-    precisions = fact("precision", rows)  # where there are several, remarks say which row has which
-    parts += [f"precision {name}" for name in precisions if len(precisions) == 1 and name != "float32"]
-    parts += [f"{measure} data" for measure in fact("measure", pool)]
-    parts += [f"binarisation {binarisation}" for binarisation in fact("binarisation", pool)]
-    parts += [f"checksum {str(checksum)[:12]}" for checksum in fact("checksum", pool)]
-    return " · ".join([*parts, *map(str, fact("device", rows))])
 
 
 def _letters(place: int) -> str:

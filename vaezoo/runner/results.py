@@ -1,5 +1,6 @@
 """The frame of all results of a folder."""
 
+import shlex
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ from vaezoo.core.columns import (
     COSTS,
     DESCRIBING,
     IDENTITY,
+    ORIGIN,
     PROVENANCE,
     QUALITY,
     SAME_DATA,
@@ -29,7 +31,9 @@ def read_results(path: str | Path) -> "pd.DataFrame":
     """The results of a folder that `vaezoo run` wrote: one row a cell in the order of the matrix, failures included.
 
     Log-likelihoods are in nats an image, higher is better. The column warnings holds vaezoo's warnings, a line each;
-    unproved names the plugins of the cell that have no passing check, disproved those with a proof that fails.
+    command is the command line of its run (without `--out DIR`); commit is that of vaezoo's code, with `+dirty` where
+    files of it had been changed, or `vaezoo VERSION` where it ran from no checkout. unproved names the plugins of the
+    cell that have no passing check, disproved those with a proof that fails.
     frame.attrs holds the matrix's name, the settings that differ between rows, the references, the folder, where tables
     find the values of each test image, `columns`: the measured columns in the order of a table, each as
     `vaezoo.Column.to_json` gives it; and `overlaps`: for each data set whose splits share images, how many. A record
@@ -63,6 +67,7 @@ def read_results(path: str | Path) -> "pd.DataFrame":
         row |= {name: measured.get(name) for name in standard}
         row |= {name: getattr(facts, name) for name in (*SAME_DATA, *SAME_ESTIMATE)}
         row |= {name: getattr(record or cell.comparability, name, None) for name in PROVENANCE}
+        row |= dict(zip(ORIGIN, _origin(record), strict=True))
         row |= {name: speeds.get(name) for name in quartiles}
         row["warnings"] = "\n".join([*warned, *disturbed]) or None
         row["unproved"], row["disproved"] = (None, None) if record is None else _proofs(record, store, verdicts)
@@ -80,6 +85,18 @@ def read_results(path: str | Path) -> "pd.DataFrame":
         "folder": str(Path(path).absolute()),
     }
     return frame
+
+
+def _origin(record: Record | None) -> tuple[str | None, str | None]:
+    """The command and the commit of a record, as far as it has them."""
+    made = None if record is None else record.provenance
+    if made is None:
+        return None, None
+    words = [word for word in made.command if not word.startswith("--out=")]
+    while "--out" in words:
+        place = words.index("--out")
+        del words[place : place + 2]
+    return shlex.join(words) or None, made.git or f"vaezoo {made.vaezoo}"
 
 
 def adopt_verdicts(path: str | Path) -> None:

@@ -85,7 +85,7 @@ def healthy(folder: Path) -> dict[str, dict]:
     records = [json.loads(path.read_text()) for path in (folder / "cells").glob("*.json")]
     found = {record["label"]: record for record in records if record["label"] in ("first", "last")}
     for record in found.values():
-        for name in ("train_seconds", "peak_memory_bytes"):
+        for name in ("train_seconds", "own_memory_bytes"):
             record["results"].pop(name)
         record["history"].pop("seconds")
         for name in ("seconds", "provenance", "digest"):

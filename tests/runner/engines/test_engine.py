@@ -233,7 +233,7 @@ def test_what_was_stopped_is_what_it_would_have_been(stopped):
     for label, expected in stopped.expected.items():
         found = stopped.final[label]
         for record in (found, expected):
-            for name in ("train_seconds", "peak_memory_bytes"):
+            for name in ("train_seconds", "own_memory_bytes"):
                 record["results"].pop(name, None)
             record["history"].pop("seconds", None)
         for name in ("results", "history", "best_epoch", "vectors", "key"):

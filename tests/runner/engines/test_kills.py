@@ -28,7 +28,7 @@ def content(folder: Path) -> dict[str, object]:
     found = {}
     for path in (folder / "cells").glob("*.json"):
         record = json.loads(path.read_text())
-        numbers = {n: v for n, v in record["results"].items() if n not in ("train_seconds", "peak_memory_bytes")}
+        numbers = {n: v for n, v in record["results"].items() if n not in ("train_seconds", "own_memory_bytes")}
         history = {n: v for n, v in record["history"].items() if n != "seconds"}
         found[path.name] = record["status"], numbers, history, record["vectors"], record["best_epoch"]
         weights = {name: digest for name, digest in record["files"].items() if "checkpoints" in name}

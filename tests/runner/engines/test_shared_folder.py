@@ -20,7 +20,7 @@ def results(folder):
     for path in (folder / "cells").glob("*.json"):
         record = json.loads(path.read_text())
         assert record["status"] == "ok"
-        numbers = {n: v for n, v in record["results"].items() if n not in ("train_seconds", "peak_memory_bytes")}
+        numbers = {n: v for n, v in record["results"].items() if n not in ("train_seconds", "own_memory_bytes")}
         found[path.name] = numbers, record["history"]["objective"], record["vectors"]
     return found
 

@@ -261,7 +261,7 @@ def test_a_timing_is_a_record_of_its_own(finished):
     for name in ("train_images_per_second", "iwll_samples_per_second", "sample_images_per_second"):
         low, middle, high = (record["results"][name + end] for end in ("_low", "", "_high"))
         assert 0 < low <= middle <= high
-    assert record["results"]["peak_memory_bytes"] > 0
+    assert record["results"]["own_memory_bytes"] > 0
 
 
 def test_every_cell_has_a_key_and_a_value_of_its_own(finished):

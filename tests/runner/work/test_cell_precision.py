@@ -175,6 +175,6 @@ def test_without_the_difference_precisions_are_not_ranked_together(folder):
 def test_a_table_all_of_one_precision_says_so(folder):
     frame = read_results(folder)
     (table,) = tables(frame[frame.label == "bfloat16"])
-    assert "precision bfloat16" in table.lead[0]
+    assert "precision bfloat16" in table.lead
     (table,) = tables(pandas.DataFrame(frame[frame.label == "float32"]))
-    assert "precision" not in table.lead[0]
+    assert "precision" not in table.lead

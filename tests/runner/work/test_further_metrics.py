@@ -45,7 +45,7 @@ def numbers(folder, cell):
     record = Store(folder).record("cells", cell.stem, cell)
     assert not record.pending_metrics
     assert record.audit.figures["reloaded"].holds  # also where another process has gone on
-    return {n: v for n, v in record.results.items() if n not in ("train_seconds", "peak_memory_bytes")}, record.vectors
+    return {n: v for n, v in record.results.items() if n not in ("train_seconds", "own_memory_bytes")}, record.vectors
 
 
 def stopped_after_one_metric(task, monkeypatch):

@@ -21,7 +21,7 @@ from vaezoo.runner.work.resume import CheckpointFile
 from vaezoo.training.checkpoint import CheckpointClock
 from vaezoo.training.state import Unusable
 
-ELSEWHERE = {"train_seconds", "peak_memory_bytes"}
+ELSEWHERE = {"train_seconds", "own_memory_bytes"}
 """Columns that differ from run to run."""
 
 

@@ -87,6 +87,29 @@ def peak_memory(device: str) -> int:
     return _resident_peak()
 
 
+def held_memory(device: str) -> int:
+    """The memory that this process holds now, in bytes, without pages of files: on a GPU none.
+
+    Pages of files (torch's code, mapped data) belong to all processes that read them, and those that a forked process
+    has of its parent come into its count as it reads them.
+    """
+    return 0 if device.startswith("cuda") else _without_files(psutil.Process().memory_info().rss)
+
+
+def own_memory(device: str, held: int) -> int:
+    """`peak_memory` since the restart, without pages of files and beyond `held_memory` before the work, in bytes.
+
+    Linux counts the pages of files now, not at the peak: those that were read after it make the result too low.
+    """
+    peak = peak_memory(device)
+    return peak if device.startswith("cuda") else max(0, _without_files(peak) - held)
+
+
+def _without_files(resident: int) -> int:
+    """Resident bytes without the pages of files that are resident now, where the system counts them (Linux)."""
+    return resident - int(getattr(psutil.Process().memory_info(), "shared", 0))
+
+
 def _restart_resident_peak() -> bool:
     """Have Linux restart its record of the highest resident memory; False where that is not possible.
 

@@ -15,7 +15,6 @@ from vaezoo.core.data import Dataset, Split
 from vaezoo.core.model import LatentModel
 from vaezoo.evaluation.blocks import now
 from vaezoo.evaluation.estimate import evaluating, log_likelihood
-from vaezoo.runner.machine.device import peak_memory, restart_peak_memory
 from vaezoo.training.loop import epoch_order, make_step
 from vaezoo.training.options import TrainingOptions
 from vaezoo.training.step import TrainingStep
@@ -109,11 +108,8 @@ def sampling(model: LatentModel, context: Tensor | None = None) -> Work:
 def measure_speeds(
     model: LatentModel, objective: Objective, dataset: Dataset, options: TrainingOptions
 ) -> dict[str, float]:
-    """Training images, importance-weighted images x samples and sampled images a second, each with its quartiles, and
-    peak memory in bytes.
-    """
+    """Training images, importance-weighted images x samples and sampled images a second, each with its quartiles."""
     device = model.device
-    restart_peak_memory(str(device))
     step = make_step(model, objective, dataset, options, seed=0)
     images = dataset.test.x[:IMAGES]
     seen = first_contexts(model, dataset.test, len(images))
@@ -129,4 +125,4 @@ def measure_speeds(
         except NotImplementedError:  # a likelihood without `sample` leaves its column empty
             continue
         results |= {column: median, f"{column}_low": low, f"{column}_high": high}
-    return {**results, "peak_memory_bytes": peak_memory(str(device))}
+    return results

@@ -71,7 +71,9 @@ def load(source: str | Path | Mapping[str, Any], plugins: Sequence[Path] = ()) -
     for place, label in enumerate(labels):
         if label in labels[:place]:
             found.append((("datasets", place), f"expected each dataset once, got {label!r} twice; remove one"))
-    lines = [line(*problem) for problem in found] + labelled(matrix)[1]
+    made, twins = labelled(matrix)
+    found += _unknown_rows(references, made)
+    lines = [line(*problem) for problem in found] + twins
     if lines:
         raise VaezooError("\n".join(prefix + each for each in lines))
     return matrix
@@ -129,6 +131,23 @@ def _with_dataset_labels(matrix: Matrix) -> tuple[list[ReferenceTable], list[Pro
             found.append((("references", place, "dataset"), text))
         references.append(reference)
     return references, found
+
+
+def _unknown_rows(references: Sequence[ReferenceTable], made: Sequence[MatrixRow]) -> list[Problem]:
+    """What is wrong with the rows that references name."""
+    found: list[Problem] = []
+    for place, reference in enumerate(references):
+        named = [row for row in made if row.label == reference.row]
+        if reference.row is None or any(row.datasets is None or reference.dataset in row.datasets for row in named):
+            continue
+        if named:
+            own = " and ".join(label for row in named for label in row.datasets or ())
+            text = f"row {reference.row!r} does not run on {reference.dataset!r}, but on {own}"
+        else:
+            known = nearest(reference.row, [row.label for row in made])
+            text = f"expected the label of one of this matrix's rows, got {reference.row!r}; {known}"
+        found.append((("references", place, "row"), text))
+    return found
 
 
 def _with_own_datasets(matrix: Matrix) -> tuple[list[VariantTable], list[Problem]]:

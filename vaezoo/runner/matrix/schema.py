@@ -213,7 +213,7 @@ class VariantTable(SettingsTable):
 
 class ReferenceTable(MatrixTable):
     """[[references]]: numbers from elsewhere, in nats an image but for bits_per_dim. Tables show them beside ours and
-    never rank them.
+    never rank them. row: the label of the row that they are about, of which a table shows the difference.
     """
 
     label: OneLine
@@ -225,6 +225,7 @@ class ReferenceTable(MatrixTable):
     bits_per_dim: float | None = None
     source: OneLine | None = None
     importance_samples: Count | None = None
+    row: OneLine | None = None
 
     @model_validator(mode="after")
     def _has_a_number(self) -> ReferenceTable:

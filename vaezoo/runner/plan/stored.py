@@ -52,6 +52,7 @@ class _Reference:
     dataset: str
     source: str | None = None
     importance_samples: int | None = None
+    row: str | None = None
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from vaezoo.core.model import LatentModel
 from vaezoo.datasets import load_dataset
 from vaezoo.evaluation.blocks import out_of_memory
 from vaezoo.registry import registry
-from vaezoo.runner.machine.device import describe, memory, restart_peak_memory
+from vaezoo.runner.machine.device import describe, held_memory, memory, own_memory, restart_peak_memory
 from vaezoo.runner.machine.sharing import device_use
 from vaezoo.runner.machine.timing import measure_speeds
 from vaezoo.runner.plan.cell import Task
@@ -82,7 +82,7 @@ def _run_together(tasks: Sequence[Task], device: str, run: "partial[Status]") ->
 
 def _trained_together(tasks: Sequence[Task], device: str, clock: CheckpointClock) -> list[Trained]:
     store = Store(tasks[0].folder)
-    restart_peak_memory(device)
+    held = _before_loading(device)
     model, objective, dataset, options = prepare(tasks[0], device)
     others = [prepare(task, device, dataset)[:2] for task in tasks[1:]]
     models, objectives = zip((model, objective), *others, strict=True)
@@ -92,7 +92,7 @@ def _trained_together(tasks: Sequence[Task], device: str, clock: CheckpointClock
         outcomes = train_pack(
             models, objectives, dataset, options, seeds=_seeds(tasks), report=report, checkpoint=checkpoint
         )
-    facts = dataset, kept, checkpoint
+    facts = dataset, kept, checkpoint, held
     return [_result(own, outcome, *facts) for own, outcome in zip(models, outcomes, strict=True)]
 
 
@@ -102,9 +102,16 @@ def _result(
     dataset: Dataset,
     warned: Sequence[str],
     checkpoint: Checkpoint,
+    held: int,
 ) -> Trained:
     pack = tuple(checkpoint.seeds) if len(checkpoint.seeds) > 1 else None
-    return Trained(model, dataset, outcome, warned, checkpoint.resumed, pack)
+    return Trained(model, dataset, outcome, warned, checkpoint.resumed, pack, held)
+
+
+def _before_loading(device: str) -> int:
+    """The memory that this process holds before it loads the data and the model of a cell, whose peak begins here."""
+    restart_peak_memory(device)
+    return held_memory(device)
 
 
 def run_cell(
@@ -229,7 +236,7 @@ def _reporter(tasks: Sequence[Task], store: Store) -> Callable[[int, EpochResult
 
 
 def _trained(task: Task, device: str, store: Store, clock: CheckpointClock, kept: list[str]) -> Trained:
-    restart_peak_memory(device)
+    held = _before_loading(device)
     model, objective, dataset, options = prepare(task, device)
     report, [seed] = _reporter([task], store), _seeds([task])
     alone = [] if task.alone is None else [task.alone]
@@ -245,7 +252,7 @@ def _trained(task: Task, device: str, store: Store, clock: CheckpointClock, kept
         outcome = train(model, objective, dataset, options, seed=seed, report=tell, checkpoint=checkpoint)
     except Diverged as error:
         outcome = error
-    trained = _result(model, outcome, dataset, (), checkpoint)
+    trained = _result(model, outcome, dataset, (), checkpoint, held)
     if trained.pack is not None:  # it goes on with the evaluation after a pack, so it was not trained alone
         kept[:] = [text for text in kept if text not in alone]
     return trained
@@ -262,9 +269,11 @@ def _still(trained: Trained | Interrupted, clock: CheckpointClock) -> Trained:
 
 def _timed(record: Record, task: Task, device: str) -> Record:
     """The record of a timing with the speeds that were measured."""
+    held = _before_loading(device)
     model, objective, dataset, options = prepare(task, device)
     with device_use(device, alone=True) as disturbed:
         results = measure_speeds(model, objective, dataset, options)
+    results["own_memory_bytes"] = own_memory(device, held)
     return replace(record, results=results, warnings=tuple(disturbed))
 
 

@@ -12,7 +12,7 @@ from vaezoo.core.data import Dataset
 from vaezoo.core.model import LatentModel
 from vaezoo.evaluation.audit import audit
 from vaezoo.evaluation.audit_figures import Audit
-from vaezoo.runner.machine.device import peak_memory
+from vaezoo.runner.machine.device import own_memory
 from vaezoo.runner.plan.cell import Task
 from vaezoo.runner.records import DataFacts, Record, reason_of
 from vaezoo.runner.store import Store
@@ -29,7 +29,7 @@ STOPPED = "stopped"
 class Trained:
     """A model after training, its data, the result and the warnings of training, and how often it was resumed.
 
-    pack: the seeds that were trained together, or None.
+    pack: the seeds that were trained together, or None. held: `held_memory` before the data and the model were loaded.
     """
 
     model: LatentModel
@@ -38,6 +38,7 @@ class Trained:
     warnings: Sequence[str]
     resumed: int
     pack: tuple[int, ...] | None
+    held: int
 
 
 def unmeasured(task: Task) -> Record | None:
@@ -60,7 +61,7 @@ def measured(
         raise outcome
     evaluation = CellEvaluation(task.cell, model, dataset)
     evaluation.standard()
-    evaluation.results |= {"train_seconds": outcome.seconds, "peak_memory_bytes": peak_memory(device)}
+    evaluation.results |= {"train_seconds": outcome.seconds, "own_memory_bytes": own_memory(device, trained.held)}
     save_weights(model, store.path("checkpoints", task.cell.stem))
     names = ("objective", "validation_iwll", "seconds")
     record = replace(
