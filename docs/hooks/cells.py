@@ -47,6 +47,7 @@ class Cell:
 def run(page: str) -> Iterator[Cell]:
     """Run a page's cells in one namespace. An error leaves as the cell raised it."""
     namespace: dict[str, Any] = {"__name__": "cells"}
+    plt.close("all")
     with matplotlib.rc_context(STYLE):
         for number, source in enumerate(CELL.findall(page), 1):
             with contextlib.redirect_stdout(io.StringIO()) as printed:

@@ -114,5 +114,6 @@ def test_the_figure_shows_the_seeds_of_the_results(tmp_path, capsys):
     assert left.lines[0].get_xdata()[-1] == table["mean"].max()  # the best row is on top
     assert {(line.get_label(), line.get_ydata()[0]) for line in right.lines} == set(table["mean"].items())
     example.main(MNIST, tmp_path / "figure.png")
+    example.plt.close("all")
     assert (tmp_path / "figure.png").stat().st_size > 10_000
     assert "mnist-dynamic: mean and range of 2 seeds, 10,000 test images, K = 1,000" in capsys.readouterr().out
