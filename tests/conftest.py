@@ -25,6 +25,7 @@ SERVER = r"""
 import atexit, json, os, signal, subprocess, sys, threading, time, traceback, warnings
 import pandas
 import vaezoo.api, vaezoo.cli, vaezoo.cli.progress, vaezoo.conformance.beside, vaezoo.reports.tables
+import vaezoo.reports.drawing.charts, vaezoo.reports.drawing.grids
 import vaezoo.runner.children.client, vaezoo.runner.children.server
 vaezoo.runner.children.server.import_all()
 vaezoo.api.plan_of({"datasets": ["digits-binary"], "model": {"hidden": [4]}, "variants": [{"name": "vae"}]})

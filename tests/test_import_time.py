@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "numpy", "pandas", "scipy", "sklearn", "pydantic")
+HEAVY = ("torch", "numpy", "pandas", "scipy", "sklearn", "pydantic", "matplotlib", "plotly")
 
 
 def test_help_imports_nothing_heavy():

@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[set[str], ...], ...] = (
     ({"metrics"},),
     ({"runner"},),
     ({"reports"}, {"conformance"}),
-    ({"cli", "api"},),
+    ({"cli", "api", "figures"},),
 )
 """From below: each layer's groups. A module imports its own group and whatever lies in a lower layer."""
 PLACE = {

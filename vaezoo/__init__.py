@@ -10,7 +10,7 @@ from vaezoo.core.errors import Skip, VaezooError, VaezooWarning
 from vaezoo.registry import Variant, names, register
 
 if TYPE_CHECKING:  # what type checkers see of the names that `__getattr__` looks up
-    from vaezoo import flows, nets
+    from vaezoo import figures, flows, nets
     from vaezoo.api import load_model, run
     from vaezoo.builder import build
     from vaezoo.core import bounds, noise
@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # what type checkers see of the names that `__getattr__` look
     from vaezoo.evaluation.evaluation import Evaluation
     from vaezoo.reports.compare import compare
     from vaezoo.runner.events import Event
+    from vaezoo.runner.history import read_history
     from vaezoo.runner.results import read_results
     from vaezoo.training.notebook import train
 
@@ -63,6 +64,7 @@ _MODULES = {
     "evaluation.evaluation": ("Evaluation",),
     "reports.compare": ("compare",),
     "runner.events": ("Event",),
+    "runner.history": ("read_history",),
     "runner.results": ("read_results",),
     "training.notebook": ("train",),
     "api": ("run", "load_model"),
@@ -70,7 +72,10 @@ _MODULES = {
 _LAZY = {name: f"vaezoo.{module}" for module, found in _MODULES.items() for name in found}
 _SUBMODULES = {
     name: f"vaezoo.{module}"
-    for name, module in (("bounds", "core.bounds"), ("flows", "flows"), ("nets", "nets"), ("noise", "core.noise"))
+    for name, module in (
+        *(("bounds", "core.bounds"), ("figures", "figures"), ("flows", "flows")),
+        *(("nets", "nets"), ("noise", "core.noise")),
+    )
 }
 
 __all__ = [
@@ -102,6 +107,7 @@ __all__ = [
     "build",
     "compare",
     "evaluating",
+    "figures",
     "flows",
     "load_dataset",
     "load_model",
@@ -110,6 +116,7 @@ __all__ = [
     "names",
     "nets",
     "noise",
+    "read_history",
     "read_results",
     "register",
     "run",

@@ -1,10 +1,12 @@
 """Runs a matrix from Python, from its file to the frame of its results. The command line calls these functions too."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vaezoo.core.errors import VaezooWarning
 from vaezoo.registry import existing_file
 from vaezoo.runner.children.child import refuse_in_child
 from vaezoo.runner.children.client import Children
@@ -16,7 +18,7 @@ from vaezoo.runner.matrix.file import Matrix, load
 from vaezoo.runner.plan.cell import Kind, Task
 from vaezoo.runner.plan.isolation import plan_in_children
 from vaezoo.runner.plan.planner import Machine, Plan
-from vaezoo.runner.records import Status
+from vaezoo.runner.records import Status, reason_of
 from vaezoo.runner.results import read_results
 from vaezoo.runner.run import Report, RunOptions, Watcher, carry_out, chosen, packs, signals_as_interrupt
 from vaezoo.runner.work.checkpoint import load_model
@@ -72,16 +74,18 @@ def execute(
     children: Children | None = None,
     options: RunOptions | None = None,
 ) -> Report:
-    """Run a plan and write its tables, also when Ctrl-C, SIGTERM or SIGHUP stops it: then KeyboardInterrupt or its
-    subclass Terminated is raised. Plugins that have not been checked are proved beside the cells.
+    """Run a plan and write its tables, its figures, and its report where that is asked for. Ctrl-C, SIGTERM or SIGHUP
+    stops it: then it draws no figures, and KeyboardInterrupt or its subclass Terminated is raised. Plugins that have
+    not been checked are proved beside the cells. A VaezooWarning says why figures cannot be drawn.
     """
     from vaezoo.conformance.beside import Proving
-    from vaezoo.reports.tables import write_tables
+    from vaezoo.reports.html.live import Reporting
 
     folder = Path(out) if out is not None else Path("results") / plan.name
     options = options or RunOptions()
     found = packs(chosen(plan.cells, options.selection), plan, options.engine.device(device))
     own = [cell for pack in options.selection.own(found) for cell in pack]
+    watcher = Reporting(watcher, folder) if options.report else watcher
     try:
         with (
             signals_as_interrupt(),
@@ -92,10 +96,27 @@ def execute(
             proving.finish()
     except KeyboardInterrupt:
         if (folder / "plan.json").is_file():
-            write_tables(read_results(folder), folder / "tables")
+            _write(folder, options, with_figures=False)
         raise
-    write_tables(read_results(folder), folder / "tables")
+    _write(folder, options, with_figures=True)
     return report
+
+
+def _write(folder: Path, options: RunOptions, *, with_figures: bool) -> None:
+    """Write what a run ends with."""
+    from vaezoo.reports.drawing.folder import draw_figures
+    from vaezoo.reports.html.report import NAME, write_report
+    from vaezoo.reports.tables import write_tables
+
+    results = read_results(folder)
+    write_tables(results, folder / "tables")
+    if with_figures:
+        try:
+            draw_figures(folder, results)
+        except Exception as error:  # the results are there all the same
+            warnings.warn(f"the figures were not drawn: {reason_of(error)}", VaezooWarning, stacklevel=3)
+    if options.report:
+        write_report([folder], folder / NAME)
 
 
 def run(

@@ -93,7 +93,7 @@ def test_the_columns_of_a_frame_go_with_it_into_a_file(measured):
 @pytest.mark.parametrize("name", registry("metric"))
 def test_built_in_metrics_declare_columns_of_their_own(name):
     columns = registry("metric")[name].columns
-    assert columns
+    assert columns or name == "iwll-curve"  # which stores vectors alone
     headings = [column.heading for metric in registry("metric").values() for column in metric.columns]
     assert all(headings.count(column.heading) == 1 for column in columns)
 

@@ -8,7 +8,8 @@ from scipy import stats
 import vaezoo
 from vaezoo.core.columns import QUALITY, Column
 from vaezoo.core.errors import VaezooError
-from vaezoo.reports.changes import quality_changes
+from vaezoo.reports.changes import Change, quality_changes
+from vaezoo.reports.changes import judged as with_verdicts
 from vaezoo.reports.compare import compare
 from vaezoo.reports.pairs import Folder, Measured, Pair
 from vaezoo.reports.statistics import holm, over_images, over_seeds, summarise
@@ -343,3 +344,45 @@ def test_the_exit_codes_of_the_command(shell, tmp_path):
     assert (done.code, done.err) == (1, "")
     assert done.out.splitlines()[-1].startswith("1 loss: vae on digits: iwll (nats) -0.5")
     assert "holds no results of a matrix" in shell.wrong("compare", a, tmp_path)
+
+
+def judged_without_a_change(tables, rows, seeds, spread=0.3):
+    """The share of comparisons of equal runs, each with iwll, bits and elbo of these rows, that find a change."""
+    random, found = numpy.random.default_rng(0), []
+    columns = {column.name: column for column in QUALITY}
+    for _ in range(tables):
+        changes = []
+        for row in range(rows):
+            iwll, further = random.normal(0, spread, (2, seeds))
+            for name, differences in (("iwll", iwll), ("bits_per_dim", -iwll / 44.4), ("elbo", 0.5 * iwll + further)):
+                found_in = over_seeds(differences.tolist())
+                before = summarise([-90.0] * seeds)
+                verdict = "no significant change"
+                changes.append(Change(f"r{row}", "vae", "d", columns[name], verdict, before, before, found_in))
+        found.append(any(change.verdict in ("loss", "gain") for change in with_verdicts(changes)))
+    return numpy.mean(found)
+
+
+def test_bits_share_the_test_of_the_iwll_that_they_are():
+    """Counted twice, a difference of p = 0.04 would be none."""
+    differences = [0.12, 0.35, 0.2, 0.4, 0.0]
+    columns = {column.name: column for column in QUALITY}
+    before = summarise([-90.0] * 5)
+    iwll, bits = (
+        Change("a", "vae", "d", columns[name], "no significant change", before, before, over_seeds(values))
+        for name, values in (("iwll", differences), ("bits_per_dim", [-d / 44.4 for d in differences]))
+    )
+    assert 0.025 < iwll.seeds.p < 0.05
+    assert [change.verdict for change in with_verdicts([iwll, bits])] == ["gain", "gain"]
+    assert [change.p for change in with_verdicts([iwll, bits])] == [pytest.approx(iwll.seeds.p)] * 2
+
+
+def test_equal_runs_seldom_differ():
+    assert judged_without_a_change(100, 3, 3) <= 0.13
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_equal_runs_differ_in_3_to_7_of_100_comparisons(rows, seeds):
+    assert 0.03 <= judged_without_a_change(1000, rows, seeds) <= 0.07

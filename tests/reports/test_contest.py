@@ -16,7 +16,9 @@ def no_images(row, seed):
 
 
 def test_two_rows_have_students_intervals_over_seeds_and_over_images_added_in_squares():
-    values = numpy.random.default_rng(0).normal(-86, 1, (2, 3, 40))
+    """The interaction of seeds and images is taken from the part of the images: it is in that of the seeds."""
+    random = numpy.random.default_rng(0)
+    values = random.normal(-86, 1, (2, 3, 40)) + random.normal(size=(2, 1, 40))
     values[1] += 1
     rows = [dict(enumerate(row)) for row in values.mean(2).tolist()]
     found = contest(rows, lambda row, seed: values[row, seed], 1)
@@ -24,7 +26,9 @@ def test_two_rows_have_students_intervals_over_seeds_and_over_images_added_in_sq
     gap = found.gaps[0]
     differences = values[0] - values[1]
     over_seeds = stats.t.ppf(0.975, 2) * stats.sem(differences.mean(1))
-    over_images = stats.t.ppf(0.975, 39) * stats.sem(differences.mean(0))
+    left = differences - differences.mean(0) - differences.mean(1, keepdims=True) + differences.mean()
+    interaction = (left**2).sum() / (2 * 39)
+    over_images = stats.t.ppf(0.975, 39) * math.sqrt((differences.mean(0).var(ddof=1) - interaction / 3) / 40)
     assert gap.mean == pytest.approx(differences.mean())
     assert gap.half_width == pytest.approx(math.hypot(over_seeds, over_images))
     assert (gap.seeds, gap.images) == ((0, 1, 2), 40)
@@ -114,7 +118,7 @@ def test_equal_rows_are_all_bold():
     assert all_bold(200, 5, 3, Noise()) >= 0.93
 
 
-@pytest.mark.parametrize("name", ["seed_factor", "_image_factor"])
+@pytest.mark.parametrize("name", ["seed_factor", "image_factor"])
 def test_a_rule_for_one_pair_would_leave_equal_rows_out(name, monkeypatch):
     """What the simulation is for: Student's factor for one pair, for eight rows, fails it."""
     monkeypatch.setattr(contest_module, name, lambda rows, count: stats.t.ppf(0.975, count - 1))
@@ -131,9 +135,14 @@ def test_a_difference_is_found():
 @pytest.mark.parametrize("rows", [3, 5, 8])
 @pytest.mark.parametrize("mixture", MIXTURES)
 def test_equal_rows_are_all_bold_in_93_of_100_tables(mixture, rows, seeds):
-    """95 are meant; the share of 1,500 tables has a standard error of 0.6 points. With one seed only images vary."""
+    """95 are meant; the share of 1,500 tables has a standard error of 0.6 points. With one seed only images vary. Two
+    seeds, and seeds and images that are equally noisy, make the rule more careful than 95.
+    """
     noise = Noise(*MIXTURES[mixture])
-    assert all_bold(1500, rows, seeds, noise if seeds > 1 else Noise(0.0, 1.0, 0.0)) >= 0.93
+    found = all_bold(1500, rows, seeds, noise if seeds > 1 else Noise(0.0, 1.0, 0.0))
+    assert found >= 0.93
+    if seeds > 2 and mixture != "both":
+        assert found <= 0.98
 
 
 @pytest.mark.nightly

@@ -4,10 +4,11 @@ import dataclasses
 import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pandas
 import pytest
-from conftest import SCRIPT
 from folders import a_record, write
 from frames import cells, framed
 
@@ -72,7 +73,8 @@ def test_the_same_records_give_the_same_bytes(shell, folder, tmp_path):
     copied = shutil.copytree(folder, tmp_path / "elsewhere")
     assert shell("tables", folder).code == 0
     environment = {**os.environ, "PYTHONHASHSEED": "12345"}
-    subprocess.run([SCRIPT, "tables", copied], check=True, capture_output=True, env=environment)
+    command = [Path(sys.executable).with_name("vaezoo"), "tables", copied]
+    subprocess.run(command, check=True, capture_output=True, env=environment)
     first, second = ({path.name: path.read_bytes() for path in (f / "tables").iterdir()} for f in (folder, copied))
     assert first == second
     assert set(first) == {"digits.md", "digits.csv", "digits.tex"}

@@ -93,7 +93,7 @@ def test_latex_is_escaped():
     assert formats.escape_latex("-86.4 .. -86.1, beta-vae") == "$-$86.4 .. $-$86.1, beta-vae"
     (table,) = tables(framed(cells("[x]_1 & 50%", [-86.0]), cells("b\\c", [-87.0])))
     text = table.latex()
-    assert r"{[}x{]}\_1 \& 50\% & \textbf{$-$86.00}" in text
+    assert r"{[}x{]}\_1 \& 50\% & 1 & \textbf{$-$86.00}" in text
     assert r"b\textbackslash{}c &" in text
     body = text.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
     assert len({len(re.findall(r"(?<!\\)&", line)) for line in body}) == 1

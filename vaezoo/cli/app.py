@@ -83,6 +83,9 @@ EventsFile = Annotated[
 TensorBoardFolder = Annotated[
     Path | None, typer.Option("--tensorboard", help="A folder that gets each epoch's numbers for TensorBoard.")
 ]
+ReportFlag = Annotated[
+    bool, typer.Option("--report", help="Write report.html into the results folder, also while the run goes on.")
+]
 MatrixFile = Annotated[Path, typer.Argument(metavar="MATRIX", help="The matrix file (TOML).")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.")]
 

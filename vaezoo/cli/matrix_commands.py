@@ -28,6 +28,7 @@ from vaezoo.cli.app import (
     Only,
     Out,
     Plugins,
+    ReportFlag,
     Retries,
     RetryFailed,
     Shard,
@@ -148,6 +149,7 @@ def run(
     gpus_per_cell: GpusPerCell = None,
     events: EventsFile = None,
     tensorboard: TensorBoardFolder = None,
+    report: ReportFlag = False,
 ) -> None:
     """Run a matrix and write its tables. The same command goes on after a stop: finished cells are not run again."""
     from vaezoo.runner.engines.choice import EngineChoice
@@ -161,7 +163,7 @@ def run(
     limits = _limits(timeout, stall, max_memory, retries)
     limits = limits if checkpoint is None else replace(limits, checkpoint=checkpoint)
     asked = receivers(events, tensorboard)
-    options = RunOptions(jobs, fail_fast, selection, limits, kept, choice, check)
+    options = RunOptions(jobs, fail_fast, selection, limits, kept, choice, check, report)
     _carry_out(matrix, out, device, data_root, plugin, "run", options, asked)
 
 
@@ -184,6 +186,7 @@ def try_command(
     jobs: Jobs = None,
     data_root: DataRoot = None,
     plugin: Plugins = [],
+    report: ReportFlag = False,
 ) -> None:
     """Run one variant on one data set: a matrix of one row."""
     from vaezoo.runner.run import RunOptions
@@ -198,7 +201,7 @@ def try_command(
     row = {"name": bare, **row_settings(settings)}
     matrix |= {key: row.pop(key) for key in ("seeds", "timeout", "datasets", "pack") if key in row}
     matrix["variants"] = [row]
-    _carry_out(matrix, out, device, data_root, plugin, "try", RunOptions(jobs, prove=False))
+    _carry_out(matrix, out, device, data_root, plugin, "try", RunOptions(jobs, prove=False, report=report))
 
 
 def _words() -> str:
@@ -250,6 +253,10 @@ def _carry_out(
     for line in [*proof_lines(frame), *best_lines(written)]:
         say(line)
     say(f"tables: {report.folder / 'tables'}")
+    if (figures := report.folder / "figures").is_dir():
+        say(f"figures: {figures}")
+    if options.report:
+        say(f"report: {report.folder / 'report.html'}")
     passing = sum(failure.may_pass for failure in report.failures)
     if passing:
         say(f"{passing} of these may pass when run again: {again}")
@@ -261,8 +268,14 @@ def _carry_out(
 
 
 def _print_tables(console: "Console", written: "Sequence[Table]", details: bool = False) -> None:
+    from vaezoo.reports.across import across
+    from vaezoo.reports.formats import Terminal
+
     for table in written:
         console.print(table.terminal(details=details))
+        console.print()
+    if (found := across(written)) is not None:
+        console.print(Terminal(found.sheet))
         console.print()
     if not details:
         say("vaezoo tables DIR --columns NAME,... shows other columns, --details what they and bold mean")

@@ -131,6 +131,11 @@ COSTS = (
 )
 """The costs that every training cell has."""
 
+TEST_ERRORS = (
+    Column("iwll_test_set_error", "test-set error (nats)"),
+    Column("iwll_seed_error", "seed error (nats)"),
+)
+"""The columns that a table adds to a row: the standard errors of its mean iwll over the test images and over seeds."""
 
 MOST_COLUMNS = 1000
 """The columns that one metric may measure."""
@@ -142,12 +147,16 @@ ORIGIN = ("command", "commit")
 """The columns of the results frame that say which command ran a cell, and with which code of vaezoo."""
 PROOFS = ("unproved", "disproved")
 """The columns of the results frame that say which plugins of a cell have no passing check."""
+CHOOSING = ("validation_iwll", "search")
+"""The columns of the results frame that choose a row of a sweep: the validation iwll of the chosen epoch, and which
+search the row belongs to.
+"""
 DESCRIBING = frozenset(
-    (*IDENTITY, *PROVENANCE, *ORIGIN, *PROOFS, "status", "reason", "warnings", *SAME_DATA, *SAME_ESTIMATE)
+    (*IDENTITY, *PROVENANCE, *ORIGIN, *PROOFS, *CHOOSING, "status", "reason", "warnings", *SAME_DATA, *SAME_ESTIMATE)
 )
 """The columns of the results frame that hold no measurement."""
 RESERVED = DESCRIBING | {
-    *(column.name for column in (*TIMED, *COSTS)),
+    *(column.name for column in (*TIMED, *COSTS, *TEST_ERRORS)),
     *("true_log_likelihood", "iwll_minus_float32", "iwll_minus_float32_standard_error"),
 }
 """DESCRIBING and what a cell measures without a metric: no metric may measure a column of such a name."""

@@ -32,6 +32,8 @@ from vaezoo.core.requests import call_with_requests, requested_arguments, reques
 
 Images = Tensor | np.ndarray
 """Images or context as a user has them: a tensor or a numpy array."""
+INSIDE = 1 - 1e-4
+"""The largest length of a latent that is moved inside the unit ball."""
 
 
 class LatentModel(nn.Module):
@@ -289,8 +291,8 @@ class LatentModel(nn.Module):
 
     @torch.no_grad()
     def interpolate(self, a: Images, b: Images, steps: int = 8, context: Images | None = None) -> Tensor:
-        """E[x|z] along straight lines between one draw of q(z|a) and one of q(z|b), ends included. [B, *shape] twice ->
-        [steps, B, *shape]
+        """E[x|z] along straight lines between one draw of q(z|a) and one of q(z|b), ends included; on a sphere along
+        the arcs above them. [B, *shape] twice -> [steps, B, *shape]
         """
         if steps < 2:
             raise VaezooError(f"steps must be 2 or more, got {steps}")
@@ -300,7 +302,7 @@ class LatentModel(nn.Module):
             ends.append(tuple(group[0] for group in self.draw(batch, 1).z))
         weights = torch.linspace(0, 1, steps, device=self.device, dtype=self.dtype)
         lines = [tuple(torch.lerp(u, v, weight) for u, v in zip(*ends, strict=True)) for weight in weights]
-        return torch.stack([self.decode(z, context) for z in lines])
+        return torch.stack([self.decode(self._in_support(z), context) for z in lines])
 
     @torch.no_grad()
     def traverse(
@@ -308,7 +310,8 @@ class LatentModel(nn.Module):
     ) -> Tensor:
         """E[x|z] where one latent dimension of one draw of q(z|x) takes each of the values.
 
-        [B, *shape] -> [len(values), B, *shape]. group: the latent group of `dim`, the lowest one when left out.
+        [B, *shape] -> [len(values), B, *shape]. group: the latent group of `dim`, the lowest one when left out. On a
+        sphere, and in a ball where the latents would leave it, they are then scaled back.
         """
         z = tuple(each[0] for each in self.draw(self.batch(x, context), 1).z)
         if not -z[group].shape[-1] <= dim < z[group].shape[-1]:
@@ -317,8 +320,17 @@ class LatentModel(nn.Module):
         for value in values:
             moved = [each.clone() for each in z]
             moved[group][:, dim] = value
-            found.append(self.decode(tuple(moved), context))
+            found.append(self.decode(self._in_support(tuple(moved)), context))
         return torch.stack(found)
+
+    def _in_support(self, z: Latents) -> Latents:
+        """Latents scaled onto the sphere, or into the ball, where their groups live. A tuple of [n, Z_l]"""
+        found = []
+        for group, kind in zip(z, supports(self.prior, len(z)), strict=True):
+            norm = group.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(group.dtype).tiny)
+            scale = {"sphere": 1 / norm, "ball": (INSIDE / norm).clamp(max=1)}.get(kind)
+            found.append(group if scale is None else group * scale)
+        return tuple(found)
 
     @torch.no_grad()
     def prior_sample(self, n: int, context: Images | None = None) -> Latents:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from vaezoo.core.columns import TIMED, Column
+from vaezoo.reports.images import SCALED
 from vaezoo.reports.pairs import Folder, Key, Pair, image_differences
 from vaezoo.reports.statistics import (
     NOTHING,
@@ -71,7 +72,7 @@ def quality_changes(
         for column in columns
         if (change := _quality(key, group, column, before, after)) is not None
     ]
-    return _judged(found)
+    return judged(found)
 
 
 def _quality(key: Key, pairs: Sequence[Pair], column: Column, before: Folder, after: Folder) -> Change | None:
@@ -95,12 +96,16 @@ def _quality(key: Key, pairs: Sequence[Pair], column: Column, before: Folder, af
     )
 
 
-def _judged(changes: Sequence[Change]) -> tuple[Change, ...]:
+def judged(changes: Sequence[Change]) -> tuple[Change, ...]:
     """The changes with their verdicts. Rows whose numbers are the same need no test and take no part in Holm's
-    correction.
+    correction. A column that is another one in other units (bits per dimension) shares its test.
     """
-    tested = [c for c in changes if c.verdict == "no significant change" and c.deciding is not None]
+    able = [c for c in changes if c.verdict == "no significant change" and c.deciding is not None]
+    sources = {(c.label, c.dataset, c.column.name): c for c in able}
+    shared = {id(c): sources.get((c.label, c.dataset, SCALED.get(c.column.name, ""))) for c in able}
+    tested = [c for c in able if shared[id(c)] is None]
     adjusted = dict(zip(map(id, tested), holm([c.deciding.p for c in tested if c.deciding]), strict=True))
+    adjusted |= {name: adjusted[id(source)] for name, source in shared.items() if source is not None}
     judged = []
     for change in changes:
         if id(change) in adjusted:

@@ -6,11 +6,13 @@ difference d[s, n] in seed s and image n is paired in both. With S shared seeds,
 the best where |mean d| > sqrt(a^2 + b^2):
 
     a = f(R, S) sqrt(max(v, m) / S), v the variance over s of mean_n d, m the median of v over the rows
-    b = t(N) sqrt(w / N), w the variance over n of mean_s d
+    b = t(N) sqrt(max(w - u / S, 0) / N), w the variance over n of mean_s d, u that of what is left of d over s and n
+        without the means of each seed and of each image (their interaction)
 
 The images are the same in every seed, so that their part of the variance does not shrink with S: a alone, an interval
-over seeds, speaks of these test images only, and b alone of these trained models only. Half-widths that are added in
-squares cover at least as often as each does (Banerjee 1960), and the interaction of seeds and images counts in both.
+over seeds, speaks of these test images only, and b alone of these trained models only. v contains u / N, and w contains
+u / S: the interaction of seeds and images, which shrinks with both, counts in a, and is taken from b. Half-widths that
+are added in squares cover at least as often as each does (Banerjee 1960). With one seed there is no u to take.
 
 Family-wise: with no true difference, all rows stay bold in 95 of 100 tables (94 where one row is far noisier than the
 others: `python tests/reports/simulated_tables.py`), although the best is chosen by its number.
@@ -128,7 +130,7 @@ def _gaps(rows: Sequence[Mapping[Hashable, float]], best: int, images: PerImage)
         if place == best or not seeds:
             return None
         error, count = _image_error([(images(place, seed), images(best, seed)) for seed in seeds[:files]])
-        half = _image_factor(len(rows), count) * error if count else 0.0
+        half = image_factor(len(rows), count) * error if count else 0.0
         if len(seeds) > 1:
             half = math.hypot(half, seed_factor(len(rows), len(seeds)) * math.sqrt(max(variance, middle) / len(seeds)))
         elif not count:
@@ -142,30 +144,45 @@ def _gaps(rows: Sequence[Mapping[Hashable, float]], best: int, images: PerImage)
 
 
 def _image_error(pairs: Sequence[tuple[np.ndarray | None, np.ndarray | None]]) -> tuple[float, int]:
-    """The standard error of the mean difference over the images, and their number: 0 where values are not there."""
-    difference = mean_difference(pairs)
-    if difference is None:
+    """The standard error of the mean difference over the images, without their interaction with the seeds, and the
+    number of images: 0 where values are not there.
+    """
+    found = _differences(pairs)
+    if found is None:
         return 0.0, 0
-    return float(difference.std(ddof=1)) / math.sqrt(len(difference)), len(difference)
+    seeds, images = found.shape
+    variance = float(found.mean(0).var(ddof=1))
+    if seeds > 1:
+        left = found - found.mean(0) - found.mean(1, keepdims=True) + found.mean()
+        variance = max(variance - float((left**2).sum()) / ((seeds - 1) * (images - 1) * seeds), 0.0)
+    return math.sqrt(variance / images), images
 
 
 def mean_difference(pairs: Sequence[tuple[np.ndarray | None, np.ndarray | None]]) -> np.ndarray | None:
     """The mean over pairs of first - second for each test image [N]; None where a pair lacks them, has others, or a
     value is not finite.
     """
-    total: np.ndarray | None = None
+    found = _differences(pairs)
+    if found is None:
+        return None
+    mean: np.ndarray = found.mean(0)
+    return mean
+
+
+def _differences(pairs: Sequence[tuple[np.ndarray | None, np.ndarray | None]]) -> np.ndarray | None:
+    """first - second for each pair and test image [S, N]; None as for `mean_difference`."""
+    found: list[np.ndarray] = []
     for one, other in pairs:
         if one is None or other is None or one.ndim != 1 or one.shape != other.shape or len(one) < 2:
             return None
-        difference = one.astype(np.float64) - other.astype(np.float64)
-        if total is not None and total.shape != difference.shape:
+        found.append(one.astype(np.float64) - other.astype(np.float64))
+        if found[-1].shape != found[0].shape or not np.isfinite(found[-1]).all():
             return None
-        total = difference if total is None else total + difference
-    return None if total is None or not np.isfinite(total).all() else total / len(pairs)
+    return np.array(found) if found else None
 
 
 @cache
-def _image_factor(rows: int, images: int) -> float:
+def image_factor(rows: int, images: int) -> float:
     """t(N): Student's factor at 5 % over all pairs of rows."""
     return student_factor(images - 1, SIGNIFICANT / math.comb(rows, 2))
 

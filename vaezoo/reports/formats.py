@@ -25,7 +25,7 @@ __all__ = [
     "markdown",
 ]
 
-_WORDS = ("label", "seeds", "marks", "measured", "status", "verdict", "source", "column")
+_WORDS = ("label", "seeds", "marks", "measured", "status", "verdict", "source", "column", "axis", "level")
 """The headings of texts, which stand on the left; numbers stand on the right."""
 _FOLDED = ("label", "verdict", "source")
 """The headings of texts that a narrow terminal folds."""

@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Hashable
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 
@@ -25,6 +26,13 @@ def stored_images(store: Store, stem: str, record: Record | None, column: str) -
         return None if record is None else store.images(stem, record, (column,)).get(column)
     except DamagedFile:
         return None
+
+
+class ImageSource(Protocol):
+    """Where the values of each test image are."""
+
+    def of(self, dataset: str, label: str, seed: Hashable, column: str, number: float) -> np.ndarray | None:
+        """The values of one cell [N], whose mean is `number`; None where there are none, or the mean is another."""
 
 
 class ImageValues:

@@ -29,6 +29,7 @@ class Ranking:
     others, or on which seeds it is. unlike: the facts in which a row differs from the ranked ones. chosen: the row that
     the others are measured like, or None where no row can be ranked. best: the best row of each column that has bold
     numbers. gaps: (row, column name) -> its difference to the best. notes: what holds for the rows of a column.
+    places: (row, column name) -> its rank, which rows that cannot be told from the best share (reports/places.py).
     """
 
     ranked: frozenset[TableRow]
@@ -39,6 +40,7 @@ class Ranking:
     best: Mapping[str, TableRow] = field(default_factory=dict)
     gaps: Mapping[tuple[TableRow, str], Gap] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    places: Mapping[tuple[TableRow, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ def rank(rows: Sequence[TableRow], columns: Sequence[Column], images: NumberImag
         found_in.best,
         found_in.gaps,
         tuple(found_in.notes),
+        found_in.places,
     )
 
 

@@ -28,12 +28,13 @@ _NUMBERS = re.compile(r"\d[\d.,]*")
 class TableRow:
     """One variant on one data set over its seeds, or a number from elsewhere (`reference`).
 
-    cells: column name -> Summary. numbers: ranked column -> the number of each ok seed that has one. quartiles: speed
-    -> the quartiles of its timing, where they are known. facts: how its ok seeds were measured, each fact once (several
-    where seeds differ). counts: how many seeds have each status. reasons: why seeds failed. messages: the warnings of
-    its seeds, and each failure in one line. source: where a reference is from; about: the label of the row that it is
-    about. made: of each fact, how many ok seeds have each value. proved: whether all of its plugins have
-    a passing check; disproved: whether a proof of a part or the objective fails.
+    cells: column name -> Summary. numbers: ranked column, and `iwll_standard_error` -> the number of each ok seed that
+    has one. quartiles: speed -> the quartiles of its timing, where they are known. facts: how its ok seeds were
+    measured, each fact once (several where seeds differ). counts: how many seeds have each status. reasons: why seeds
+    failed. messages: the warnings of its seeds, and each failure in one line. source: where a reference is from; about:
+    the label of the row that it is about. made: of each fact, how many ok seeds have each value. proved: whether all of
+    its plugins have a passing check; disproved: whether a proof of a part or the objective fails. validation: the
+    validation iwll of each ok seed that has one. search: the sweep of whose rows one is chosen by it.
     """
 
     label: str
@@ -53,6 +54,8 @@ class TableRow:
     disproved: bool = False
     numbers: Mapping[str, Mapping[Hashable, float]] = field(default_factory=dict)
     quartiles: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    validation: Mapping[Hashable, float] = field(default_factory=dict)
+    search: str | None = None
 
     @property
     def seeds(self) -> str:
@@ -148,8 +151,10 @@ class _Cells:
             gone = frame[name].isna()
             self.values[name] = [None if g else fact for fact, g in zip(self.values[name], gone, strict=True)]
         self.ranked = [c.name for c in columns if c.ranked_by and c.ranked_by != "device"]
+        self.by_seed = [*self.ranked, "iwll_standard_error"]
         self.speeds = [c.name for c in TIMED if f"{c.name}_low" in frame and f"{c.name}_high" in frame]
         self.ends = {f"{n}_{end}": _floats(frame[f"{n}_{end}"]) for n in self.speeds for end in ("low", "high")}
+        self.validation = _floats(frame["validation_iwll"]) if "validation_iwll" in frame else []
         names = frame.attrs.get("settings", [name for name in self.values if "." in name])
         self.settings = [name for name in dict.fromkeys([*names, "evaluate.images"]) if name in self.values]
 
@@ -178,14 +183,16 @@ class _Cells:
             ),
             proved=bool(ok) and "unproved" in values and not unproved and not disproved,
             disproved=bool(disproved),
-            numbers={name: self._numbers(name, ok) for name in self.ranked if self.numbers.get(name)},
+            numbers={name: self._of_seeds(self.numbers[name], ok) for name in self.by_seed if self.numbers.get(name)},
             quartiles={name: ends for name in self.speeds if (ends := self._quartiles(name, ok))},
+            validation=self._of_seeds(self.validation, ok),
+            search=next(iter(self._texts("search", at)), None),
         )
 
-    def _numbers(self, name: str, ok: list[int]) -> dict[Hashable, float]:
-        """The number of each ok seed; seeds that the frame does not name are counted."""
-        column, seeds = self.numbers[name], self.values.get("seed")
-        numbered = ((place if seeds is None else seeds[at], column[at]) for place, at in enumerate(ok))
+    def _of_seeds(self, column: list[float], ok: list[int]) -> dict[Hashable, float]:
+        """The number of each ok seed in a column, which may be empty; seeds without a name are counted."""
+        seeds = self.values.get("seed")
+        numbered = ((n if seeds is None else seeds[at], column[at]) for n, at in enumerate(ok if column else ()))
         return {seed: number for seed, number in numbered if not math.isnan(number)}
 
     def _quartiles(self, name: str, ok: list[int]) -> tuple[float, float] | None:

@@ -14,6 +14,7 @@ from vaezoo.reports.changes import is_slower
 from vaezoo.reports.contest import Contest, Gap, contest
 from vaezoo.reports.images import SCALED
 from vaezoo.reports.number_text import number_text
+from vaezoo.reports.places import places
 from vaezoo.reports.rows import TableRow, facts_text
 from vaezoo.reports.statistics import summarise
 
@@ -25,13 +26,14 @@ NumberImages = Callable[[str, Hashable, str, float], "np.ndarray | None"]
 
 class Standings:
     """What the contests of columns have found: (row, column name) of each bold number, the best row of each column that
-    has bold numbers, (row, column name) -> its gap to the best, and what the seeds of each column can tell.
+    has bold numbers, (row, column name) -> its gap to the best, and its rank; what the seeds of each column can tell.
     """
 
     def __init__(self, images: NumberImages | None) -> None:
         self.bold: set[tuple[TableRow, str]] = set()
         self.best: dict[str, TableRow] = {}
         self.gaps: dict[tuple[TableRow, str], Gap] = {}
+        self.places: dict[tuple[TableRow, str], int] = {}
         self.notes: list[str] = []
         self._images = images
         self._subsets: dict[TableRow, dict[str, list[str]]] = {}
@@ -50,11 +52,18 @@ class Standings:
             able = _able(rows, column)
             if len(able) < 2:
                 continue
-            found = contest([row.numbers[name] for row in able], self._images_of(able, name), column.better or 1)
+            numbers, images, better = (
+                [row.numbers[name] for row in able],
+                self._images_of(able, name),
+                column.better or 1,
+            )
+            found = contest(numbers, images, better)
             best = able[found.best]
-            if bold := [able[place] for place in found.bold(column.better or 1)]:
+            if bold := [able[place] for place in found.bold(better)]:
                 self.best[name] = best
                 self.bold |= {(row, name) for row in bold}
+                ranks = zip(able, places(numbers, images, better, found), strict=True)
+                self.places |= {(row, name): rank for row, rank in ranks if rank is not None}
             for row, gap in zip(able, found.gaps, strict=True):
                 if gap is not None:
                     self.gaps[row, name] = gap

@@ -15,21 +15,26 @@ import pandas
 from vaezoo.core.columns import Column, table_columns
 from vaezoo.core.errors import VaezooError, unknown
 from vaezoo.reports import formats
+from vaezoo.reports.across import across
+from vaezoo.reports.csv_text import csv_text
+from vaezoo.reports.errors import with_error_columns, with_errors
 from vaezoo.reports.formats import Line, Sheet
-from vaezoo.reports.images import ImageValues
-from vaezoo.reports.number_text import number_text
+from vaezoo.reports.images import ImageSource, ImageValues
+from vaezoo.reports.number_text import number_text, ten_digits
 from vaezoo.reports.origin import data_line, measured_line, origin_lines
 from vaezoo.reports.published import compared, difference, published_sheet, source_text
 from vaezoo.reports.ranking import Ranking, rank
 from vaezoo.reports.remarks import merged, setting_remarks, subset_remarks
 from vaezoo.reports.rows import FACTS, TableRow, dataset_rows, reference_row
+from vaezoo.reports.search import searches
 from vaezoo.reports.statistics import NOTHING
 from vaezoo.runner.files import write_atomically
 
 _LETTERS = "abcdefghijklmnopqrstuvwyz"  # Markdown reads "- [x]" as a ticked box
 _LEGEND = (
     "± is the 95 % Student interval of the mean over seeds; with two seeds the range is shown, with one the value. "
-    "The Monte-Carlo error is that of a seed's mean iwll over the images, from its importance samples; the effective "
+    "Three standard errors of the iwll stand apart: the Monte-Carlo error of a seed's mean over the images, from its "
+    "importance samples, the error of the row's mean over the test images, and that over the seeds. The effective "
     "samples of K are a mean over the images. "
     "Likelihoods are in nats per image, higher is better (a published NLL is the negative)."
 )
@@ -47,13 +52,14 @@ _PROCESS_MEMORY = "Process memory is the peak of the whole process, torch includ
 _BOLD = (
     "Bold is every number that cannot be told from the best of the rows that are ranked together: the interval of its "
     "paired difference to the best, over the shared seeds and the test images, contains 0. The intervals of one column "
-    "hold together: rows that are equally good are all bold in 95 of 100 tables."
+    "hold together: rows that are equally good are all bold in 95 of 100 tables. Bold rows share rank 1; the rank of "
+    "another row is 1 + the number of rows that are told above it."
 )
 _BOLD_SPEEDS = "Bold speeds are within 5 % of the fastest, or their quartiles overlap."
 _ONE_SEED = "One seed is compared over the test images alone: bold speaks of these trained models, not of new ones."
 _NO_IMAGES = "Without values of each image the seeds alone decide: bold speaks of these test images."
 _IMPORTANT = (
-    *("rank", "iwll", "marks", "elbo"),
+    *("iwll", "rank", "marks", "elbo"),
     *("train_images_per_second", "iwll_samples_per_second", "sample_images_per_second", "seeds"),
 )
 """The columns that a narrow terminal shows first; those that rank rows follow, then the others."""
@@ -83,10 +89,10 @@ class Table:
 
         Raises VaezooError for a name that no column has.
         """
-        known = [column.name for column in self.columns]
+        known = [*(column.name for column in self.columns), "rank", "seeds"]
         for name in names:
-            if name not in (*known, "seeds"):
-                raise VaezooError(f"{self.dataset}: {unknown('column', name, [*known, 'seeds'])}")
+            if name not in known:
+                raise VaezooError(f"{self.dataset}: {unknown('column', name, known)}")
         return replace(self, chosen=tuple(dict.fromkeys(names)))
 
     @cached_property
@@ -108,15 +114,18 @@ class Table:
     def sheets(self) -> tuple[Sheet, ...]:
         """The texts of Markdown, LaTeX and the terminal: the rows, then published values beside measured ones."""
         columns = {column.name: column for column in self.columns}
-        titles = {name: column.title for name, column in columns.items()} | {"seeds": "seeds", "marks": "marks"}
-        shown = [*(columns if self.chosen is None else self.chosen)]
-        shown += ["seeds"] * (self.chosen is None) + ["marks"] * bool(self.letters)
+        titles = {"rank": "rank", "seeds": "seeds", "marks": "marks"}
+        titles |= {name: column.title for name, column in columns.items()}
+        ranks = self._ranks()
+        every = [*["rank"] * bool(ranks), *columns, "seeds"]
+        shown = [*(every if self.chosen is None else self.chosen), *["marks"] * bool(self.letters)]
 
         def text(row: TableRow, name: str) -> str:
             """One cell."""
             if column := columns.get(name):
                 return number_text(row.cells.get(name, NOTHING), column.style, column.unit)
-            return row.seeds if name == "seeds" else " ".join(self.marks(row))
+            further = {"rank": str(ranks.get(row, "")), "seeds": row.seeds, "marks": " ".join(self.marks(row))}
+            return further[name]
 
         def line(row: TableRow) -> Line:
             """One row as texts."""
@@ -134,6 +143,13 @@ class Table:
         main = Sheet(self.title, [self.lead], headings, lines, further, self.notes, self.details, names, important)
         return (main, published_sheet(pairs, self.columns)) if pairs else (main,)
 
+    def _ranks(self) -> dict[TableRow, int]:
+        """The rank of each row in the first column that ranks rows; empty where none does."""
+        names = (column.name for column in self.columns)
+        name = next((name for name in names if any((row, name) in self.ranking.places for row in self.rows)), None)
+        places = self.ranking.places
+        return {row: places[row, name] for row in self.rows if name is not None and (row, name) in places}
+
     def markdown(self) -> str:
         """A Markdown page: title, how it was measured, the table, the remarks, published values, the details."""
         return formats.markdown(*self.sheets)
@@ -149,7 +165,7 @@ class Table:
     def frame(self) -> pandas.DataFrame:
         """The plain numbers: `x_mean`, `x_low`, `x_high` of each measured column x, in the results frame's units."""
         rows = self.rows
-        columns: dict[str, list[Any]] = {
+        columns: dict[str, Any] = {
             "label": [row.label for row in rows],
             "variant": [row.variant for row in rows],
             "dataset": [self.dataset] * len(rows),
@@ -178,20 +194,22 @@ class Table:
                 columns[name] = [row.settings.get(name, math.nan) for row in rows]
         return pandas.DataFrame(columns)
 
-    def _comparison(self) -> dict[str, list[Any]]:
-        """For each ranked column x: `x_best`, whether a number is bold, and `x_gap`, `x_gap_low`, `x_gap_high`, its
-        mean difference to the best with the interval that decides.
+    def _comparison(self) -> dict[str, Any]:
+        """For each ranked column x: `x_best`, whether a number is bold, `x_rank`, and `x_gap`, `x_gap_low`,
+        `x_gap_high`, its mean difference to the best with the interval that decides.
         """
-        columns: dict[str, list[Any]] = {}
+        columns: dict[str, Any] = {}
         for column in self.columns:
             name = column.name
             if name in self.ranking.best:
                 columns[f"{name}_best"] = [(row, name) in self.ranking.bold for row in self.rows]
+            if any(ranks := [self.ranking.places.get((row, name)) for row in self.rows]):
+                columns[f"{name}_rank"] = pandas.array(ranks, dtype="Int64")
             gaps = [self.ranking.gaps.get((row, name)) for row in self.rows]
             if any(gap is not None for gap in gaps):
                 for end, part in (("", "mean"), ("_low", "low"), ("_high", "high")):
                     columns[f"{name}_gap{end}"] = [
-                        math.nan if gap is None else _short(getattr(gap, part)) for gap in gaps
+                        math.nan if gap is None else ten_digits(getattr(gap, part)) for gap in gaps
                     ]
         return columns
 
@@ -205,45 +223,48 @@ class Table:
             found = [difference(pairs[r], r, column.name) if r in pairs else NOTHING for r in self.rows]
             if any(each.count for each in found):
                 for end, part in (("", "mean"), ("_low", "low"), ("_high", "high")):
-                    columns[f"{column.name}_beyond{end}"] = [_short(getattr(each, part)) for each in found]
+                    columns[f"{column.name}_beyond{end}"] = [ten_digits(getattr(each, part)) for each in found]
         return columns
 
     def csv(self) -> str:
         """`frame` as CSV, whose texts no spreadsheet computes."""
-        frame = self.frame()
-        for name in frame.select_dtypes(exclude=["number", "bool"]):
-            frame[name] = pandas.Series(list(map(formats.escape_csv, frame[name])), dtype=object)
-        text: str = frame.rename(columns=formats.escape_csv).to_csv(index=False, lineterminator="\n")
-        return text
+        return csv_text(self.frame())
 
 
-def tables(frame: pandas.DataFrame, columns: Sequence[str] | None = None) -> list[Table]:
+def tables(
+    frame: pandas.DataFrame, columns: Sequence[str] | None = None, images: ImageSource | None = None
+) -> list[Table]:
     """One table for each data set of a results frame, in the order of the frame.
 
     columns: names of the columns that are shown, in this order; all that have a number where it is None.
 
     frame.attrs["columns"] says which columns were measured; a frame without it has the standard ones.
     frame.attrs["folder"] is the results folder, whose values of each test image rankings use; without them the seeds
-    alone decide. Raises VaezooError where the frame lacks `label`, `dataset` or `status`, or has a cell twice, and for
-    a column that a table has not.
+    alone decide. images: where these values are, in place of that folder. Raises VaezooError where the frame lacks
+    `label`, `dataset` or `status`, or has a cell twice, and for a column that a table has not.
     """
     stored = frame.attrs.get("columns")
     known = table_columns() if stored is None else [Column.from_json(column) for column in stored]
     ranked = tuple(column.name for column in known if column.ranked_by and column.ranked_by != "device")
-    images = ImageValues(frame.attrs.get("folder"), ranked)
+    images = images or ImageValues(frame.attrs.get("folder"), ranked)
     made = [_table(dataset, rows, known, frame.attrs, images) for dataset, rows in dataset_rows(frame, known)]
     return made if columns is None else [table.with_columns(columns) for table in made]
 
 
 def write_tables(made: pandas.DataFrame | Sequence[Table], folder: Path) -> list[Path]:
-    """Writes each data set's `.md`, `.csv` and `.tex` into the folder, each file atomically; returns the paths. made: a
-    results frame, or its tables.
+    """Writes each data set's `.md`, `.csv` and `.tex` into the folder, and `across.*` where rows are ranked on several
+    data sets, each file atomically; returns the paths. made: a results frame, or its tables.
     """
     taken: set[str] = set()
     paths = []
-    for table in tables(made) if isinstance(made, pandas.DataFrame) else made:
-        name = formats.file_name(table.dataset, taken)
-        for ending, text in (("md", table.markdown()), ("csv", table.csv()), ("tex", table.latex())):
+    made = tables(made) if isinstance(made, pandas.DataFrame) else made
+    texts = [(table.dataset, (table.markdown(), table.csv(), table.latex())) for table in made]
+    if (found := across(made)) is not None:
+        sheet = found.sheet
+        texts.append(("across", (formats.markdown(sheet), csv_text(found.frame), formats.latex(sheet))))
+    for title, written in texts:
+        name = formats.file_name(title, taken)
+        for ending, text in zip(("md", "csv", "tex"), written, strict=True):
             path = folder / f"{name}.{ending}"
             write_atomically(path, text.encode(), lasting=False)
             paths.append(path)
@@ -251,16 +272,18 @@ def write_tables(made: pandas.DataFrame | Sequence[Table], folder: Path) -> list
 
 
 def _table(
-    dataset: str, rows: list[TableRow], columns: list[Column], attrs: Mapping[Any, Any], images: ImageValues
+    dataset: str, rows: list[TableRow], columns: list[Column], attrs: Mapping[Any, Any], images: ImageSource
 ) -> Table:
     """The table of these rows: ranked, with remarks, and with the references below."""
-    ranking = rank(rows, columns, partial(images.of, dataset))
+    rows, columns = with_errors(rows, partial(images.of, dataset)), with_error_columns(columns)
+    found = searches(rows)
+    ranking = rank([row for row in rows if row not in found.searched], columns, partial(images.of, dataset))
     few_images, footnotes = subset_remarks(rows, attrs)
     given = [reference for reference in attrs.get("references", []) if reference.get("dataset") == dataset]
     references = [reference_row(reference, columns) for reference in given]
     labels = {row.label for row in rows}
     remarks: dict[TableRow, tuple[str, ...]] = {
-        **merged(rows, ranking.remarks, setting_remarks(rows, ranking), few_images),
+        **merged(rows, found.remarks, ranking.remarks, setting_remarks(rows, ranking), few_images),
         **{reference: (source_text(reference),) for reference in references if reference.about not in labels},
     }
     shown = [column for column in columns if any(row.has(column.name) for row in rows + references)]
@@ -271,11 +294,6 @@ def _table(
     details = [*_bold_legend(ranking), " ".join(legend), data_line(rows, ranking.chosen), *further]
     lead = measured_line(rows, ranking.chosen, bool(ranking.bold))
     return Table(dataset, title, lead, rows + references, shown, ranking, remarks, [text for text in details if text])
-
-
-def _short(value: float) -> float:
-    """The value with ten digits: the last ones of a sum over images differ between processors."""
-    return float(f"{value:.10g}")
 
 
 def _bold_legend(ranking: Ranking) -> list[str]:

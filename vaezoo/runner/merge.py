@@ -13,7 +13,7 @@ from vaezoo.runner.files import LARGEST_LOG, LARGEST_WEIGHTS, DamagedFile, read_
 from vaezoo.runner.plan.cell import Kind
 from vaezoo.runner.plan.stored import StoredCell, StoredPlan
 from vaezoo.runner.records import Record
-from vaezoo.runner.store import LARGEST_IMAGES, LARGEST_RECORD, Store
+from vaezoo.runner.store import LARGEST_IMAGES, LARGEST_PICTURES, LARGEST_RECORD, Store
 from vaezoo.runner.verdicts import FOLDER, keep, read_verdict
 
 CIRCUMSTANCES = frozenset((*(column.name for column in TIMED), "train_seconds"))
@@ -33,8 +33,8 @@ class Merged:
 
 
 def merge(folders: Sequence[str | Path], out: str | Path) -> Merged:
-    """Join results folders of one matrix into `out`: records with their weights, per-image values, logs and timings,
-    and the verdicts on their plugins.
+    """Join results folders of one matrix into `out`: records with their weights, per-image values, logs, pictures and
+    timings, and the verdicts on their plugins.
 
     out: may exist, and be one of the folders; what it has then is kept. Of a cell, an ok record is taken before one
     that diverged, that before any other, and among equals that of `out`, then of the first folder. Two final records
@@ -119,6 +119,7 @@ def _merge_records(
             merged.conflicts.append(
                 f"{stem}: {store.folder} and {chosen.folder} differ in {what}; that of {chosen.folder} is kept"
             )
+    _copy_pictures(stem, [chosen, *(store for store, _ in found)], target, merged)
     if chosen is target:
         return
     path = target.path(kind, stem)
@@ -138,6 +139,20 @@ def _merge_records(
     if content is not None:  # the record last, so that none stands without its files
         write_atomically(path, content)
         merged.records += 1
+
+
+def _copy_pictures(stem: str, stores: Sequence[Store], target: Store, merged: Merged) -> None:
+    """Write the pictures of a cell's model to the target where it has none: the first that one of the stores has."""
+    for store in stores:
+        try:
+            content = read_blocks(store.path("figures", stem), LARGEST_PICTURES)
+            if content is None:
+                continue
+            if store is not target:
+                write_atomically(target.path("figures", stem), content)
+            return
+        except DamagedFile as error:
+            merged.left_out.append(f"{error}; it is left out")
 
 
 def _rank(record: Record) -> int:

@@ -162,6 +162,12 @@ class Record:
         return self.comparability.precision
 
     @property
+    def validation_iwll(self) -> float | None:
+        """The validation iwll of the chosen epoch, in nats an image, where it is known."""
+        history = self.history.get("validation_iwll", [])
+        return history[self.best_epoch - 1] if self.best_epoch and self.best_epoch <= len(history) else None
+
+    @property
     def pseudo_likelihood(self) -> bool:
         """Whether its likelihood does not score the measure of its data."""
         return self.comparability.pseudo_likelihood

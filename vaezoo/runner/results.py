@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 def read_results(path: str | Path) -> "pd.DataFrame":
     """The results of a folder that `vaezoo run` wrote: one row a cell in the order of the matrix, failures included.
 
-    Log-likelihoods are in nats an image, higher is better. The column warnings holds vaezoo's warnings, a line each;
-    command is the command line of its run (without `--out DIR`); commit is that of vaezoo's code, with `+dirty` where
-    files of it had been changed, or `vaezoo VERSION` where it ran from no checkout. unproved names the plugins of the
-    cell that have no passing check, disproved those with a proof that fails.
+    Log-likelihoods are in nats an image, higher is better. The column validation_iwll is that of the chosen epoch;
+    search says which rows belong to one sweep with `select`, None elsewhere; warnings holds vaezoo's warnings, a line
+    each; command is the command line of its run (without `--out DIR`); commit is that of vaezoo's code, with `+dirty`
+    where files of it had been changed, or `vaezoo VERSION` where it ran from no checkout. unproved names the plugins of
+    the cell that have no passing check, disproved those with a proof that fails.
     frame.attrs holds the matrix's name, the settings that differ between rows, the references, the folder, where tables
     find the values of each test image, `columns`: the measured columns in the order of a table, each as
     `vaezoo.Column.to_json` gives it; and `overlaps`: for each data set whose splits share images, how many. A record
@@ -69,11 +70,12 @@ def read_results(path: str | Path) -> "pd.DataFrame":
         row |= {name: getattr(record or cell.comparability, name, None) for name in PROVENANCE}
         row |= dict(zip(ORIGIN, _origin(record), strict=True))
         row |= {name: speeds.get(name) for name in quartiles}
+        row |= {"validation_iwll": None if record is None else record.validation_iwll, "search": cell.search}
         row["warnings"] = "\n".join([*warned, *disturbed]) or None
         row["unproved"], row["disproved"] = (None, None) if record is None else _proofs(record, store, verdicts)
         rows.append(row | {name: results.get(name) for name in further} | cell.settings)
     frame = pd.DataFrame(rows)
-    for name in (*standard, *further, *quartiles):
+    for name in (*standard, *further, *quartiles, "validation_iwll"):
         if name in frame:
             frame[name] = pd.to_numeric(frame[name])
     frame.attrs |= {

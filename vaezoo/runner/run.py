@@ -171,6 +171,7 @@ class RunOptions:
     run. selection: which cells. limits: what a cell may take; the matrix's timeout holds where they have none.
     keep_weights: of all cells, of the best seed of each row and data set, or of none. engine: the machines that run the
     cells; timings are measured on this one. prove: whether plugins that have not been checked are proved beside them.
+    report: whether the folder gets a report, which is kept current.
     """
 
     jobs: int | None = None
@@ -180,6 +181,7 @@ class RunOptions:
     keep_weights: KeepWeights = "all"
     engine: EngineChoice = field(default_factory=EngineChoice)
     prove: bool = True
+    report: bool = False
 
 
 def carry_out(

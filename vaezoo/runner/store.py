@@ -16,6 +16,7 @@ from zipfile import ZipFile
 import numpy as np
 
 from vaezoo.core.errors import VaezooError, VaezooWarning
+from vaezoo.evaluation.picture_arrays import LARGEST, Pictures
 from vaezoo.runner.files import (
     ABANDONED_SECONDS,
     DamagedFile,
@@ -35,11 +36,12 @@ from vaezoo.runner.records import RESUMED, CellProgress, Record
 from vaezoo.runner.verdicts import FOLDER as VERDICTS
 from vaezoo.runner.verdicts import Verdict, path_of, provable, stored
 
-FOLDERS = ("cells", "timings", "checkpoints", "logs", "running", "resume", "claims", "tables", VERDICTS)
+FOLDERS = ("cells", "timings", "checkpoints", "logs", "running", "resume", "claims", "tables", "figures", VERDICTS)
 LARGEST_RECORD = 2**26
 LARGEST_PLAN = 2**29
 LARGEST_IMAGES = 2**31
 """Bytes of the largest record, plan and file of per-image values that are read."""
+LARGEST_PICTURES = LARGEST
 
 
 def write_json(path: Path, value: Mapping[str, Any], *, lasting: bool = True) -> None:
@@ -131,16 +133,16 @@ class Store:
         for path in (self.folder / "resume").glob("*.state"):  # left by a kill after the record was written
             if (record := self.record("cells", path.stem)) is not None and record.is_final:
                 self.remove_checkpoint(path.stem)
-        for name in ("running", "logs", "resume"):
+        for name in ("running", "logs", "resume", "figures"):
             with suppress(OSError):
                 (self.folder / name).rmdir()
 
     def path(self, kind: str, stem: str) -> Path:
-        """The file of a cell: kind is cells, timings, checkpoints, logs, running, resume or images."""
+        """The file of a cell: kind is cells, timings, checkpoints, logs, running, resume, images or figures."""
         if kind == "images":
             return self.folder / "cells" / f"{stem}.npz"
-        suffix = {"checkpoints": ".safetensors", "logs": ".log", "resume": ".state"}.get(kind, ".json")
-        return self.folder / kind / f"{stem}{suffix}"
+        suffix = {"checkpoints": ".safetensors", "logs": ".log", "resume": ".state", "figures": ".npz"}
+        return self.folder / kind / f"{stem}{suffix.get(kind, '.json')}"
 
     def _inside(self, kind: str, stem: str) -> Path:
         """The file of a cell, to be read. DamagedFile where its folder is a link."""
@@ -336,6 +338,18 @@ class Store:
             said = (str(error) or type(error).__name__).splitlines()[0][:200]
             raise DamagedFile(f"{self.path('images', stem)} is damaged: {said}") from None
         return values
+
+    def write_pictures(self, stem: str, pictures: Pictures) -> None:
+        """Write the pictures of a cell's model. They are no part of its record."""
+        write_atomically(self.path("figures", stem), pictures.to_bytes())
+
+    def pictures(self, stem: str) -> Pictures | None:
+        """The pictures of a cell's model, or None where it has none. Raises DamagedFile for anything else."""
+        content = read_file(self._inside("figures", stem), LARGEST_PICTURES)
+        try:
+            return None if content is None else Pictures.from_bytes(content)
+        except ValueError as error:
+            raise _damaged(self.path("figures", stem), error) from None
 
     def write_plan(self, plan: StoredPlan, *, shared: bool = False) -> None:
         """Write the plan atomically, a cell a line, because there may be many. shared: whether another run is at work

@@ -3,7 +3,7 @@
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,17 @@ import numpy as np
 
 from vaezoo.core.data import DataSpec
 from vaezoo.metrics.likelihood import bits_per_dimension
-from vaezoo.registry import PARTS, package_names, register
 from vaezoo.runner.children.client import Children, outcomes
 from vaezoo.runner.files import LARGEST_WEIGHTS, DamagedFile
 from vaezoo.runner.json_values import canonical
-from vaezoo.runner.limits import PLANNING, STALL
-from vaezoo.runner.plan.catalogue import Catalogue, Name, catalogue
+from vaezoo.runner.limits import STALL
 from vaezoo.runner.plan.cell import Kind
 from vaezoo.runner.plan.sources import Sources
 from vaezoo.runner.plan.specification import PROTOCOL, Specification
 from vaezoo.runner.plan.stored import StoredCell, StoredPlan
 from vaezoo.runner.records import Record
 from vaezoo.runner.store import Store
+from vaezoo.runner.stored_plugins import plugin_names, plugin_sources
 
 AUDITED = 4
 """The first protocol whose records hold an audit."""
@@ -235,8 +234,8 @@ def _groups(
     found: Verification,
 ) -> list[_Group]:
     """The cells by data set and sources. Cells with a plugin that nothing here registers are counted and left out."""
-    named = {each.cell.stem: _names(each.record.specification) for each in members}
-    known = _catalogue(plan, {name for names in named.values() for name in names}, children, options)
+    named = {each.cell.stem: plugin_names(each.record.specification) for each in members}
+    known = plugin_sources(plan, {name for names in named.values() for name in names}, children, options.files)
     together: dict[tuple[str, Sources], list[_Checked]] = {}
     for each in members:
         if lost := [name for name in named[each.cell.stem] if not known.knows(name)]:
@@ -249,25 +248,6 @@ def _groups(
         _Group(group[0].record.specification, sources, tuple(group), tuple(each for each in group if each in able))
         for (_, sources), group in together.items()
     ]
-
-
-def _names(specification: Specification) -> list[Name]:
-    """The slot and name of each plugin that a cell needs."""
-    parts = [(slot, specification.slots[slot][0]) for slot in PARTS if slot in specification.slots]
-    metrics = [("metric", name) for name, _ in specification.metrics or ()]
-    return list(dict.fromkeys([*parts, ("dataset", specification.dataset.name), *metrics]))
-
-
-def _catalogue(plan: StoredPlan, names: Iterable[Name], children: Children, options: VerifyOptions) -> Catalogue:
-    """What the plan's plugin files that are still there, the given ones and, where needed, packages register."""
-    written = [Path(str(each)) for each in plan.matrix.get("plugins") or ()]
-    files = dict.fromkeys(str(path) for path in (*options.files, *written) if path.is_file())
-    with register.without_packages():
-        needed = not all(Catalogue().knows(name) for name in names)
-        known = catalogue(children, list(files) if needed else [], (), PLANNING)
-        if all(known.knows(name) for name in names):
-            return known
-        return catalogue(children, list(files), package_names(), PLANNING)
 
 
 def _chosen(able: Sequence[_Checked], options: VerifyOptions) -> list[_Checked]:

@@ -13,12 +13,17 @@ from vaezoo.runner.json_values import parsed
 from vaezoo.runner.plan.cell import Task
 from vaezoo.runner.plan.imports import Dependencies
 from vaezoo.runner.records import Record
-from vaezoo.runner.store import LARGEST_IMAGES, LARGEST_RECORD, Store
+from vaezoo.runner.store import LARGEST_IMAGES, LARGEST_PICTURES, LARGEST_RECORD, Store
 
 HOUSE = Path(vaezoo.__file__).parent
 RECORDS = {"cells": LARGEST_RECORD, "timings": LARGEST_RECORD}
-FILES = {"checkpoints": LARGEST_WEIGHTS, "images": LARGEST_IMAGES, "resume": LARGEST_WEIGHTS}
-"""The kinds of a cell's files that its next process may need, and the bytes that each may have."""
+FILES = {
+    "checkpoints": LARGEST_WEIGHTS,
+    "images": LARGEST_IMAGES,
+    "resume": LARGEST_WEIGHTS,
+    "figures": LARGEST_PICTURES,
+}
+"""The kinds of a cell's files that its next process may need, or a reader, and the bytes that each may have."""
 REPORTS = {"running": LARGEST_RECORD, "logs": 2 * LARGEST_LOG}
 Change = tuple[str, str, bytes | None]
 """A kind and a stem, as `Store.path` takes them, and the content; None where the file is gone."""

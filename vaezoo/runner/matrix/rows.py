@@ -13,6 +13,7 @@ from vaezoo.core.errors import VaezooError
 from vaezoo.registry import PARTS
 from vaezoo.runner.matrix.errors import SECTIONS
 from vaezoo.runner.matrix.schema import (
+    SELECT,
     TABLES,
     EvaluateTable,
     Matrix,
@@ -32,7 +33,8 @@ class MatrixRow:
     """One row of the matrix: a variant with all of its settings.
 
     slots: the parts that the file overrides. latent: a list, top first, where there are several groups. place: where in
-    the file the row is written, `variants[2]`. datasets: the labels of those that it runs on, or None for all.
+    the file the row is written, `variants[2]`. datasets: the labels of those that it runs on, or None for all. search:
+    the place of the sweep of whose rows one is chosen and reported, or None.
     """
 
     label: str
@@ -45,6 +47,7 @@ class MatrixRow:
     evaluate: EvaluateTable
     place: str
     datasets: tuple[str, ...] | None = None
+    search: str | None = None
 
     def settings(self) -> dict[str, Any]:
         """Every setting by dotted key, defaults included: `prior.components`, `model.latent`, `train.epochs`, ..."""
@@ -105,6 +108,7 @@ def _expanded(matrix: Matrix, place: int, variant: VariantTable) -> Iterator[Mat
             evaluate=tables["evaluate"],
             place=f"variants[{place + 1}]",
             datasets=None if variant.datasets is None else tuple(variant.datasets),
+            search=f"variants[{place + 1}]" if SELECT in variant.sweep else None,
         )
 
 

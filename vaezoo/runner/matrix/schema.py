@@ -30,6 +30,7 @@ from pydantic import (
     model_validator,
 )
 
+from vaezoo.core.errors import nearest
 from vaezoo.registry import PARTS
 from vaezoo.runner.matrix.errors import SECTIONS, Loc, Problem, Problems, as_list, expected, not_storable, problems
 from vaezoo.training.options import TrainingOptions
@@ -187,7 +188,8 @@ class SettingsTable(MatrixTable):
 
 
 class VariantTable(SettingsTable):
-    """[[variants]]: a variant, what it changes, and lists of settings whose product gives the rows.
+    """[[variants]]: a variant, what it changes, and lists of settings whose product gives the rows. Where the
+    sweep has `select`, one of its rows is chosen and reported.
 
     datasets: those of the matrix that it runs on, by name or label; None for all.
     """
@@ -289,6 +291,9 @@ _KEYS = {
         "references": ReferenceTable,
     }.items()
 }
+SELECT, SELECTIONS = "select", ("validation",)
+"""The key of a sweep that says by what one of its rows is chosen, and its values."""
+_KEYS["sweep"] += (SELECT,)
 
 
 def checked(data: Mapping[str, Any]) -> Matrix:
@@ -310,15 +315,21 @@ def _problems(error: ValidationError, table: type[MatrixTable], start: Loc = ())
 
 def swept(sweep: Mapping[str, Any]) -> dict[tuple[str, ...], list[Any]]:
     """The values of each setting of a sweep in the order written, by ("train", "epochs"), ("prior",) or ("prior", "a").
+    `select` is no setting.
 
     Raises Problems with every error in the sweep.
     """
     settings: dict[tuple[str, ...], list[Any]] = {}
     found: list[Problem] = []
-    for path, values in _leaves(sweep):
+    if SELECT in sweep and sweep[SELECT] not in SELECTIONS:
+        near = nearest(sweep[SELECT], SELECTIONS)
+        found.append(((SELECT,), expected(" or ".join(map(repr, SELECTIONS)), sweep[SELECT], near)))
+    for path, values in _leaves({name: each for name, each in sweep.items() if name != SELECT}):
         short = path[1:] if path[0] == "model" and path[1:2] and path[1] in PARTS else path
         head, start = short[0], path[: -len(short)]
-        if not isinstance(values, list) or not values:
+        if not isinstance(values, list) and head not in _KEYS["sweep"]:
+            found.append((path, f"is not a key; {nearest(head, _KEYS['sweep'])}"))
+        elif not isinstance(values, list) or not values:
             found.append((path, expected("a list of one or more values", values, as_list(values))))
         elif short in settings:
             found.append((path, "expected each setting once, got this one twice; remove one"))

@@ -57,6 +57,7 @@ class Cell:
 
     key: the specification's. settings: the row's settings, for the columns in which rows differ. skip: why the cell
     cannot be run, or None. expected_failure: what its rehearsal raised, or None; such a cell is run all the same.
+    search: of which sweep one row is chosen and reported, or None.
     """
 
     label: str
@@ -69,6 +70,7 @@ class Cell:
     settings: dict[str, Any] = field(repr=False)
     skip: str | None = None
     expected_failure: str | None = None
+    search: str | None = None
 
     @cached_property
     def stem(self) -> str:
@@ -89,7 +91,7 @@ class Cell:
 
     def to_json(self) -> dict[str, Any]:
         """The whole cell."""
-        names = ("label", "variant", "dataset", "seed", "key", "settings", "skip", "expected_failure")
+        names = ("label", "variant", "dataset", "seed", "key", "settings", "skip", "expected_failure", "search")
         value = {name: getattr(self, name) for name in names}
         return value | {"specification": self.specification.to_json(), "comparability": self.comparability.to_json()}
 
@@ -105,8 +107,8 @@ class Task:
 
     folder: the results folder. plugins, packages: the plugin files and installed packages that the cell needs. data:
     the folder of its decoded data set, or None where it is to be loaded. alone: why a cell of a pack is run by itself,
-    or None. lost_metrics: (metric, reason) of those during which an earlier process of the cell ended. run: what the
-    cells of a run share, for their records.
+    or None. lost_metrics: (metric, reason) of those during which an earlier process of the cell ended. pictures:
+    whether the process makes the pictures of the cell's model. run: what the cells of a run share, for their records.
     """
 
     cell: Cell
@@ -117,6 +119,7 @@ class Task:
     data: Path | None = None
     alone: str | None = None
     lost_metrics: tuple[tuple[str, str], ...] = ()
+    pictures: bool = False
     run: RunFacts = field(default_factory=RunFacts)
 
     def to_json(self) -> dict[str, Any]:
@@ -130,6 +133,7 @@ class Task:
             "data": None if self.data is None else str(self.data),
             "alone": self.alone,
             "lost_metrics": [list(each) for each in self.lost_metrics],
+            "pictures": self.pictures,
             "run": {"command": list(self.run.command), "git": self.run.git},
         }
 
@@ -145,5 +149,6 @@ class Task:
             None if value["data"] is None else Path(value["data"]),
             value["alone"],
             tuple((metric, reason) for metric, reason in value["lost_metrics"]),
+            value["pictures"],
             fitted(RunFacts, value.get("run", {})),
         )

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from vaezoo.runner.plan.fingerprint import fingerprint
 from vaezoo.runner.plan.sizes import FLOAT, Room, Sizes, may_be_large, sizes_of
 from vaezoo.runner.plan.sources import Sources, sources_of
 from vaezoo.runner.plan.specification import PROTOCOL, DatasetChoice, EvaluationOptions, Specification
-from vaezoo.runner.plan.stored import StoredCell, StoredPlan
+from vaezoo.runner.plan.stored import StoredCell, StoredPlan, first_seeds
 from vaezoo.runner.provenance import run_facts
 from vaezoo.runner.records import reason_of
 from vaezoo.training.options import TrainingOptions
@@ -121,6 +121,7 @@ class Plan:
                     skip=cell.skip,
                     comparability=cell.comparability,
                     settings={name: cell.settings.get(name) for name in settings},
+                    search=cell.search,
                 )
             )
         return StoredPlan(
@@ -135,8 +136,20 @@ class Plan:
 
     def task(self, cell: Cell, folder: Path) -> Task:
         """What a child process needs to run one of the plan's cells into a results folder."""
-        sources, root = self.sources.get(cell.stem, Sources()), self.data_root
-        return Task(cell, folder.absolute(), tuple(map(Path, sources.files)), sources.packages, root, run=run_facts())
+        sources = self.sources.get(cell.stem, Sources())
+        return Task(
+            cell,
+            folder.absolute(),
+            tuple(map(Path, sources.files)),
+            sources.packages,
+            self.data_root,
+            pictures=cell.stem in self._first_seeds,
+            run=run_facts(),
+        )
+
+    @cached_property
+    def _first_seeds(self) -> frozenset[str]:
+        return frozenset(first_seeds(self.cells))
 
 
 def make_plan(
@@ -267,6 +280,7 @@ class _DatasetPlanner:
                 settings=settings,
                 skip=skip,
                 expected_failure=model.expected_failure,
+                search=row.search,
             )
             for key, specification in self._specification(row, model, train).with_seeds(seeds)
         )

@@ -1,13 +1,13 @@
 """The plan as a results folder keeps it: enough to read the results without plugins and without the data."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from vaezoo.core.columns import DESCRIBING, Column
 from vaezoo.runner.formats import opened, sealed
 from vaezoo.runner.json_values import fitted, json_value
-from vaezoo.runner.plan.cell import Comparability
+from vaezoo.runner.plan.cell import Cell, Comparability
 
 LONGEST_NAME = 220
 """Bytes of a record's file name. A file system takes 255, and a temporary file's name is longer."""
@@ -21,7 +21,9 @@ def is_plain_name(name: str) -> bool:
 
 @dataclass(frozen=True)
 class StoredCell:
-    """A cell of the stored plan. timing: the stem of its timing, or None; settings: those that differ between rows."""
+    """A cell of the stored plan. timing: the stem of its timing, or None; settings: those that differ between rows;
+    search: of which sweep one row is chosen and reported, None for a row that is reported as it is.
+    """
 
     stem: str
     key: str
@@ -33,15 +35,22 @@ class StoredCell:
     skip: str | None
     comparability: Comparability
     settings: dict[str, Any]
+    search: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The cell as plan.json holds it."""
-        return {**vars(self), "comparability": self.comparability.to_json()}
+        """The cell as plan.json holds it; a search that is None is left out."""
+        value = {**vars(self), "comparability": self.comparability.to_json()}
+        return {name: each for name, each in value.items() if (name, each) != ("search", None)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "StoredCell":
         """The cell of a plan.json. Raises ValueError for any other value."""
         return fitted(cls, value)
+
+
+def first_seeds(cells: Iterable[Cell | StoredCell]) -> list[str]:
+    """The stems of the cells whose models have pictures: the first seed of each row on each data set."""
+    return list({(cell.label, cell.dataset): cell.stem for cell in reversed(list(cells))}.values())[::-1]
 
 
 @dataclass(frozen=True)

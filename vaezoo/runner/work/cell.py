@@ -30,6 +30,7 @@ from vaezoo.runner.plan.sources import Sources
 from vaezoo.runner.provenance import Provenance, now, nvidia_driver, versions
 from vaezoo.runner.records import CellProgress, Record, Status, reason_of
 from vaezoo.runner.store import Store
+from vaezoo.runner.work.draw import draw_cells
 from vaezoo.runner.work.evaluate import CellEvaluation
 from vaezoo.runner.work.kept_warnings import warnings_kept
 from vaezoo.runner.work.mapped import read_dataset
@@ -58,7 +59,9 @@ def run_pack(
         evaluated = [task for task in tasks if unmeasured(task) is not None]
         others = [task for task in tasks if task not in evaluated]
         found = [run(task) for task in evaluated]
-        return found + (_run_together(others, device, run) if len(others) > 1 else [run(task) for task in others])
+        found += _run_together(others, device, run) if len(others) > 1 else [run(task) for task in others]
+        draw_cells(tasks, device)
+        return found
 
 
 def _seeds(tasks: Sequence[Task]) -> list[int]:

@@ -55,7 +55,7 @@ def reevaluate(
     heartbeat.listen(lambda message: send(**message))
     no_hidden_tf32()
     Sources.from_json(sources).load()
-    send(changed=[title for title, digest in code if _fingerprint(title) != digest])
+    send(changed=[title for title, digest in code if fingerprint_of(title) != digest])
     choice = DatasetChoice(**dataset)
     try:
         data = load_dataset(choice.name, data_root, options=choice.options)
@@ -79,7 +79,8 @@ def reevaluate(
             send(stem=stem, failed=reason_of(error))
 
 
-def _fingerprint(title: str) -> str | None:
+def fingerprint_of(title: str) -> str | None:
+    """The fingerprint of the plugin `slot/name`, or None where there is none."""
     slot, _, name = title.partition("/")
     return fingerprint(registry(slot)[name]) if name in registry(slot) else None
 

@@ -1,0 +1,1 @@
+"""Puts this folder's modules (frames, folders) on the path of the tests below it."""
