@@ -25,13 +25,13 @@ def test_a_run_prints_its_tables_its_counts_and_the_best(finished):
     assert lines[5] == "timings: 1 to run"
     assert re.fullmatch(r"\[1/1\] ok +vae on digits-binary, timing  [\d.]+ s", lines[6])
     assert "first: digits-binary" in lines
-    assert lines[-3] == "4 ok"
+    assert lines[-4] == "4 ok"
     assert re.fullmatch(
         r"best on digits-binary: (beta-)?vae, iwll -\d+\.\d\d nats \(-\d+\.\d\d to -\d+\.\d\d\)"
         "(; 1 row cannot be told from it)?",
-        lines[-2],
+        lines[-3],
     )
-    assert lines[-1] == "tables: results/first/tables"
+    assert lines[-2:] == ["tables: results/first/tables", "figures: results/first/figures"]
 
 
 def shown(out: str) -> list[str]:
@@ -108,7 +108,7 @@ def test_try_is_a_matrix_of_one_row(shell, tmp_path):
     done = shell("try", *words, cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines()[0] == "cells: 1 to run"
-    assert done.out.splitlines()[-1] == "tables: results/try-vae/tables"
+    assert done.out.splitlines()[-1] == "figures: results/try-vae/figures"
     assert "timings: 0 to run" in done.out.splitlines()
     code = """
 import json, vaezoo

@@ -117,3 +117,21 @@ def test_a_conditional_model_draws_its_lines_under_the_context_that_is_asked_for
     z[0][:, 0] = 5.0
     torch.testing.assert_close(moved, model.decode(z[0], one))
     assert not torch.allclose(moved, model.decode(z[0], other))
+
+
+@pytest.mark.parametrize("variant", ["svae", "poincare-vae"])
+def test_latents_that_move_stay_where_the_prior_lives(monkeypatch, variant):
+    """On the sphere all have length 1, in the ball less; and both methods decode what was scaled back."""
+    model, x = build(variant, dataset(), latent=3, hidden=(5,)), dataset().test.x[:4]
+    seen = []
+    decode = model.decode
+    monkeypatch.setattr(model, "decode", lambda z, context=None: seen.append(z[0]) or decode(z, context))
+    model.traverse(x, 1, [-2.0, 0.5])
+    model.interpolate(x[:2], x[2:], 3)
+    lengths = torch.cat([z.norm(dim=-1) for z in seen])
+    assert len(lengths) == 2 * 4 + 3 * 2
+    if variant == "svae":
+        torch.testing.assert_close(lengths, torch.ones_like(lengths))
+    else:
+        assert bool((lengths < 1).all())
+        assert float(lengths.max()) > 0.999  # the traversal to -2

@@ -115,7 +115,13 @@ def test_the_quickstart_has_the_same_records(nodes, tmp_path):
     assert "epoch" in kinds
     assert_same(tmp_path / "here", tmp_path / "cluster")
     left = {path.name for path in (tmp_path / "cluster").iterdir()}
-    assert left <= {"cells", "timings", "checkpoints", "tables", "plan.json"}
+    assert left <= {"cells", "timings", "checkpoints", "figures", "tables", "plan.json"}
+    here, there = (
+        {path.name: path.read_bytes() for path in (tmp_path / name / "figures").glob("*.npz")}
+        for name in ("here", "cluster")
+    )
+    assert len(here) == 4
+    assert here == there
 
 
 @pytest.mark.nightly

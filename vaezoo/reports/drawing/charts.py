@@ -83,7 +83,7 @@ def curves(history: "pd.DataFrame", title: str = "Learning curves") -> Figure:
         panels[0].set_ylabel("validation iwll (nats)")
         panels[0].set_xlabel("epoch")
         panels[1].set_xlabel("seconds of training")
-        _legend(figure, panels[0], len(labels))
+        _legend(figure, panels[0], [shown(label) for label in labels])
         _captioned(
             figure, title, "Learning curves: the mean over the seeds, with a band from the least to the largest seed"
         )
@@ -97,11 +97,13 @@ def _fit(axes: Axes, low: float, high: float) -> None:
         axes.set_ylim(low - room, high + room)
 
 
-def _legend(figure: Figure, axes: Axes, count: int) -> None:
-    """The names of the lines, to the right of the panels. A label is no formula."""
-    names = figure.legend(*axes.get_legend_handles_labels(), loc="center left", bbox_to_anchor=(0.77, 0.5), fontsize=8)
-    for text in names.get_texts():
+def _legend(figure: Figure, axes: Axes, labels: Sequence[str]) -> None:
+    """The names of the lines, to the right of the panels. A label is no formula, and may begin with an underscore."""
+    numbers = [str(number) for number in range(len(labels))]
+    legend = figure.legend(axes.lines, numbers, loc="center left", bbox_to_anchor=(0.77, 0.5), fontsize=8)
+    for text, label in zip(legend.get_texts(), labels, strict=True):
         text.set_parse_math(False)
+        text.set_text(label)
     figure.subplots_adjust(left=0.08, right=0.76, bottom=0.12, top=0.85, wspace=0.08)
 
 

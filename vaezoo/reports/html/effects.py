@@ -1,7 +1,7 @@
 """The effects of a crossed matrix as a section of the report."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vaezoo.reports.effect_sheets import effect_sheets
 from vaezoo.reports.effects import Effect, effects_of
@@ -32,7 +32,9 @@ def effect_section(dataset: str, rows: Sequence[TableRow]) -> EffectSection | No
     texts = [line.texts[3] for line in sheets[0].lines]
     bars, zero = strips([_difference(effect, text) for effect, text in zip(found.main, texts, strict=True)])
     shares = tuple((each.name, round(each.share, 4), f"{100 * each.share:.1f} %") for each in found.shares)
-    return EffectSection(tuple(sheets[0].lead[:-1]), bars, zero, shares, tuple(sheets))
+    *lead, meaning = sheets[0].lead
+    first = replace(sheets[0], lead=[meaning])
+    return EffectSection(tuple(lead), bars, zero, shares, (first, *sheets[1:]))
 
 
 def _difference(effect: Effect, text: str) -> Difference:
