@@ -130,7 +130,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     lines = [
-        f"{describe('cpu')}, threads: {given.threads}, torch {torch.__version__} {given.rounds} rounds, batch: {BATCH}",
+        f"{describe('cpu')}, threads: {given.threads}, torch {torch.__version__}, {given.rounds} rounds, batch {BATCH}",
         "",
         "| variant | data | images/s | step / eager loop | quartiles |",
         "|:--|:--|--:|--:|--:|",

@@ -60,7 +60,7 @@ def main() -> None:
 def row(name: str, variant: str, dataset: vaezoo.Dataset, seeds: int) -> None:
     """Print the row of a variant."""
     ways = {way: [trained(variant, dataset, name, seed, way) for seed in range(seeds)] for way in ("auto", None)}
-    share = {w: statistics.mean(r.validation["seconds"] / r.seconds for r, _ in runs) for w, runs in ways.items()}
+    share = {w: statistics.mean(r.validation_seconds / r.seconds for r, _ in runs) for w, runs in ways.items()}
     chosen = {way: ", ".join(str(result.best_epoch) for result, _ in runs) for way, runs in ways.items()}
     test = {way: torch.stack([estimate for _, estimate in runs]) for way, runs in ways.items()}
     rise = (test["auto"] - test[None]).mean(0)

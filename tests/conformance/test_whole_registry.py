@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from right_prior import RIGHT
+from swept_variants import FEW as FEW_VARIANTS
 from unable import is_pass_or_unable
 
 from vaezoo.conformance import check as checking
@@ -24,15 +25,19 @@ SLOW = "import os, time\n" + RIGHT.replace("def sample(self, n):", "def sample(s
 COMBINED = ("shapes", "gradients", "seeds", "save and load", "declaration")
 """The proofs of variants that tox carries out. The others prove the same formulas as those of its parts, together."""
 
+FEW_DATASETS = ("digits-binary", "linear-gaussian", "mnist-dynamic", "npz", "simulated-counts", "sprites")
+
 
 def every() -> list:
     """Each proof of each plugin. In tox those of parts, objectives and metrics are carried out that have changed since
-    proved.json was written, of variants a few, and of data sets that are not read as others are; nightly all.
+    proved.json was written, of a few variants some, and of a few data sets all; nightly every one.
     """
     found, parts = [], own_fingerprints().keys() - {*changed()}
     for title, case in cases([]).items():
-        nightly = title.startswith("variant/") and case[1].name not in COMBINED
-        nightly |= title.startswith("dataset/fashion-mnist") or title.partition(": ")[0] in parts
+        plugin, proof = case
+        nightly = plugin.slot == "variant" and not (plugin.name in FEW_VARIANTS and proof.name in COMBINED)
+        nightly |= plugin.slot == "dataset" and plugin.name not in FEW_DATASETS
+        nightly |= title.partition(": ")[0] in parts
         found.append(pytest.param(case, id=title, marks=pytest.mark.nightly if nightly else ()))
     return found
 

@@ -135,9 +135,14 @@ def test_a_difference_is_found():
 @pytest.mark.parametrize("rows", [3, 5, 8])
 @pytest.mark.parametrize("mixture", MIXTURES)
 def test_equal_rows_are_all_bold_in_93_of_100_tables(mixture, rows, seeds):
-    """95 are meant; the share of 1,500 tables has a standard error of 0.6 points. With one seed only images vary."""
+    """95 are meant; the share of 1,500 tables has a standard error of 0.6 points. With one seed only images vary. Two
+    seeds, and seeds and images that are equally noisy, make the rule more careful than 95.
+    """
     noise = Noise(*MIXTURES[mixture])
-    assert all_bold(1500, rows, seeds, noise if seeds > 1 else Noise(0.0, 1.0, 0.0)) >= 0.93
+    found = all_bold(1500, rows, seeds, noise if seeds > 1 else Noise(0.0, 1.0, 0.0))
+    assert found >= 0.93
+    if seeds > 2 and mixture != "both":
+        assert found <= 0.98
 
 
 @pytest.mark.nightly

@@ -6,7 +6,7 @@ import numpy
 import pytest
 from frames import cells, framed
 from scipy import stats
-from simulated_tables import Noise, numbers
+from simulated_tables import MIXTURES, Noise, numbers
 
 from vaezoo.reports.across import across, of_numbers
 from vaezoo.reports.contest import contest
@@ -45,6 +45,24 @@ def test_the_comparison_of_a_row_with_the_best_is_that_of_the_contest():
         rows = [dict(enumerate(row)) for row in values.mean(2).tolist()]
         found = contest(rows, lambda row, seed, values=values: values[row, seed], 1)
         assert [rank == 1 for rank in ranked(values)] == [place in found.bold(1) for place in range(2)]
+
+
+def share_a_rank(tables, seeds, noise):
+    """The share of tables in which all of seven equal rows, far below the best, have rank 2."""
+    random = numpy.random.default_rng(0)
+    means = [0.0] + [-50.0] * 7
+    return numpy.mean([ranked(numbers(random, means, seeds, noise))[1:] == [2] * 7 for _ in range(tables)])
+
+
+def test_equal_rows_below_the_best_share_a_rank():
+    assert share_a_rank(60, 3, Noise()) >= 0.9
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("mixture", MIXTURES)
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_equal_rows_below_the_best_share_a_rank_in_93_of_100_tables(seeds, mixture):
+    assert share_a_rank(1000, seeds, Noise(*MIXTURES[mixture])) >= 0.93
 
 
 def test_rows_with_other_seeds_are_compared_on_those_that_they_share():

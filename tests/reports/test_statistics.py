@@ -4,7 +4,7 @@ import numpy
 import pytest
 from scipy import stats
 
-from vaezoo.reports.statistics import Summary, summarise
+from vaezoo.reports.statistics import Summary, over_images, over_seeds, summarise
 
 
 @pytest.mark.parametrize("count", [3, 4, 5, 10, 30])
@@ -60,3 +60,20 @@ def test_interval_covers_as_it_says(count):
     summaries = [summarise(row) for row in draws.tolist()]
     covered = numpy.mean([summary.low <= -86.0 <= summary.high for summary in summaries])
     assert covered == pytest.approx(0.95, abs=0.015)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_intervals_of_paired_differences_over_seeds_cover_as_they_say(count):
+    draws = numpy.random.default_rng(count).normal(0.4, 0.3, (2000, count))
+    found = [over_seeds(row) for row in draws.tolist()]
+    assert numpy.mean([each.low <= 0.4 <= each.high for each in found]) == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("skewed", [False, True])
+def test_bca_intervals_over_images_cover_as_they_say(skewed):
+    """1,000 test sets of 300 images, whose differences are normal or exponential."""
+    random = numpy.random.default_rng(0)
+    draws = random.exponential(size=(1000, 300)) if skewed else random.normal(1.0, 1.0, (1000, 300))
+    found = [over_images(row) for row in draws]
+    assert numpy.mean([each.low <= 1.0 <= each.high for each in found]) == pytest.approx(0.95, abs=0.02)

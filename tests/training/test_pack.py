@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from small_tasks import images_of
+from swept_variants import EVERY
 
 import vaezoo
 from vaezoo import Objective, Skip
@@ -86,7 +87,7 @@ def assert_same(packed, alone, rtol=1e-4):
 
 
 @pytest.mark.parametrize("nets", ["declared", pytest.param("conv", marks=pytest.mark.nightly)])
-@pytest.mark.parametrize("variant", vaezoo.names("variant"))
+@pytest.mark.parametrize("variant", EVERY)
 def test_each_seed_trains_as_it_would_alone(variant, nets):
     chosen = None
     if nets == "conv":

@@ -7,16 +7,14 @@ from typing import Any
 
 import pandas
 
-from vaezoo.core.columns import QUALITY
 from vaezoo.reports import formats
 from vaezoo.reports.csv_text import csv_text
-from vaezoo.reports.effects import Effect, Effects, Interaction
+from vaezoo.reports.effects import IWLL, Effect, Effects, Interaction
 from vaezoo.reports.formats import Line, Sheet
-from vaezoo.reports.number_text import number_text
+from vaezoo.reports.number_text import number_text, ten_digits
 from vaezoo.reports.statistics import Summary
 from vaezoo.runner.files import write_atomically
 
-_IWLL = next(column for column in QUALITY if column.name == "iwll")
 _MAIN = (
     "A main effect is the mean iwll of the rows with this level minus the mean of all levels of its axis, each level "
     "with the same weight. ± is its 95 % Student interval over the seeds, each of which gives one effect. Bold effects "
@@ -66,7 +64,8 @@ def effect_frame(found: Effects) -> pandas.DataFrame:
             rows.append({"kind": kind, "level": found.best.label, "seeds": number.count})
             rows[-1] |= {"mean": number.mean, "low": number.low, "high": number.high}
     names = ["kind", "axis", "level", "rows", "seeds", "mean", "low", "high", "p", "p_holm", "verdict", "share"]
-    frame = pandas.DataFrame(rows, columns=names)
+    short = [{n: ten_digits(each) if isinstance(each, float) else each for n, each in row.items()} for row in rows]
+    frame = pandas.DataFrame(short, columns=names)
     return frame.astype(dict.fromkeys(("rows", "seeds"), "Int64"))
 
 
@@ -97,7 +96,7 @@ def _lead(found: Effects) -> Iterator[str]:
         yield "No record has a validation iwll by which a combination could be chosen."
     else:
         validation, test = (
-            number_text(each, _IWLL.style, _IWLL.unit) for each in (found.best.validation, found.best.test)
+            number_text(each, IWLL.style, IWLL.unit) for each in (found.best.validation, found.best.test)
         )
         chosen = f"chosen on validation (iwll {validation}) and reported on test"
         yield f"Best combination, {chosen}: {found.best.label}, {test}"
@@ -117,7 +116,7 @@ def _line(effect: Effect) -> Line:
     found = effect.found
     is_one = not math.isfinite(found.low)
     ends = (found.mean, found.mean) if is_one else (found.low, found.high)
-    text = number_text(Summary(found.mean, *ends, found.count, "single" if is_one else "interval"), _IWLL.style)
+    text = number_text(Summary(found.mean, *ends, found.count, "single" if is_one else "interval"), IWLL.style)
     sign = "+" if found.mean > 0 else ""
     p = "" if effect.p is None else f"{effect.p:.2g}"
     texts = (" x ".join(effect.axes), " x ".join(effect.levels), str(effect.rows), sign + text, p, effect.verdict)

@@ -31,7 +31,7 @@ NEEDED = (
     "an effects table needs rows that cross two settings or more: (nearly) every combination of their values, measured "
     "alike and with the same seeds, as a [variants.sweep] of two keys gives"
 )
-_IWLL = next(column for column in QUALITY if column.name == "iwll")
+IWLL = next(column for column in QUALITY if column.name == "iwll")
 
 
 @dataclass(frozen=True)
@@ -121,12 +121,12 @@ def effects(folder: str | Path) -> tuple[Effects, ...]:
     """The effects of each data set of a results folder, in its order. VaezooError where the folder holds no results."""
     frame = read_results(folder)
     name = str(frame.attrs.get("name") or "")
-    return tuple(effects_of(dataset, rows, name) for dataset, rows in dataset_rows(frame, [_IWLL]))
+    return tuple(effects_of(dataset, rows, name) for dataset, rows in dataset_rows(frame, [IWLL]))
 
 
 def effects_of(dataset: str, rows: Sequence[TableRow], name: str = "") -> Effects:
     """The effects of the rows of one data set. name: the matrix's."""
-    ranking = rank(rows, [_IWLL])
+    ranking = rank(rows, [IWLL])
     left_out = {row: _why(row, ranking.remarks.get(row, ())) for row in rows if row not in ranking.ranked}
     measured = [row for row in rows if row in ranking.ranked and math.isfinite(row.cells["iwll"].mean)]
     left_out |= {row: "its iwll is not finite" for row in rows if row in ranking.ranked and row not in measured}

@@ -8,6 +8,7 @@ import numpy as np
 
 from vaezoo.core.columns import TEST_ERRORS, Column
 from vaezoo.reports.contest import MOST_FILES
+from vaezoo.reports.number_text import ten_digits
 from vaezoo.reports.rows import TableRow
 from vaezoo.reports.standings import NumberImages
 from vaezoo.reports.statistics import summarise
@@ -54,7 +55,10 @@ def with_errors(rows: Sequence[TableRow], images: NumberImages | None) -> list[T
     made = []
     for row in rows:
         found = errors(row, images, most)
-        cells = {TEST_SET.name: summarise([found.test_set]), SEEDS.name: summarise([found.seeds])}
+        cells = {
+            TEST_SET.name: summarise([ten_digits(found.test_set)]),
+            SEEDS.name: summarise([ten_digits(found.seeds)]),
+        }
         made.append(replace(row, cells={**row.cells, **cells}))
     return made
 

@@ -33,6 +33,11 @@ def number_text(summary: Summary, style: Style = "plain", unit: float = 1.0) -> 
     return f"{mean:{form}}{letter}"
 
 
+def ten_digits(value: float) -> float:
+    """The value with ten digits: the last ones of a sum over images differ between processors."""
+    return float(f"{value:.10g}")
+
+
 def _si(mean: float, low: float, high: float, half: float) -> tuple[float, float, float, float, str]:
     """A speed, its ends and its half-width divided by the SI unit that suits the mean, and the letter of that unit."""
     size = abs(float(f"{mean:.2e}"))

@@ -20,7 +20,7 @@ from vaezoo.reports.csv_text import csv_text
 from vaezoo.reports.errors import with_error_columns, with_errors
 from vaezoo.reports.formats import Line, Sheet
 from vaezoo.reports.images import ImageSource, ImageValues
-from vaezoo.reports.number_text import number_text
+from vaezoo.reports.number_text import number_text, ten_digits
 from vaezoo.reports.origin import data_line, measured_line, origin_lines
 from vaezoo.reports.published import compared, difference, published_sheet, source_text
 from vaezoo.reports.ranking import Ranking, rank
@@ -209,7 +209,7 @@ class Table:
             if any(gap is not None for gap in gaps):
                 for end, part in (("", "mean"), ("_low", "low"), ("_high", "high")):
                     columns[f"{name}_gap{end}"] = [
-                        math.nan if gap is None else _short(getattr(gap, part)) for gap in gaps
+                        math.nan if gap is None else ten_digits(getattr(gap, part)) for gap in gaps
                     ]
         return columns
 
@@ -223,7 +223,7 @@ class Table:
             found = [difference(pairs[r], r, column.name) if r in pairs else NOTHING for r in self.rows]
             if any(each.count for each in found):
                 for end, part in (("", "mean"), ("_low", "low"), ("_high", "high")):
-                    columns[f"{column.name}_beyond{end}"] = [_short(getattr(each, part)) for each in found]
+                    columns[f"{column.name}_beyond{end}"] = [ten_digits(getattr(each, part)) for each in found]
         return columns
 
     def csv(self) -> str:
@@ -294,11 +294,6 @@ def _table(
     details = [*_bold_legend(ranking), " ".join(legend), data_line(rows, ranking.chosen), *further]
     lead = measured_line(rows, ranking.chosen, bool(ranking.bold))
     return Table(dataset, title, lead, rows + references, shown, ranking, remarks, [text for text in details if text])
-
-
-def _short(value: float) -> float:
-    """The value with ten digits: the last ones of a sum over images differ between processors."""
-    return float(f"{value:.10g}")
 
 
 def _bold_legend(ranking: Ranking) -> list[str]:

@@ -90,11 +90,11 @@ class Record:
     reason where that is not `ok`; may_pass: whether another run may succeed where this one did not; pending_metrics:
     those still to be measured, failed_metrics: why each one that failed did; log: the file of what it printed, relative
     to the results folder, where it failed.
-    Measurements: results (columns of the table), best_epoch, history (a value an epoch), validation (images, samples
-    and seconds of the choice of the epoch), vectors (a list each), notes, warnings. Circumstances: provenance, seconds
-    of the whole cell, pack: the seeds that were trained together, resumed: how often it went on from a checkpoint.
-    data: what is needed to build the model again. files: the sha256 of each file that belongs to it (weights, per-image
-    values), by its path relative to the results folder. digest: of the whole content, as it was read.
+    Measurements: results (columns of the table), best_epoch, history (a value an epoch), validation (images and samples
+    of the choice of the epoch), vectors (a list each), notes, warnings. Circumstances: provenance, seconds of the whole
+    cell, pack: the seeds that were trained together, resumed: how often it went on from a checkpoint. data: what is
+    needed to build the model again. files: the sha256 of each file that belongs to it (weights, per-image values), by
+    its path relative to the results folder. digest: of the whole content, as it was read.
     """
 
     label: str
@@ -115,7 +115,7 @@ class Record:
     results: Mapping[str, float | None] = field(default_factory=dict)
     best_epoch: int | None = None
     history: dict[str, list[float | None]] = field(default_factory=dict)
-    validation: dict[str, float] = field(default_factory=dict)
+    validation: dict[str, int] = field(default_factory=dict)
     vectors: dict[str, Any] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()

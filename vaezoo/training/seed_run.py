@@ -43,14 +43,15 @@ class EpochResult:
 class TrainingResult:
     """The result of training. The model has the weights of `best_epoch`, counted from 1.
 
-    seconds: in training steps and `refit`. validation: with how many images and samples the epoch was chosen, and the
-    seconds that it took in this process.
+    seconds: in training steps and `refit`. validation: with how many images and samples the epoch was chosen.
+    validation_seconds: in validation, in this process.
     """
 
     best_epoch: int
     best_iwll: float
     seconds: float
-    validation: dict[str, float] = field(default_factory=dict)
+    validation: dict[str, int] = field(default_factory=dict)
+    validation_seconds: float = 0.0
     history: list[EpochResult] = field(default_factory=list)
 
 
@@ -86,7 +87,7 @@ class SeedRun:
         self.annealing = annealing_epochs(self.parts.values(), options)
         self.validation = validation_of(options, len(dataset.train), len(dataset.valid), self.annealing)
         self.refit_seconds = 0.0
-        chosen_with = {"images": self.validation.images, "samples": self.validation.samples, "seconds": 0.0}
+        chosen_with = {"images": self.validation.images, "samples": self.validation.samples}
         self.training = TrainingResult(0, -math.inf, 0.0, chosen_with)
         self.best_weights: dict[str, Tensor] | None = None
         self.failure: Diverged | None = None
@@ -129,7 +130,7 @@ class SeedRun:
         valid = self.dataset.valid.rows(slice(self.validation.images))
         context = valid.context if self.model.conditional else None
         score = float(quick_look(self.model, valid.x, self.validation.samples, context).estimate.mean())
-        self.training.validation["seconds"] += time.perf_counter() - started
+        self.training.validation_seconds += time.perf_counter() - started
         return score
 
     def _fail(self, reason: str) -> None:

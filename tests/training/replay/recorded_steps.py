@@ -1,6 +1,5 @@
 """Steps to record, and the state after them."""
 
-import pytest
 import torch
 from small_tasks import images_of
 
@@ -16,11 +15,6 @@ from vaezoo.training.replay.recorded_step import COMPARISONS, WARM_UP
 SETTINGS = TrainingOptions(epochs=2, batch_size=10, kl_warmup=0.5, schedule="cosine", gradient_clip=1.0)
 STEPS = WARM_UP + 1 + COMPARISONS + 4
 CONV = {"encoder": ("conv", {"channels": (4, 6), "width": 8}), "decoder": ("conv", {"channels": (6, 4)})}
-
-
-FEW = ("vae", "beta-vae", "iwae", "factor-vae", "hvae-2", "vae-realnvp", "svae", "discrete-vae", "vq-vae", "conv-vae")
-EVERY = [pytest.param(n, marks=() if n in FEW else pytest.mark.nightly) for n in vaezoo.names("variant")]
-"""Every variant, those that differ least from the FEW at night."""
 
 
 def dataset(measure="binary", n=600):

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from recorded_steps import CONV, EVERY, assert_identical, dataset, made, made_on_images, state_of
+from recorded_steps import CONV, assert_identical, dataset, made, made_on_images, state_of
+from swept_variants import EVERY
 
 from vaezoo import Objective, VaezooError, noise
 from vaezoo.training.loop import epoch_order, packed_order

@@ -6,6 +6,7 @@ import warnings
 import pytest
 import torch
 from recorded_steps import CONV, STEPS, Layered, assert_identical, dataset, made, made_on_images, state_after
+from swept_variants import EVERY
 from torch import nn
 
 import vaezoo
@@ -18,7 +19,7 @@ from vaezoo.training.replay.recording import record
 
 @pytest.mark.parametrize("nets", ["declared", pytest.param("conv", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("seeds", [1, 2])
-@pytest.mark.parametrize("variant", vaezoo.names("variant"))
+@pytest.mark.parametrize("variant", EVERY)
 def test_replays_are_the_eager_steps(variant, seeds, nets, monkeypatch):
     recorded, eager = made_on_images(variant, seeds, CONV if nets == "conv" else None)
     calls, run = [], recorded._step

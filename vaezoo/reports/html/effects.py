@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from vaezoo.reports.effect_sheets import effect_sheets
 from vaezoo.reports.effects import Effect, effects_of
 from vaezoo.reports.formats import Sheet
-from vaezoo.reports.html.strips import Difference, Strip, strips
+from vaezoo.reports.html.strips import Difference, Side, Strip, strips
 from vaezoo.reports.rows import TableRow
 
 
@@ -39,5 +39,5 @@ def effect_section(dataset: str, rows: Sequence[TableRow]) -> EffectSection | No
 
 def _difference(effect: Effect, text: str) -> Difference:
     name = f"{' x '.join(effect.axes)} = {' x '.join(effect.levels)}"
-    side = "untested" if effect.p is None else "told" if effect.is_told else "alike"
+    side: Side = "untested" if effect.p is None else "told" if effect.is_told else "alike"
     return Difference(name, "", "", text, side, effect.found.mean, effect.found.low, effect.found.high)

@@ -1,0 +1,134 @@
+"""A training step taken apart: the milliseconds of each part beside the least that this machine could take for it.
+
+    python benchmarks/step_parts.py [--threads 1] [--hidden 400] [--latent 20]
+
+The step of `vae` on binarised MNIST-sized images, batch 128, replayed. The profiler gives each operator's time by the
+shape of its tensors, and the parts are scaled to the time of the step without the profiler. The floor of products is
+their FLOPs at the rate of the fastest square product; that of the others is the bytes that must be read and written
+once, at the rate of a copy in the cache (pixels) or of one as large as the parameters (Adam).
+"""
+
+import argparse
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+import vaezoo
+from vaezoo.builder import Ingredients, construct, resolve
+from vaezoo.runner.machine.device import describe
+from vaezoo.runner.throughput import matmul_peak
+from vaezoo.training.loop import epoch_order, make_step
+from vaezoo.training.options import TrainingOptions
+from vaezoo.training.step import TrainingStep
+
+BATCH, PIXELS, IMAGES = 128, 784, 5120
+PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "mkldnn::_linear_pointwise")
+GATHERS = ("aten::index_select", "aten::index")
+PARTS = ("products", "Adam", "pixels", "gathers", "layers", "small")
+
+
+def step_of(hidden: Sequence[int], latent: int) -> TrainingStep:
+    """The step, on random binary images."""
+    generator = torch.Generator().manual_seed(0)
+    images = (torch.rand(IMAGES, 1, 28, 28, generator=generator) < 0.13).to(torch.uint8)
+    data = vaezoo.Dataset(images, images[:100], images[:100], measure="binary")
+    model, objective = construct(resolve("vae", data.spec), Ingredients.of(data, latent, tuple(hidden)))
+    return make_step(model, objective, data, TrainingOptions(epochs=1000, batch_size=BATCH), 0)
+
+
+def epoch(step: TrainingStep, number: int) -> float:
+    """Take an epoch of steps; milliseconds a step."""
+    order = epoch_order(IMAGES, BATCH, 0, number)
+    started = time.perf_counter()
+    step.module.train()
+    step.start_epoch(order)
+    for _ in range(len(order)):
+        step()
+    return (time.perf_counter() - started) / len(order) * 1e3
+
+
+def part_of(name: str, shapes: Sequence[Sequence[int]], hidden: Sequence[int]) -> str:
+    """The part that an operator belongs to."""
+    sizes = [torch.Size(shape).numel() for shape in shapes if isinstance(shape, list | tuple)]
+    largest = max(sizes, default=0)
+    if name in PRODUCTS:
+        return "products"
+    if "adam" in name or "_foreach" in name:
+        return "Adam"
+    if name in GATHERS and largest >= BATCH * PIXELS:
+        return "gathers"
+    if largest >= BATCH * PIXELS:
+        return "pixels"
+    return "layers" if largest >= BATCH * min(hidden) else "small"
+
+
+def parts(step: TrainingStep, hidden: Sequence[int]) -> dict[str, float]:
+    """Milliseconds of each part in a step, under the profiler; with the operators' shapes."""
+    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as found:
+        epoch(step, 9)
+    steps, total = IMAGES // BATCH, defaultdict(float)
+    for event in found.key_averages(group_by_input_shape=True):
+        total[part_of(event.key, event.input_shapes, hidden)] += event.self_cpu_time_total / steps / 1e3
+    return total
+
+
+def copied(elements: int) -> float:
+    """Bytes a second that a copy of so many numbers reads and writes."""
+    one, other = torch.ones(elements), torch.empty(elements)
+    best = float("inf")
+    for _ in range(30):
+        started = time.perf_counter()
+        for _ in range(10):
+            other.copy_(one)
+        best = min(best, (time.perf_counter() - started) / 10)
+    return 8 * elements / best
+
+
+def floors(parameters: int, hidden: Sequence[int], latent: int) -> dict[str, float]:
+    """The least milliseconds of the parts that have a floor."""
+    inner = sum(a * b for a, b in pairwise(hidden))
+    encoder = [PIXELS * hidden[0], inner, hidden[-1] * 2 * latent]
+    decoder = [latent * hidden[-1], inner, hidden[0] * PIXELS]
+    # forward, by weight and by input; the images need no gradient
+    flops = 2 * BATCH * (3 * sum(encoder + decoder) - encoder[0])
+    pixels = 4 * BATCH * PIXELS * (2 + 3)  # forward reads x and the logits; backward reads them and writes a gradient
+    return {
+        "products": flops / matmul_peak(torch.device("cpu"), "float32") * 1e3,
+        "Adam": 4 * 7 * parameters / copied(parameters) * 1e3,  # reads p, g, m, v; writes p, m, v
+        "pixels": pixels / copied(BATCH * PIXELS) * 1e3,
+        "gathers": 5 * BATCH * PIXELS / copied(BATCH * PIXELS) * 1e3,  # reads bytes, writes floats
+    }
+
+
+def main() -> None:
+    """Measure, and print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--hidden", type=int, nargs="+", default=[400])
+    parser.add_argument("--latent", type=int, default=20)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    step = step_of(given.hidden, given.latent)
+    times = [epoch(step, number) for number in range(1, 17)][1:]
+    median = statistics.median(times)
+    found = parts(step, given.hidden)
+    parameters = sum(p.numel() for p in step.module.parameters())
+    least = floors(parameters, given.hidden, given.latent)
+    net = "-".join(map(str, (PIXELS, *given.hidden, given.latent)))
+    print(f"{describe('cpu')}, threads: {given.threads}, torch {torch.__version__}, {net}, batch {BATCH}\n")
+    print("| part of a step | ms | floor, ms |\n|:--|--:|--:|")
+    for part in PARTS:
+        print(f"| {part} | {found[part]:.2f} | {f'{least[part]:.2f}' if part in least else ''} |")
+    rest = median - sum(found.values())
+    print(f"| Python and dispatch: the step less its operators | {rest:.2f} | |")
+    share = least["products"] / median
+    print(f"| the step, median of {len(times)} epochs | {median:.2f} | products alone: {share:.0%} of the step |")
+
+
+if __name__ == "__main__":
+    main()
