@@ -56,6 +56,29 @@ def test_the_peak_keeps_what_was_freed_and_forgets_it_at_a_restart():
         assert int(after) >= int(high)
 
 
+OWN = """
+import mmap, sys
+from vaezoo.runner.machine.device import held_memory, own_memory, restart_peak_memory
+before = bytearray(b"x") * 100_000_000
+restart_peak_memory("cpu")
+held = held_memory("cpu")
+work = bytearray(b"x") * 200_000_000
+del work
+with open(sys.argv[1], "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+    sum(mapped[::4096])
+    print(own_memory("cpu", held))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux restarts its record of a process")
+def test_a_cells_memory_is_its_own_without_what_was_held_before_and_without_pages_of_files(tmp_path):
+    with open(tmp_path / "data", "wb") as file:
+        file.truncate(150_000_000)
+    command = [sys.executable, "-c", OWN, str(tmp_path / "data")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert 195_000_000 < int(done.stdout) < 230_000_000
+
+
 def test_without_a_record_of_the_process_nothing_is_restarted(monkeypatch, tmp_path):
     """As on macOS (getrusage) and on Windows (psutil's peak working set), and where neither is there."""
     monkeypatch.setattr(device, "PROCESS", tmp_path / "nowhere")
