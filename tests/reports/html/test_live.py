@@ -57,9 +57,7 @@ def test_a_report_is_written_when_there_are_news_and_the_last_one_is_old(tmp_pat
 
 def test_a_report_that_cannot_be_written_warns_once(tmp_path):
     reporting = Reporting(Heard(), tmp_path / "nowhere")
-    with pytest.warns(
-        VaezooWarning, match="the report could not be written .* holds no results"
-    ):
+    with pytest.warns(VaezooWarning, match="the report could not be written .* holds no results"):
         reporting.tick([])
     reporting.finished("task", "ok")
     reporting.due = 0.0
