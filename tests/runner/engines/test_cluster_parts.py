@@ -138,7 +138,8 @@ def test_a_node_runs_a_job_and_sends_its_files(tasks):
                 assert record.status == "ok"
         with pytest.raises(LookupError, match="does not run job 3"):
             node.poll(3, 0)
-        assert {kind for kind, _, content in Mirror([mine]).changes() if content} == {"cells", "checkpoints", "images"}
+        kinds = {kind for kind, _, content in Mirror([mine]).changes() if content}
+        assert kinds == {"cells", "checkpoints", "figures", "images"}
         assert set(record.files) == {f"checkpoints/{mine.cell.stem}.safetensors", f"cells/{mine.cell.stem}.npz"}
     finally:
         node.close()
