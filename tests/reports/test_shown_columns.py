@@ -51,7 +51,7 @@ def test_each_column_is_shown_or_named(table, width):
     (left,) = re.findall(rf"left out, for {width} characters a line: (.*) 3 seeds", below) or [""]
     left = left.replace(" ", "").split(",") if left else []
     found = headings(text)
-    assert found[:2] == ["label", "iwll (nats)"]
+    assert found[:2] == ["label", "rank"]
     for name, heading in NAMES.items():
         assert (name in left) is (heading not in found), name
     assert ("marks" in left) is ("marks" not in found)
@@ -61,7 +61,7 @@ def test_each_column_is_shown_or_named(table, width):
 
 def test_the_important_columns_come_first(table):
     shown = [headings(printed(table, width)) for width in (45, 75, 110)]
-    assert shown[0] == ["label", "iwll (nats)", "marks"]
+    assert shown[0] == ["label", "rank", "iwll (nats)"]
     assert {"elbo (nats)"} <= set(shown[1])
     assert {"elbo (nats)", "train images/s", "iwll samples/s"} <= set(shown[2])
 

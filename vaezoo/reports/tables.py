@@ -117,7 +117,8 @@ class Table:
         titles = {"rank": "rank", "seeds": "seeds", "marks": "marks"}
         titles |= {name: column.title for name, column in columns.items()}
         ranks = self._ranks()
-        shown = [*["rank"] * bool(ranks), *(columns if self.chosen is None else self.chosen)]
+        shown = [*columns] if self.chosen is None else [*self.chosen]
+        shown = ["rank", *shown] if ranks and self.chosen is None else shown
         shown += ["seeds"] * (self.chosen is None) + ["marks"] * bool(self.letters)
 
         def text(row: TableRow, name: str) -> str:
