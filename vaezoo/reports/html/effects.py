@@ -1,12 +1,12 @@
 """The effects of a crossed matrix as a section of the report."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vaezoo.reports.effect_sheets import effect_sheets
 from vaezoo.reports.effects import Effect, effects_of
 from vaezoo.reports.formats import Sheet
-from vaezoo.reports.html.strips import Difference, Strip, strips
+from vaezoo.reports.html.strips import Difference, Side, Strip, strips
 from vaezoo.reports.rows import TableRow
 
 
@@ -32,10 +32,12 @@ def effect_section(dataset: str, rows: Sequence[TableRow]) -> EffectSection | No
     texts = [line.texts[3] for line in sheets[0].lines]
     bars, zero = strips([_difference(effect, text) for effect, text in zip(found.main, texts, strict=True)])
     shares = tuple((each.name, round(each.share, 4), f"{100 * each.share:.1f} %") for each in found.shares)
-    return EffectSection(tuple(sheets[0].lead[:-1]), bars, zero, shares, tuple(sheets))
+    *lead, meaning = sheets[0].lead
+    first = replace(sheets[0], lead=[meaning])
+    return EffectSection(tuple(lead), bars, zero, shares, (first, *sheets[1:]))
 
 
 def _difference(effect: Effect, text: str) -> Difference:
     name = f"{' x '.join(effect.axes)} = {' x '.join(effect.levels)}"
-    side = "untested" if effect.p is None else "told" if effect.is_told else "alike"
+    side: Side = "untested" if effect.p is None else "told" if effect.is_told else "alike"
     return Difference(name, "", "", text, side, effect.found.mean, effect.found.low, effect.found.high)

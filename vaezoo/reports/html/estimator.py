@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vaezoo.core.columns import TEST_ERRORS
+from vaezoo.reports.errors import SEEDS, TEST_SET
 from vaezoo.reports.html.folders import Cell
 from vaezoo.reports.number_text import number_text
 from vaezoo.reports.rows import TableRow
@@ -53,7 +53,8 @@ def estimate(row: TableRow, cells: Sequence[Cell], store: Store) -> Estimate | N
     return Estimate(
         number_text(iwll, "nats"),
         number_text(_over(ok, "iwll_standard_error")),
-        *(number_text(row.cells.get(column.name, NOTHING), column.style) for column in TEST_ERRORS),
+        number_text(row.cells.get(TEST_SET.name, NOTHING)),
+        number_text(row.cells.get(SEEDS.name, NOTHING)),
         number_text(_over(ok, "effective_samples"), "count"),
         number_text(k),
         "" if not k.count else "reliable" if k.mean <= HEAVY else "lower bound",
