@@ -34,9 +34,9 @@ def test_more_epochs_come_before_more_images():
         found = validation_of(TrainingOptions(epochs=100), images, 10_000, 0)
         return len(found.epochs), found.images
 
-    assert of(1_000) == (9, 208)
-    assert of(10_000) == (93, 201)
-    assert of(100_000) == (100, 1875)
+    assert of(1_000) == (9, 416)
+    assert of(10_000) == (93, 403)
+    assert of(100_000) == (100, 3750)
 
 
 def test_a_stated_number_of_images_is_taken_after_each_epoch():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from vaezoo.training.options import TrainingOptions
 
-STATED_SAMPLES, AUTO_SAMPLES = 64, 16
+STATED_SAMPLES, AUTO_SAMPLES = 64, 8
 """K of the validation iwll, the same for every variant: where the options state the images, and for "auto". (Choosing
 the epoch by ELBO would cost an importance-weighted model nats.)
 """
@@ -13,7 +13,7 @@ SHARE = 0.1
 """The share of the time of training that "auto" takes at most."""
 PASSES = 3.0
 """What an image of a training step costs at least, in passes forward: one forward, and about two backward."""
-ENOUGH, FEWEST = 200, 16
+ENOUGH, FEWEST = 400, 16
 """Images from which on "auto" takes more epochs rather than more images; images that it takes at least."""
 
 
@@ -30,10 +30,10 @@ def validation_of(options: TrainingOptions, train_images: int, valid_images: int
     """What the options ask for. annealed: the epochs before which none is chosen.
 
     With a stated number of images, or None for all: after each epoch, with K = 64. With "auto", n epochs of the E - A
-    that may be chosen, evenly spaced and with the last one, B images and K = 16, such that n B K passes forward are at
+    that may be chosen, evenly spaced and with the last one, B images and K = 8, such that n B K passes forward are at
     most a tenth of those that E epochs of N training images cost:
 
-        n B K <= 0.1 * 3 E N,  B >= 200 where there are so many
+        n B K <= 0.1 * 3 E N,  B >= 400 where there are so many
 
     It depends on the data set and the number of epochs alone, so it is the same for every variant whose weights settle
     at the same epoch.
