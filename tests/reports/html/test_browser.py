@@ -1,5 +1,7 @@
 """The page in a real browser from file://, with the network off: it sorts, filters, copies, draws, is read by keyboard,
-and axe-core finds nothing serious. `tox -e browser` runs it; it needs playwright and an installed Chromium.
+and axe-core finds nothing serious. It needs an installed Chromium, and is skipped without one:
+
+    tox -- -m nightly tests/reports/html/test_browser.py
 """
 
 import csv
@@ -16,6 +18,7 @@ from vaezoo.reports.html.report import write_report
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install 'vaezoo[browser]'")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
+    pytest.mark.nightly,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
