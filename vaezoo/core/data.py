@@ -203,6 +203,17 @@ class Dataset:
         return digest.hexdigest()
 
     @cached_property
+    def labels_checksum(self) -> str | None:
+        """sha256 of every value of the three splits' labels or factors, or None where no split has any."""
+        splits = (self.train, self.valid, self.test)
+        if all(split.y is None for split in splits):
+            return None
+        digest = hashlib.sha256()
+        for split in splits:
+            _add(digest, torch.empty(0) if split.y is None else split.y)
+        return digest.hexdigest()
+
+    @cached_property
     def overlaps(self) -> tuple[Overlap, ...]:
         """The pairs of splits that share images. `load_dataset` refuses a data set whose splits share too many.
 

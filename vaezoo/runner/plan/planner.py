@@ -284,7 +284,11 @@ class _DatasetPlanner:
             hidden=tuple(row.hidden),
             allow_pseudo_likelihood=row.allow_pseudo_likelihood,
             dataset=DatasetChoice(
-                self.entry.name, self.entry.options, self.dataset.checksum, self._context_checksum(model)
+                self.entry.name,
+                self.entry.options,
+                self.dataset.checksum,
+                self._context_checksum(model),
+                self._labels_checksum(model),
             ),
             code=model.code,
             train=train,
@@ -310,6 +314,10 @@ class _DatasetPlanner:
 
     def _context_checksum(self, model: _ResolvedModel) -> str | None:
         return self.dataset.context_checksum if model.conditional else None
+
+    def _labels_checksum(self, model: _ResolvedModel) -> str | None:
+        read = any(registry("metric")[name].reads_labels for name, _ in model.metrics)
+        return self.dataset.labels_checksum if read else None
 
     def _resolved(self, row: MatrixRow) -> _ResolvedModel:
         slots, skip, failure, conditional, sizes = self._rehearsed(row)

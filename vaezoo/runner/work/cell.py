@@ -206,6 +206,8 @@ def prepare(
     changed = dataset.checksum != spec.dataset.checksum
     if spec.dataset.context_checksum is not None:  # which only a conditional model depends on
         changed |= dataset.context_checksum != spec.dataset.context_checksum
+    if spec.dataset.labels_checksum is not None:  # which only a metric depends on
+        changed |= dataset.labels_checksum != spec.dataset.labels_checksum
     if not spec.dataset.checksum:  # the plan was made without its plugins, which had ended their process
         raise VaezooError(task.cell.expected_failure or "it could not be planned")
     if changed:
