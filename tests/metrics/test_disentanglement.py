@@ -131,7 +131,9 @@ def test_a_set_without_factors_has_no_score_and_says_why(metric):
 
 
 def test_a_vote_among_one_factor_is_no_number(sprites):
-    one = vaezoo.Dataset(*((split.x, split.y[:, :1]) for split in (sprites.train, sprites.valid, sprites.test)), "binary")
+    one = vaezoo.Dataset(
+        *((split.x, split.y[:, :1]) for split in (sprites.train, sprites.valid, sprites.test)), "binary"
+    )
     context = Evaluation(5, 0, one, torch.arange(200))
     found = factor_vae_score(vaezoo.build("vae", one, latent=3, hidden=(8,)), one.test.x[:200], context)
     assert set(found.values()) == {None}
