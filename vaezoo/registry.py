@@ -262,8 +262,8 @@ class Register:
     ) -> Callable[[Target], Target]:
         """Register a function (model, images, context, *, options) -> {column: number}.
 
-        columns: how tables show these numbers; a number that no Column declares has its name as heading. labels: whether
-        it reads the labels of the data set; where these change, its cells are then run again.
+        columns: how tables show these numbers; a number that no Column declares has its name as heading. labels:
+        whether it reads the labels of the data set; where these change, its cells are then run again.
         """
         return self._decorator("metric", name, paper, checked_columns(name, columns), labels)
 

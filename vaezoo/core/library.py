@@ -21,5 +21,6 @@ def not_a_library(column: Tensor, counts: Tensor) -> str | None:
     sums = counts[:ROWS].flatten(1).sum(1, dtype=torch.float64)
     far = (column - sums.clamp(min=0.5).log()).median().abs()
     if float(far) > FARTHEST:
-        return f"its median is {float(column.median()):.4g}, while that of the log of the sums is {float(sums.log().median()):.4g}"
+        found, expected = float(column.median()), float(sums.log().median())
+        return f"its median is {found:.4g}, while that of the log of the sums is {expected:.4g}"
     return None

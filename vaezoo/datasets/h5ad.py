@@ -67,7 +67,8 @@ def h5ad(options: OwnOptions, *, layer: str | None = None) -> Parts:
     """Own data: cells x genes of an .h5ad file, dense or sparse, with columns of `obs` as labels and context.
 
     layer: the layer that is read, X when left out; raw counts often stand in "counts". valid and test may be further
-    files, whose genes are found by their names. Needs the extra vaezoo[anndata]. Raises VaezooError in one line that names file and cell.
+    files, whose genes are found by their names. Needs the extra vaezoo[anndata]. Raises VaezooError in one line that
+    names file and cell.
     """
     parts: Parts = {}
     first: tuple[str, list[str]] | None = None
@@ -86,7 +87,7 @@ def _without_x(data: Any) -> bool:
 
 
 def _places(own: list[str], file: str, first: str, wanted: list[str]) -> Array | None:
-    """The places of a file's genes in the order of the first file's; None where they stand so. VaezooError for others."""
+    """The places of a file's genes in the order of the first file's; None where they stand so. VaezooError else."""
     if own == wanted:
         return None
     more, lacking = sorted({*own} - {*wanted}), sorted({*wanted} - {*own})

@@ -70,7 +70,7 @@ def images(
 
 
 def _subfolders(folder: Path) -> dict[str, Path]:
-    """The subfolders that are splits, in small letters or in capitals. VaezooError where that of training is missing."""
+    """The subfolders that are splits, in small letters or in capitals. VaezooError where that of training lacks."""
     found: dict[str, Path] = {}
     for each in sorted(each for each in folder.iterdir() if each.is_dir()):
         for split, names in SUBFOLDERS.items():

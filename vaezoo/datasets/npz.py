@@ -52,7 +52,7 @@ def npz(options: OwnOptions, *, images: str | None = None) -> Parts:
 
 
 def _array(file: Any, name: str, path: Path) -> Array | ZippedRows:
-    """An array; one that is larger than what is kept in memory block by block, and of Python objects its shape alone."""
+    """An array; one that is larger than what is kept in memory block by block, of Python objects its shape alone."""
     try:
         if file.zip.getinfo(f"{name}.npy").file_size > RESIDENT_BYTES:
             return ZippedRows(path, name)

@@ -49,8 +49,8 @@ def _encoded(parts: Parts) -> dict[str, Tensor]:
                 ["text" if each else "numbers" for each in texts] if texts[0] != texts[1] else list(map(list, widths))
             )
             raise VaezooError(
-                f"labels of {parts[split].source} are {kinds[0]}, those of {parts['train'].source} {kinds[1]}; make them "
-                "alike"
+                f"labels of {parts[split].source} are {kinds[0]}, those of {parts['train'].source} {kinds[1]}; make "
+                "them alike"
             )
     if first.dtype.kind in "biu":
         return {split: torch.from_numpy(own.astype(np.int64)) for split, own in found.items()}
@@ -97,8 +97,8 @@ def _checked(part: Part, labels: Array) -> Array:
         wrong = labels[labels != labels.round()]
         if wrong.size:
             raise VaezooError(
-                f"labels of {part.source} are classes, as whole numbers or text, got {float(wrong.flat[0]):.4g}; numbers "
-                "can be context, and labels = 'none' leaves them out"
+                f"labels of {part.source} are classes, as whole numbers or text, got {float(wrong.flat[0]):.4g}; "
+                "numbers can be context, and labels = 'none' leaves them out"
             )
         labels, whole = labels.astype(np.int64), True
     if labels.shape != (len(part),) and not (whole and labels.ndim == 2 and len(labels) == len(part)):

@@ -58,7 +58,7 @@ class OwnOptions:
 
     @property
     def given_labels(self) -> Column | tuple[str, ...] | None:
-        """What holds the labels, where that is said; None also for `none`, which keeps arrays from being read as such."""
+        """What holds the labels, where that is said; None also for `none`, which keeps arrays from being that."""
         return None if self.labels == NO_LABELS else self.labels
 
     @property

@@ -30,7 +30,7 @@ def of_scale(train: Tensor, source: str) -> list[str]:
         lost = int((x.mean(0).abs() > DIGITS * spread.clamp(min=1e-300)).logical_and(spread > 0).sum())
         if lost:
             return [
-                f"{source}: {lost} columns vary by less than 1e-5 of their mean, which float32 rounds; {advice} keeps it"
+                f"{source}: {lost} columns vary by less than 1e-5 of their mean, which float32 rounds; {advice} helps"
             ]
         varied = spread[spread > 0]
         ratio = float(varied.max() / varied.min()) if len(varied) else 1.0
@@ -48,8 +48,8 @@ def refuse_levels_without_noise(train: Tensor, levels: int, source: str) -> None
     whole = any(bool(((x * top - (x * top).round()).abs() <= NEAR).all()) for top in (levels, levels - 1))
     if whole or (x.numel() >= 4 * levels and len(x.unique()) <= levels):
         raise VaezooError(
-            f"{source} holds levels alone, as k / {levels - 1}, whose density has no bound: say dequantise = true (noise "
-            f"within each level), or measure = 'discrete' with levels = {levels}"
+            f"{source} holds levels alone, as k / {levels - 1}, whose density has no bound: say dequantise = true "
+            f"(noise within each level), or measure = 'discrete' with levels = {levels}"
         )
 
 

@@ -52,8 +52,8 @@ def standardised(convert: Conversion, part: Part, rows: Array, *, together: bool
     if constant.any():
         raise VaezooError(
             f"{part.source}: {int(constant.sum())} of {constant.size} values are the same in every training image, "
-            f"first number {int(constant.argmax())}; leave them out, or standardise = 'all' (one mean and deviation for "
-            "all)"
+            f"first number {int(constant.argmax())}; leave them out, or standardise = 'all' (one mean and deviation "
+            "for all)"
         )
     return Standardised(exact, mean, np.sqrt(variance))
 

@@ -86,7 +86,7 @@ def _columns(table: Table, options: OwnOptions, columns: tuple[Column, ...] | No
 
 
 def _refuse_others(table: Table, first: Table, found: Columns, whole: bool) -> None:
-    """Raise VaezooError where a further file's columns are not those of the first. whole: whether it may have no others."""
+    """Raise VaezooError where a further file's columns are not those of the first. whole: whether it has no more."""
     name, other = table.path.name, first.path.name
     if table.named != first.named:
         has, lacks = (name, other) if table.named else (other, name)
@@ -139,6 +139,6 @@ def _numbers(column: Any, name: Any, table: Table) -> Any:
     cell = str(column.iloc[int(wrong[0])])
     spaced = " between spaces: say separator = ' '" if len(cell.split()) > 1 and len(table.frame.columns) == 1 else ""
     raise VaezooError(
-        f"{table.path.name}, {table.place(int(wrong[0]))}: column {name!r} holds the text {cell[:30]!r}{spaced}; pixels "
-        "are numbers: mend it, make the column labels or context, or name the others with columns = [...]"
+        f"{table.path.name}, {table.place(int(wrong[0]))}: column {name!r} holds the text {cell[:30]!r}{spaced}; "
+        "pixels are numbers: mend it, make the column labels or context, or name the others with columns = [...]"
     )

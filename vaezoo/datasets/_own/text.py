@@ -1,4 +1,4 @@
-"""Reads tables of text: finds the line of names, the separator's cells, and the line of the file that a row stands on."""
+"""Reads tables of text: whether the first line has names, its cells, and the line of the file that a row stands on."""
 
 import bz2
 import csv
@@ -8,7 +8,7 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -59,8 +59,8 @@ def read_table(path: Path, reader: str, header: bool | None, separator: str) -> 
         named = _names(names, path) if header is None else header
         if named and len(first) > 1 and len(first[1][1]) > len(names):
             raise VaezooError(
-                f"{path.name}, line {first[1][0]} has {len(first[1][1])} cells, the header {len(names)}; give each column "
-                "a name, and remove separators at the ends of lines"
+                f"{path.name}, line {first[1][0]} has {len(first[1][1])} cells, the header {len(names)}; give each "
+                "column a name, and remove separators at the ends of lines"
             )
         with _opened(path) as file:
             how: dict[str, Any] = {"sep": separator, "skipinitialspace": True, "low_memory": False}
@@ -93,7 +93,7 @@ def _names(cells: Sequence[str], path: Path) -> bool:
     nameless = len(cells) > 2 and not cells[0].strip()
     counted = cells[1:] if nameless else cells
     rising = len(counted) > 1 and all(re.fullmatch(r"\d{1,9}", cell.strip()) for cell in counted)
-    rising = rising and all(int(b) - int(a) == 1 for a, b in zip(counted, counted[1:], strict=False))
+    rising = rising and all(int(b) - int(a) == 1 for a, b in pairwise(counted))
     if rising and not nameless:
         shown = ", ".join(map(str.strip, cells[:3])) + (", .." if len(cells) > 3 else "")
         raise VaezooError(

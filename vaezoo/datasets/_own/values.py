@@ -165,8 +165,8 @@ def _refuse_scale(options: OwnOptions, found: Range, source: str) -> None:
     how = options.binarise
     if isinstance(how, str) and options.levels is None and 1 < found.high < GRAY // 2:
         raise VaezooError(
-            f"binarise = {how!r} takes gray levels 0..255 or probabilities 0..1, and the values of {source} are {found}: "
-            f"say levels = {math.ceil(found.high) + 1} where {found.high:g} is white, 256 where 255 is"
+            f"binarise = {how!r} takes gray levels 0..255 or probabilities 0..1, and the values of {source} are "
+            f"{found}: say levels = {math.ceil(found.high) + 1} where {found.high:g} is white, 256 where 255 is"
         )
     if how is not None and not isinstance(how, str):
         if not found.low < how <= found.high:
@@ -174,8 +174,8 @@ def _refuse_scale(options: OwnOptions, found: Range, source: str) -> None:
             raise VaezooError(f"binarise = {how:g} makes {every}, for the values of {source} are {found}; say another")
         if found.whole and found.high > 1 and how < 1:
             raise VaezooError(
-                f"binarise = {how:g} makes every pixel 1 that is not 0, for the values of {source} are {found}: say 1 if "
-                f"you mean that, or for example {(found.high + 1) // 2:g}"
+                f"binarise = {how:g} makes every pixel 1 that is not 0, for the values of {source} are {found}: say 1 "
+                f"if you mean that, or for example {(found.high + 1) // 2:g}"
             )
     levels = options.levels or 2
     if (
@@ -184,8 +184,8 @@ def _refuse_scale(options: OwnOptions, found: Range, source: str) -> None:
         and 0 <= found.low <= found.high <= 1 < levels - 1
     ):
         raise VaezooError(
-            f"{source} holds 0 and 1 alone, which may be levels or black and white: say measure = 'binary', or levels = "
-            f"2, or multiply the values by {levels - 1}"
+            f"{source} holds 0 and 1 alone, which may be levels or black and white: say measure = 'binary', or "
+            f"levels = 2, or multiply the values by {levels - 1}"
         )
 
 

@@ -103,8 +103,8 @@ class DatasetEntry(Entry):
 
     @property
     def label(self) -> str:
-        """The name, with the options where there are any: `mnist-dynamic, labels=true`. Of a `path` its last part, or as
-        many parts as tell it from the matrix's other data sets.
+        """The name, with the options where there are any: `mnist-dynamic, labels=true`. Of a `path` its last part, or
+        as many parts as tell it from the matrix's other data sets.
         """
         options = {
             key: "/".join(Path(v).parts[-self._parts :]) if key == "path" and isinstance(v, str) else v

@@ -76,8 +76,8 @@ def fingerprint(plugin: Plugin, house: Path = VAEZOO) -> str:
     package, every Python file of it; and of each, the files that these import from the folder of the plugin,
     `vaezoo.nets`, `vaezoo.flows` and the mathematics of core (`runner/plan/imports.py`).
 
-    Comments, docstrings and the `columns=` and `labels=` of a metric do not change it. house: the folder of the package vaezoo.
-    VaezooError for a plugin that was not registered in a file.
+    Comments, docstrings and the `columns=` and `labels=` of a metric do not change it. house: the folder of the package
+    vaezoo. VaezooError for a plugin that was not registered in a file.
     """
     path = Path(plugin.file)
     if not path.is_file():

@@ -12,8 +12,8 @@ import torch
 from vaezoo.builder import Ingredients, Rehearsals, measures_of, resolve
 from vaezoo.core.columns import Column, declared_columns
 from vaezoo.core.data import Dataset
-from vaezoo.core.library import not_a_library
 from vaezoo.core.errors import Skip, VaezooError
+from vaezoo.core.library import not_a_library
 from vaezoo.core.options import checked_options
 from vaezoo.core.precision import unsupported_precision
 from vaezoo.datasets import load_dataset
