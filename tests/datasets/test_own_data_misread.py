@@ -58,7 +58,9 @@ def test_further_cells_are_read_by_the_names_of_their_genes(tmp_path):
 
     def write(name, x, genes):
         obs, var = (pd.DataFrame(index=each) for each in ([f"c{n}" for n in range(len(x))], list(genes)))
-        anndata.AnnData(x, obs=obs, var=var).write_h5ad(tmp_path / name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            anndata.AnnData(x, obs=obs, var=var).write_h5ad(tmp_path / name)
 
     write("tr.h5ad", counts[:40], "ABCDE")
     write("te.h5ad", counts[40:, ::-1], "EDCBA")
@@ -68,7 +70,9 @@ def test_further_cells_are_read_by_the_names_of_their_genes(tmp_path):
     assert "genes differ: tr.h5ad alone has 'E' and te.h5ad alone has 'X'" in said(
         "h5ad", tmp_path / "tr.h5ad", **options
     )
-    anndata.AnnData(obs=pd.DataFrame(index=["a", "b"])).write_h5ad(tmp_path / "no.h5ad")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        anndata.AnnData(obs=pd.DataFrame(index=["a", "b"])).write_h5ad(tmp_path / "no.h5ad")
     assert said("h5ad", tmp_path / "no.h5ad", measure="counts").startswith("no.h5ad has no X")
 
 
@@ -84,7 +88,7 @@ MISREAD = {
     "blank lines": ("\na,b\n1,2\n\n1,\n", {}, "line 5: column 'b' is empty or NaN"),
     "a break in quotes": ('a,"b\nc"\n1,2\n1,x\n', {}, "line 4: column 'b\\nc' holds the text 'x'"),
     "spaces": ("a b\n1 2\n", {}, "say separator = ' '"),
-    "a column twice": ("a,b\n1,2\n", {"columns": ["a", 0]}, "columns names 'a' of mine.csv twice"),
+    "a column twice": ("a,b\n1,2\n", {"columns": ["a", 0]}, "columns names 'a' twice"),
     "decimal commas": ("a;b\n1,5;2,5\n", {}, "say separator = ';'"),
 }
 
@@ -338,7 +342,8 @@ def test_folders_of_splits_in_capitals_hidden_files_and_links(tmp_path):
     (tmp_path / "a" / "Train" / ".cache" / "b.png").write_bytes(b"no picture")
     dataset = own("images", tmp_path / "a", **GRAY)
     assert (len(dataset.train) + len(dataset.valid), len(dataset.test)) == (30, 10)
-    assert len(own("images", tmp_path / "a", test=3, **GRAY).test) == 3
+    dataset, line = warned("images", tmp_path / "a", test=3, **GRAY)
+    assert (len(dataset.test), line) == (3, "a: 10 pictures beside Train are left out, as TEST/00.png")
     (tmp_path / "a" / "more.png").write_bytes(b"no picture")
     assert "1 pictures beside Train are left out, as more.png" in warned("images", tmp_path / "a", **GRAY)[1]
     pictures(tmp_path / "b" / "valid", LEVELS[40:45])

@@ -91,7 +91,9 @@ def _left_out(folder: Path, splits: dict[str, Path]) -> tuple[str, ...]:
     beside = [each for each in _pictures(folder) if not any(split in each.parents for split in splits.values())]
     if not beside:
         return ()
-    return (f"{folder.name}: {len(beside)} pictures beside {splits['train'].name} are left out, as {beside[0].name}",)
+    return (
+        f"{folder.name}: {len(beside)} pictures beside {splits['train'].name} are left out, as {beside[0].relative_to(folder)}",
+    )
 
 
 def _pictures(folder: Path) -> list[Path]:

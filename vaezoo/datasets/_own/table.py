@@ -79,7 +79,7 @@ def _columns(table: Table, options: OwnOptions, columns: tuple[Column, ...] | No
         pixels = [column_of(frame, each, name) for each in columns]
         if len(set(pixels)) < len(pixels):
             twice = next(each for each in pixels if pixels.count(each) > 1)
-            raise VaezooError(f"columns names {twice!r} of {name} twice; remove one")
+            raise VaezooError(f"{name}: columns names {twice!r} twice; remove one")
     if not pixels:
         raise VaezooError(f"{name} has no column of pixels beside {', '.join(map(str, taken)) or 'none'}")
     return Columns(pixels, list(frame.columns), remarks)
