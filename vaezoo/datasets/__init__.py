@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from vaezoo.core.errors import Skip, VaezooError, VaezooWarning
 from vaezoo.core.options import checked_options
 from vaezoo.core.overlaps import refusal
-from vaezoo.core.paths import expanded
+from vaezoo.core.paths import expanded, files_below
 from vaezoo.registry import Plugin, registry
 
 if TYPE_CHECKING:
@@ -92,8 +92,7 @@ def _changed(options: Mapping[str, Any]) -> str | None:
     texts = [each for value in options.values() for each in (value if isinstance(value, list | tuple) else [value])]
     for name in dict.fromkeys(each for each in texts if isinstance(each, str)):
         place = path if name == options["path"] else path.parent / name
-        inside = ((folder, each) for folder, _, files in os.walk(place, followlinks=True) for each in sorted(files))
-        for file in [place, *(Path(folder) / each for folder, each in inside)]:
+        for file in [place, *files_below(place)]:
             with suppress(OSError, ValueError):
                 found = file.stat()
                 digest.update(f"{file}\0{found.st_mtime_ns}\0{found.st_size}\0".encode())

@@ -1,6 +1,5 @@
 """The user's own pictures in a folder."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -8,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vaezoo.core.errors import VaezooError
+from vaezoo.core.paths import files_below
 from vaezoo.datasets._own import example
 from vaezoo.datasets._own.formats import own_data
 from vaezoo.datasets._own.options import NO_LABELS, OwnOptions
@@ -55,8 +55,8 @@ def images(
     inside = {
         split: folder for split, folder in inside.items() if not isinstance(getattr(options, split, None), int | float)
     }
-    folders = (inside | folders if len(folders) > 1 else folders | inside) if inside else folders
-    remarks = _left_out(top, inside) if inside and folders["train"] != top else ()
+    remarks = _left_out(top, inside) if inside else ()
+    folders |= {split: folder for split, folder in inside.items() if split == "train" or split not in folders}
     first: Fit | None = None
     parts: Parts = {}
     for split, folder in folders.items():
@@ -91,21 +91,14 @@ def _left_out(folder: Path, splits: dict[str, Path]) -> tuple[str, ...]:
     beside = [each for each in _pictures(folder) if not any(split in each.parents for split in splits.values())]
     if not beside:
         return ()
-    return (
-        f"{folder.name}: {len(beside)} pictures beside {splits['train'].name} are left out, as {beside[0].relative_to(folder)}",
-    )
+    said = f"{folder.name}: {len(beside)} pictures beside {splits['train'].name} are left out"
+    return (f"{said}, as {beside[0].relative_to(folder)}",)
 
 
 def _pictures(folder: Path) -> list[Path]:
     """The pictures of a folder, of its subfolders, and of folders that links lead to; hidden ones are none."""
-    found: list[Path] = []
-    for place, folders, files in os.walk(folder, followlinks=True):
-        above = {os.path.realpath(each) for each in (Path(place), *Path(place).parents)}
-        folders[:] = [
-            each for each in folders if each[0] != "." and os.path.realpath(os.path.join(place, each)) not in above
-        ]
-        found += [Path(place) / each for each in files if each[0] != "."]
-    return sorted(each for each in found if each.suffix.lower() in SUFFIXES and each.is_file())
+    every = (each for each in files_below(folder) if each.suffix.lower() in SUFFIXES and each.is_file())
+    return sorted(each for each in every if not any(part[0] == "." for part in each.relative_to(folder).parts))
 
 
 def _files(folder: Path) -> list[Path]:
