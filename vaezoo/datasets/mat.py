@@ -62,6 +62,6 @@ def _texts(array: Array) -> Array:
     """Rows of characters, which MATLAB fills with blanks, and cells of texts as one text each."""
     if array.dtype.kind in "US":
         return np.char.rstrip(array)
-    if array.dtype.kind == "O" and all(getattr(each, "dtype", array.dtype).kind == "U" for each in array.flat):
+    if array.dtype.kind == "O" and all(isinstance(each, np.ndarray) and each.dtype.kind == "U" for each in array.flat):
         return np.array([str(each.item()) if each.size == 1 else "" for each in array.flat])
     return array

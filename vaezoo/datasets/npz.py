@@ -40,7 +40,7 @@ def npz(options: OwnOptions, *, images: str | None = None) -> Parts:
             file = np.load(opened, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise unreadable(path, "npz", "an .npz file", "it holds a single array")
-            names = [name for name in file.files if f"{name}.npy" in file.zip.namelist()]
+            names = [name for name in file.files if file.zip and f"{name}.npy" in file.zip.namelist()]
             if not names:
                 raise VaezooError(f"{path.name} holds no array; write it with numpy.savez")
             arrays = {name: _array(file, name, path) for name in names}

@@ -46,7 +46,7 @@ def standardised(convert: Conversion, part: Part, rows: Array, *, together: bool
     exact = replace(convert, dtype="float64")
     chosen = np.zeros(len(part), dtype=bool)
     chosen[rows] = True
-    mean = _mean(exact, part, chosen, np.float64(0), power=1, together=together)
+    mean = _mean(exact, part, chosen, np.zeros(()), power=1, together=together)
     variance = _mean(exact, part, chosen, mean, power=2, together=together)
     constant = np.ravel(variance == 0)
     if constant.any():

@@ -118,8 +118,7 @@ def _part(table: Table, options: OwnOptions, pixels: Sequence[Any], remarks: tup
     x = frame.to_numpy()
     if x.dtype.kind == "O":  # such as True beside numbers
         x = x.astype(np.float64)
-    empty = np.argwhere(np.isnan(x)) if x.dtype.kind == "f" else ()
-    if len(empty):
+    if x.dtype.kind == "f" and len(empty := np.argwhere(np.isnan(x))):
         row, column = map(int, empty[0])
         raise VaezooError(
             f"{name}, {table.place(row)}: column {pixels[column]!r} is empty or NaN; fill it in or remove the line "
