@@ -92,7 +92,9 @@ def first_sentence(text: str) -> str:
 
 @dataclass(frozen=True)
 class Plugin:
-    """A registered plugin: its target (class, function or Variant), where it was written, and a metric's columns."""
+    """A registered plugin: its target (class, function or Variant), where it was written, a metric's columns, and
+    whether that metric reads labels.
+    """
 
     slot: str
     name: str
@@ -102,6 +104,7 @@ class Plugin:
     file: str
     line: int
     columns: tuple[Column, ...] = ()
+    labels: bool = False
 
     @property
     def place(self) -> str:
@@ -109,6 +112,11 @@ class Plugin:
         path = Path(self.file)
         inside = self.module.startswith("vaezoo.")
         return f"{'/'.join(path.parts[-3:]) if inside else path}:{self.line}"
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether a metric reads the data set's labels: one that says so, and any from outside vaezoo, which may."""
+        return self.slot == "metric" and (self.labels or not self.module.startswith("vaezoo."))
 
     @property
     def summary(self) -> str:
@@ -199,17 +207,24 @@ class Register:
         self._entered: list[list[Plugin]] = []  # the plugins that each running import has registered
 
     def _add(
-        self, slot: str, name: str, target: Any, paper: str | None, depth: int = 2, columns: tuple[Column, ...] = ()
+        self,
+        slot: str,
+        name: str,
+        target: Any,
+        paper: str | None,
+        depth: int = 2,
+        columns: tuple[Column, ...] = (),
+        labels: bool = False,
     ) -> None:
         frame = sys._getframe(depth)
         place = (frame.f_globals.get("__name__", "__main__"), frame.f_code.co_filename, frame.f_lineno)
-        self.registries[slot].add(Plugin(slot, name, target, paper, *place, columns))
+        self.registries[slot].add(Plugin(slot, name, target, paper, *place, columns, labels))
 
     def _decorator(
-        self, slot: str, name: str, paper: str | None, columns: tuple[Column, ...] = ()
+        self, slot: str, name: str, paper: str | None, columns: tuple[Column, ...] = (), labels: bool = False
     ) -> Callable[[Target], Target]:
         def enter(target: Target) -> Target:
-            self._add(slot, name, target, paper, columns=columns)
+            self._add(slot, name, target, paper, columns=columns, labels=labels)
             return target
 
         return enter
@@ -243,13 +258,14 @@ class Register:
         return self._decorator("dataset", name, paper)
 
     def metric(
-        self, name: str, *, paper: str | None = None, columns: Sequence[Column] = ()
+        self, name: str, *, paper: str | None = None, columns: Sequence[Column] = (), labels: bool = False
     ) -> Callable[[Target], Target]:
         """Register a function (model, images, context, *, options) -> {column: number}.
 
-        columns: how tables show these numbers; a number that no Column declares has its name as heading.
+        columns: how tables show these numbers; a number that no Column declares has its name as heading. labels:
+        whether it reads the labels of the data set; where these change, its cells are then run again.
         """
-        return self._decorator("metric", name, paper, checked_columns(name, columns))
+        return self._decorator("metric", name, paper, checked_columns(name, columns), labels)
 
     def variant(self, variant: Variant) -> Variant:
         """Register a Variant; returns it."""

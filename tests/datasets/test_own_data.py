@@ -241,3 +241,25 @@ def test_a_path_is_relative_to_the_matrix_file(tmp_path, monkeypatch):
         assert next(iter(cell.specification.with_seeds([0])))[0] == cell.key
         assert key_of(cell.specification.to_json()) == cell.key
     assert keys[0] == keys[1]
+
+
+def test_changed_labels_are_another_key_only_where_a_metric_reads_them(tmp_path):
+    from vaezoo.runner.matrix.file import load
+    from vaezoo.runner.plan.planner import make_plan
+
+    def keys(y: np.ndarray, metrics: list[str]) -> tuple[str, str]:
+        np.savez(tmp_path / "mine.npz", x=LEVELS, y=y)
+        vaezoo.datasets._kept.clear()
+        dataset = {"name": "npz", "path": str(tmp_path / "mine.npz"), **GRAY}
+        evaluate = {"metrics": metrics, "throughput": True}
+        matrix = {"datasets": [dataset], "model": {"hidden": [4]}, "evaluate": evaluate, "variants": [{"name": "vae"}]}
+        plan = make_plan(load(matrix))
+        [cell] = plan.cells
+        assert ("labels_checksum" in cell.specification.to_json()["dataset"]) == ("mig" in metrics)
+        return cell.key, plan.timings[cell.stem].key
+
+    factors = np.stack([np.arange(50) % 3, np.arange(50) % 5], 1)
+    for metrics, same in (([], True), (["kl-per-dimension"], True), (["mig"], False)):
+        first, second = keys(factors, metrics), keys(factors[::-1], metrics)
+        assert (first[0] == second[0]) == same
+        assert first[1] == second[1]

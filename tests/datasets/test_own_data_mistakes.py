@@ -80,10 +80,14 @@ MISTAKES = {
         GRAY,
         r"array 'x_test' holds images of \[5, 5\], mine.npz, array 'x_train' of \[6, 5\]; make them equal",
     ),
-    "labels": ({"x": LEVELS, "y": np.arange(9)}, GRAY, r"has 50 images and labels \[9\]; give one each"),
+    "labels": (
+        {"x": LEVELS, "y": np.arange(9)},
+        {"labels": "y", **GRAY},
+        r"has 50 images and labels \[9\]; give one each",
+    ),
     "missing label": (
         {"x": LEVELS, "y": np.where(np.arange(50) == 4, np.nan, 1)},
-        GRAY,
+        {"labels": "y", **GRAY},
         "image 4 has no label; fill it in",
     ),
     "no such labels": (
@@ -200,7 +204,7 @@ TABLES = {
         "mine.csv, line 3: column 'b' is empty or NaN; fill it in or remove the line",
     ),
     "ragged": ("a,b\n1,2\n3,4,5\n", {}, "mine.csv cannot be read as a table (Expected 2 fields in line 3, saw 3)"),
-    "empty": ("", {}, "mine.csv cannot be read as a table (No columns to parse from file)"),
+    "empty": ("", {}, "mine.csv cannot be read as a table (it is empty)"),
     "semicolons": ("a;b\n1;2\n3;4\n", {}, "mine.csv has one column, and ';' in its first line: say separator = ';'"),
     "no such column": ("a,b\n1,2\n", {"labels": "c"}, "mine.csv has no column 'c'; there are: a, b"),
     "empty label": ("a,b,c\n1,2,x\n3,4,\n", {"labels": "c"}, "mine.csv, line 3 has no label; fill it in or remove"),

@@ -128,3 +128,13 @@ def test_a_set_without_factors_has_no_score_and_says_why(metric):
     assert set(found.values()) == {None}
     assert context.notes.keys() == found.keys()
     assert all("no factors, which are labels [N, F]" in note for note in context.notes.values())
+
+
+def test_a_vote_among_one_factor_is_no_number(sprites):
+    one = vaezoo.Dataset(
+        *((split.x, split.y[:, :1]) for split in (sprites.train, sprites.valid, sprites.test)), "binary"
+    )
+    context = Evaluation(5, 0, one, torch.arange(200))
+    found = factor_vae_score(vaezoo.build("vae", one, latent=3, hidden=(8,)), one.test.x[:200], context)
+    assert set(found.values()) == {None}
+    assert "two or more" in context.notes["factor_vae_score"]

@@ -126,6 +126,9 @@ class Dataset:
     measure does not allow.
     """
 
+    remarks: tuple[str, ...] = ()
+    """What a user should know of the data before training, a line each; `load_dataset` warns of them."""
+
     def __init__(
         self,
         train: Given,
@@ -161,13 +164,14 @@ class Dataset:
         checksum: str,
         context_checksum: str | None,
         overlaps: tuple[Overlap, ...],
+        remarks: tuple[str, ...] = (),
     ) -> "Dataset":
         """The data set of splits that an earlier Dataset checked and stored, with the checksums and overlaps that it
         had.
         """
         dataset = cls.__new__(cls)
         dataset.spec, dataset.log_likelihood = spec, None
-        dataset.train, dataset.valid, dataset.test = train, valid, test
+        dataset.train, dataset.valid, dataset.test, dataset.remarks = train, valid, test, remarks
         dataset.__dict__ |= {"checksum": checksum, "context_checksum": context_checksum, "overlaps": overlaps}
         return dataset
 
@@ -176,7 +180,7 @@ class Dataset:
         if not 1 <= count <= len(self.train):
             raise VaezooError(f"limit must be 1..{len(self.train)} training images, got {count}")
         dataset = Dataset.__new__(Dataset)
-        dataset.spec, dataset.log_likelihood = self.spec, self.log_likelihood
+        dataset.spec, dataset.log_likelihood, dataset.remarks = self.spec, self.log_likelihood, self.remarks
         dataset.train, dataset.valid, dataset.test = self.train.rows(slice(count)), self.valid, self.test
         return dataset
 
@@ -200,6 +204,17 @@ class Dataset:
             if split.context is None:
                 return None
             _add(digest, split.context)
+        return digest.hexdigest()
+
+    @cached_property
+    def labels_checksum(self) -> str | None:
+        """sha256 of every value of the three splits' labels or factors, or None where no split has any."""
+        splits = (self.train, self.valid, self.test)
+        if all(split.y is None for split in splits):
+            return None
+        digest = hashlib.sha256()
+        for split in splits:
+            _add(digest, torch.empty(0) if split.y is None else split.y)
         return digest.hexdigest()
 
     @cached_property

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import traceback
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vaezoo.core.errors import Skip, VaezooError
+from vaezoo.core.errors import Skip, VaezooError, VaezooWarning
 from vaezoo.core.options import checked_options
 from vaezoo.core.overlaps import refusal
+from vaezoo.core.paths import expanded, files_below
 from vaezoo.registry import Plugin, registry
 
 if TYPE_CHECKING:
@@ -34,7 +38,7 @@ def data_root(root: str | Path | None = None) -> Path:
     The last is `vaezoo` in $XDG_CACHE_HOME, else in ~/.cache. The path is absolute; nothing is created.
     """
     place = root or os.environ.get("VAEZOO_DATA") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "vaezoo"
-    return Path(place).expanduser().absolute()
+    return expanded(place).absolute()
 
 
 def load_dataset(
@@ -60,6 +64,8 @@ def load_dataset(
         dataset = loaded(plugin, place, int(seed), own)
         if reason := refusal(dataset.overlaps):
             raise VaezooError(f"dataset {name!r}: {reason}")
+        for remark in dataset.remarks:
+            warnings.warn(f"dataset {name!r}: {remark}", VaezooWarning, stacklevel=2)
         _kept[key] = dataset if own == chosen else _limited(name, dataset, chosen["limit"])
         while len(_kept) > KEPT:
             _kept.popitem(last=False)
@@ -76,12 +82,21 @@ def _options(plugin: Plugin, options: Mapping[str, Any]) -> dict[str, Any]:
     return checked_options(plugin, options, SHARED)
 
 
-def _changed(options: Mapping[str, Any]) -> int | None:
-    """When the file, or the folder, of the option `path` was last changed; None where there is none."""
-    try:
-        return Path(options["path"]).expanduser().stat().st_mtime_ns
-    except (KeyError, TypeError, OSError):
+def _changed(options: Mapping[str, Any]) -> str | None:
+    """A digest of when the files of the option `path`, and those beside it that other options name, were last changed,
+    and of their sizes; of a folder all files in it. None where there is no such option.
+    """
+    if not isinstance(options.get("path"), str):
         return None
+    path, digest = expanded(options["path"]), hashlib.sha256()
+    texts = [each for value in options.values() for each in (value if isinstance(value, list | tuple) else [value])]
+    for name in dict.fromkeys(each for each in texts if isinstance(each, str)):
+        place = path if name == options["path"] else path.parent / name
+        for file in [place, *files_below(place)]:
+            with suppress(OSError, ValueError):
+                found = file.stat()
+                digest.update(f"{file}\0{found.st_mtime_ns}\0{found.st_size}\0".encode())
+    return digest.hexdigest()
 
 
 def _limited(name: str, dataset: Dataset, limit: int | None) -> Dataset:

@@ -10,7 +10,8 @@ from vaezoo.datasets._own.formats import own_data
 from vaezoo.datasets._own.options import OwnOptions
 from vaezoo.datasets._own.parts import Parts
 from vaezoo.datasets._own.single import split_files
-from vaezoo.datasets._own.table import read_table, table_part
+from vaezoo.datasets._own.table import table_parts
+from vaezoo.datasets._own.text import read_table
 from vaezoo.registry import register
 
 
@@ -27,7 +28,5 @@ def amat(options: OwnOptions) -> Parts:
     labels: the number of their column, -1 for the last. shape = [28, 28] gives images to convolutions. valid and test
     may be further files. Raises VaezooError in one line that names file, line and column.
     """
-    parts: Parts = {}
-    for split, path in split_files(options).items():
-        parts[split] = table_part(read_table(path, "amat", False, r"\s+"), options, path, 1)
-    return parts
+    tables = {split: read_table(path, "amat", False, r"\s+") for split, path in split_files(options).items()}
+    return table_parts(tables, options)

@@ -11,7 +11,8 @@ from vaezoo.datasets._own.formats import own_data
 from vaezoo.datasets._own.options import Column, OwnOptions
 from vaezoo.datasets._own.parts import Parts
 from vaezoo.datasets._own.single import split_files
-from vaezoo.datasets._own.table import read_table, table_part
+from vaezoo.datasets._own.table import table_parts
+from vaezoo.datasets._own.text import OPENERS, read_table
 from vaezoo.registry import register
 
 
@@ -34,23 +35,21 @@ def csv(
 
     columns: those of the pixels, by name or by number from 0; all but labels and context when left out. header: whether
     the first line names the columns; when left out, it does where a cell of it is no number. separator: a comma, or a
-    tab in a .tsv file. valid and test may be further files. Raises VaezooError in one line that names file, line and
-    column.
+    tab in a .tsv file. valid and test may be further files, whose columns are found by their names. Raises
+    VaezooError in one line that names file, line and column.
     """
-    parts: Parts = {}
+    tables = {}
     for split, path in split_files(options).items():
         between = separator or ("\t" if path.suffix.lower() == ".tsv" else ",")
-        frame = read_table(path, "csv", header, between)
-        if len(frame.columns) == 1 and separator is None:
+        if separator is None and path.suffix.lower() not in OPENERS:
             _refuse_other_separator(path, between)
-        named = not all(isinstance(name, int) for name in frame.columns)
-        parts[split] = table_part(frame, options, path, 2 if named else 1, columns)
-    return parts
+        tables[split] = read_table(path, "csv", header, between)
+    return table_parts(tables, options, columns)
 
 
 def _refuse_other_separator(path: Path, between: str) -> None:
     with path.open(encoding="utf-8", errors="replace") as file:
         line = file.readline()
     for other in (";", "\t", "|"):
-        if other in line and other != between:
+        if other in line and between not in line:
             raise VaezooError(f"{path.name} has one column, and {other!r} in its first line: say separator = {other!r}")

@@ -1,16 +1,41 @@
 """The user's own arrays in an HDF5 file."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vaezoo.core.errors import VaezooError
 from vaezoo.datasets._own import example
-from vaezoo.datasets._own.files import existing, extra, unreadable
+from vaezoo.datasets._own.files import existing, extra, unreadable, unreadable_rows
 from vaezoo.datasets._own.formats import own_data
 from vaezoo.datasets._own.names import array_parts
 from vaezoo.datasets._own.options import OwnOptions
 from vaezoo.datasets._own.parts import Parts
 from vaezoo.registry import register
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A data set of an open file. A damaged block is one line."""
+
+    x: Any
+    file: str
+    name: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.x.shape)
+
+    @property
+    def dtype(self) -> Any:
+        return self.x.dtype
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        try:
+            return self.x[rows]
+        except OSError as error:
+            which = rows if isinstance(rows, slice) else slice(0, self.shape[0])
+            raise unreadable_rows(f"{self.file}, data set {self.name!r}", which, error) from None
 
 
 def _example(folder: Path) -> dict[str, Any]:
@@ -39,7 +64,7 @@ def hdf5(options: OwnOptions, *, images: str | None = None) -> Parts:
     def enter(name: str, found: Any) -> None:
         """Keep the data sets, and no group."""
         if isinstance(found, h5py.Dataset) and found.shape:
-            arrays[name] = found.asstr() if h5py.check_string_dtype(found.dtype) else found
+            arrays[name] = Stored(found.asstr() if h5py.check_string_dtype(found.dtype) else found, path.name, name)
 
     file.visititems(enter)
     if not arrays:

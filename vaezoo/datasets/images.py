@@ -7,9 +7,10 @@ from typing import Any, Literal
 import numpy as np
 
 from vaezoo.core.errors import VaezooError
+from vaezoo.core.paths import files_below
 from vaezoo.datasets._own import example
 from vaezoo.datasets._own.formats import own_data
-from vaezoo.datasets._own.options import OwnOptions
+from vaezoo.datasets._own.options import NO_LABELS, OwnOptions
 from vaezoo.datasets._own.parts import Part, Parts
 from vaezoo.datasets._own.pictures import Fit, Pictures, decoded
 from vaezoo.datasets._own.single import split_files
@@ -50,7 +51,12 @@ def images(
     if options.layout is not None or options.shape is not None:
         raise VaezooError("pictures are [C, H, W] by themselves; leave layout and shape out")
     folders = split_files(options, folder=True)
-    folders = _subfolders(folders["train"]) | folders if len(folders) > 1 else folders | _subfolders(folders["train"])
+    top, inside = folders["train"], _subfolders(folders["train"])
+    inside = {
+        split: folder for split, folder in inside.items() if not isinstance(getattr(options, split, None), int | float)
+    }
+    remarks = _left_out(top, inside) if inside else ()
+    folders |= {split: folder for split, folder in inside.items() if split == "train" or split not in folders}
     first: Fit | None = None
     parts: Parts = {}
     for split, folder in folders.items():
@@ -59,17 +65,44 @@ def images(
         named = [file.relative_to(folder).parts[:-1] for file in files]
         labels = _labels(options, named, folder)
         x = decoded(Pictures(files, folder, first))
-        parts[split] = Part(x, folder.name, _namer(files, folder), labels)
+        parts[split] = Part(x, folder.name, _namer(files, folder), labels, remarks=remarks if split == "train" else ())
     return parts
 
 
 def _subfolders(folder: Path) -> dict[str, Path]:
-    found = {split: folder / name for split, names in SUBFOLDERS.items() for name in names if (folder / name).is_dir()}
-    return found if "train" in found else {}
+    """The subfolders that are splits, in small letters or in capitals. VaezooError where that of training lacks."""
+    found: dict[str, Path] = {}
+    for each in sorted(each for each in folder.iterdir() if each.is_dir()):
+        for split, names in SUBFOLDERS.items():
+            if each.name.lower() in names:
+                if split in found:
+                    raise VaezooError(f"{folder.name} has the subfolders {found[split].name} and {each.name}; keep one")
+                found[split] = each
+    if found and "train" not in found:
+        others = " and ".join(each.name for each in found.values())
+        raise VaezooError(
+            f"{folder.name} has {others} and no subfolder train; name that of the training pictures train"
+        )
+    return found
+
+
+def _left_out(folder: Path, splits: dict[str, Path]) -> tuple[str, ...]:
+    """A line where there are pictures beside the subfolders of the splits."""
+    beside = [each for each in _pictures(folder) if not any(split in each.parents for split in splits.values())]
+    if not beside:
+        return ()
+    said = f"{folder.name}: {len(beside)} pictures beside {splits['train'].name} are left out"
+    return (f"{said}, as {beside[0].relative_to(folder)}",)
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """The pictures of a folder, of its subfolders, and of folders that links lead to; hidden ones are none."""
+    every = (each for each in files_below(folder) if each.suffix.lower() in SUFFIXES and each.is_file())
+    return sorted(each for each in every if not any(part[0] == "." for part in each.relative_to(folder).parts))
 
 
 def _files(folder: Path) -> list[Path]:
-    found = sorted(each for each in folder.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file())
+    found = _pictures(folder)
     if not found:
         raise VaezooError(f"{folder} holds no picture; expected files that end in {', '.join(sorted(SUFFIXES))}")
     return found
@@ -80,7 +113,7 @@ def _namer(files: Sequence[Path], folder: Path) -> Any:
 
 
 def _labels(options: OwnOptions, named: Sequence[tuple[str, ...]], folder: Path) -> Any:
-    if options.labels is None and options.context != "labels":
+    if options.labels == NO_LABELS or (options.labels is None and "labels" not in options.contexts):
         return None
     if options.labels not in (None, "folders"):
         raise VaezooError(f"labels of pictures are their folders: labels = 'folders', got {options.labels!r}")

@@ -50,4 +50,18 @@ def read_mat(path: Path) -> dict[str, Array]:
     except (OSError, ValueError, TypeError, MatReadError) as error:
         raise unreadable(path, "mat", "a .mat file", error) from None
     arrays = {name: each for name, each in found.items() if not name.startswith("__") and isinstance(each, np.ndarray)}
-    return {name: each for name, each in arrays.items() if each.dtype.kind in "biufUS" and each.ndim >= 2}
+    found = {name: _texts(each) for name, each in arrays.items()}
+    return {
+        n: each
+        for n, each in found.items()
+        if each.dtype.kind in "US" or (each.dtype.kind in "biuf" and each.ndim >= 2)
+    }
+
+
+def _texts(array: Array) -> Array:
+    """Rows of characters, which MATLAB fills with blanks, and cells of texts as one text each."""
+    if array.dtype.kind in "US":
+        return np.char.rstrip(array)
+    if array.dtype.kind == "O" and all(isinstance(each, np.ndarray) and each.dtype.kind == "U" for each in array.flat):
+        return np.array([str(each.item()) if each.size == 1 else "" for each in array.flat])
+    return array

@@ -1,5 +1,6 @@
 """The user's own arrays in NumPy's .npz format."""
 
+import zlib
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -39,8 +40,11 @@ def npz(options: OwnOptions, *, images: str | None = None) -> Parts:
             file = np.load(opened, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise unreadable(path, "npz", "an .npz file", "it holds a single array")
-            arrays = {name: _array(file, name, path) for name in file.files}
-    except (OSError, ValueError, BadZipFile, EOFError) as error:
+            names = [name for name in file.files if file.zip and f"{name}.npy" in file.zip.namelist()]
+            if not names:
+                raise VaezooError(f"{path.name} holds no array; write it with numpy.savez")
+            arrays = {name: _array(file, name, path) for name in names}
+    except (OSError, ValueError, BadZipFile, EOFError, zlib.error) as error:
         if isinstance(error, VaezooError):
             raise
         raise unreadable(path, "npz", "an .npz file", error) from None
@@ -48,11 +52,17 @@ def npz(options: OwnOptions, *, images: str | None = None) -> Parts:
 
 
 def _array(file: Any, name: str, path: Path) -> Array | ZippedRows:
-    """An array; one that is larger than what is kept in memory block by block."""
+    """An array; one that is larger than what is kept in memory block by block, of Python objects its shape alone."""
     try:
         if file.zip.getinfo(f"{name}.npy").file_size > RESIDENT_BYTES:
             return ZippedRows(path, name)
         array: Array = file[name]
-    except ValueError:
-        raise VaezooError(f"{path.name}, array {name!r} holds Python objects; save numbers or text") from None
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        with file.zip.open(f"{name}.npy") as member:
+            version = np.lib.format.read_magic(member)
+            old = version == (1, 0)
+            shape = (np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0)(member)[0]
+        return np.broadcast_to(np.array(None, dtype=object), shape)
     return array

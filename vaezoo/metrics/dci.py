@@ -65,7 +65,7 @@ def dci_scores(given: CodesAndFactors, trees: int, leaf: int, seed: int) -> DCI:
     )
 
 
-@register.metric("dci", paper="Eastwood and Williams (2018), ICLR", columns=COLUMNS)
+@register.metric("dci", paper="Eastwood and Williams (2018), ICLR", columns=COLUMNS, labels=True)
 def dci(
     model: LatentModel, images: Tensor, context: Evaluation, *, trees: int = 20, leaf: int = 5
 ) -> dict[str, float | None]:

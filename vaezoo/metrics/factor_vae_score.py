@@ -15,6 +15,8 @@ COLUMNS = (
     Column("factor_vae_score_over_chance", "FactorVAE score over chance", better=1, ranked_by="data"),
 )
 
+ONE_FACTOR = "one factor varies in the test images, and a vote chooses among two or more"
+
 
 def votes(given: CodesAndFactors, count: int, images: int, generator: np.random.Generator) -> np.ndarray:
     """How often code d varies least among images that share the value of factor k. Codes are divided by their standard
@@ -43,7 +45,7 @@ def factor_vae_accuracy(
     return float(table[np.arange(len(table)), factor].sum() / table.sum())
 
 
-@register.metric("factor-vae-score", paper="Kim and Mnih (2018), arXiv:1802.05983", columns=COLUMNS)
+@register.metric("factor-vae-score", paper="Kim and Mnih (2018), arXiv:1802.05983", columns=COLUMNS, labels=True)
 def factor_vae_score(
     model: LatentModel,
     images: Tensor,
@@ -59,12 +61,13 @@ def factor_vae_score(
     A vote fixes a random factor at a random value, takes `together` test images that have it, and finds the code
     E_q[z_j] / std with the smallest variance. `fitted` votes give each code its factor, `tested` others are the score.
     Codes with Var(E_q[z_j]) <= threshold are left out. factor_vae_score_over_chance = (score - 1/F) / (1 - 1/F): near 0
-    for random codes. Both are 1 where each factor has one code of its own. No numbers for a set without factors.
+    for random codes. Both are 1 where each factor has one code of its own. No numbers for a set without factors, nor
+    for one with a single factor that varies, which is always the fixed one.
     """
     given = codes_and_factors(model, images, context)
     names = [column.name for column in COLUMNS]
-    if given is None:
-        context.notes |= dict.fromkeys(names, NO_FACTORS)
+    if given is None or given.factors.shape[1] == 1:
+        context.notes |= dict.fromkeys(names, NO_FACTORS if given is None else ONE_FACTOR)
         return dict.fromkeys(names)
     seed = noise.derive(context.seed, "factor-vae-score")
     accuracy = factor_vae_accuracy(given, fitted=fitted, tested=tested, images=together, threshold=threshold, seed=seed)

@@ -38,7 +38,10 @@ def mig_score(given: CodesAndFactors, bins: int) -> float:
 
 
 @register.metric(
-    "mig", paper="Chen et al. (2018), arXiv:1802.04942", columns=(Column("mig", "MIG", better=1, ranked_by="data"),)
+    "mig",
+    paper="Chen et al. (2018), arXiv:1802.04942",
+    columns=(Column("mig", "MIG", better=1, ranked_by="data"),),
+    labels=True,
 )
 def mig(model: LatentModel, images: Tensor, context: Evaluation, *, bins: int = 20) -> dict[str, float | None]:
     """mig = (1/F) sum_k (I(z_a; v_k) - I(z_b; v_k)) / H(v_k), where z_a knows most about the factor v_k and z_b second

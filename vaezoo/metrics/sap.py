@@ -47,7 +47,10 @@ def sap_score(given: CodesAndFactors, classes: int, seed: int) -> float:
 
 
 @register.metric(
-    "sap", paper="Kumar et al. (2018), arXiv:1711.00848", columns=(Column("sap", "SAP", better=1, ranked_by="data"),)
+    "sap",
+    paper="Kumar et al. (2018), arXiv:1711.00848",
+    columns=(Column("sap", "SAP", better=1, ranked_by="data"),),
+    labels=True,
 )
 def sap(model: LatentModel, images: Tensor, context: Evaluation, *, classes: int = 10) -> dict[str, float | None]:
     """sap = (1/F) sum_k (S_ak - S_bk), where S_jk says how well E_q[z_j] alone predicts the factor v_k, z_a best and

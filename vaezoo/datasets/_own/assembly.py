@@ -1,6 +1,7 @@
 """From the parts of a user's file to a Dataset: axes, values, splits, labels and contexts, in blocks of rows."""
 
 from collections import defaultdict
+from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
@@ -15,8 +16,9 @@ from vaezoo.datasets._own.labels import encoded_contexts, encoded_labels
 from vaezoo.datasets._own.layout import along_images, layout_of
 from vaezoo.datasets._own.options import OwnOptions
 from vaezoo.datasets._own.parts import SPLITS, Array, Parts
+from vaezoo.datasets._own.remarks import dequantised, of_scale, refuse_levels_without_noise
 from vaezoo.datasets._own.splitting import Choice, choices
-from vaezoo.datasets._own.standardise import standardise
+from vaezoo.datasets._own.standardise import Standardised, standardised
 from vaezoo.datasets._own.store import room
 from vaezoo.datasets._own.values import Conversion, conversion, value_range
 
@@ -25,16 +27,34 @@ def assembled(parts: Parts, options: OwnOptions, seed: int) -> Dataset:
     """The data set of a file's parts. seed: of a binarisation. Raises VaezooError with the file and the row."""
     parts = {split: along_images(part, options.layout and options.layout.upper()) for split, part in parts.items()}
     _same_shapes(parts)
-    labels = encoded_labels(parts)
+    first = parts["train"]
+    labels, remarks = encoded_labels(parts, options)
     contexts = encoded_contexts(parts, labels, options)
-    convert = conversion(options, value_range(parts), layout_of(parts["train"], options), parts["train"].source)
+    found = value_range(parts)
+    convert = conversion(options, found, layout_of(first, options), first.source)
+    remarks = [
+        *(line for part in parts.values() for line in part.remarks),
+        *remarks,
+        *found.remarks(options, first.source),
+    ]
+    if options.standardise:
+        convert = replace(convert, dtype="float64")
     kept = _distinct(parts, convert) if options.unique else {s: np.arange(len(part)) for s, part in parts.items()}
     chosen = choices(parts, kept, options)
-    images = {
-        split: torch.from_numpy(x) for split, x in _filled(parts, convert, chosen, not options.standardise).items()
-    }
+    scaled: Conversion | Standardised = convert
     if options.standardise:
-        standardise(images, parts["train"], together=options.standardise == "all")
+        scaled = standardised(convert, first, chosen["train"].rows, together=options.standardise == "all")
+    images = {split: torch.from_numpy(x) for split, x in _filled(parts, scaled, chosen).items()}
+    if options.dequantise:
+        assert options.levels is not None
+        for split, x in images.items():
+            images[split] = dequantised(
+                x, options.levels, seed, split, torch.from_numpy(room(tuple(x.shape), "float32"))
+            )
+    elif options.measure == "continuous" and options.levels is not None:
+        refuse_levels_without_noise(images["train"], options.levels, first.source)
+    elif options.measure == "continuous" and not options.standardise:
+        remarks += of_scale(images["train"], first.source)
     measure, binarisation = options.measure or "binary", "none"
     if options.binarise is not None:
         binarisation = options.binarise if isinstance(options.binarise, str) else "threshold"
@@ -44,7 +64,9 @@ def assembled(parts: Parts, options: OwnOptions, seed: int) -> Dataset:
     train, valid, test = (
         (images[split], _rows(labels, chosen[split]), _rows(contexts, chosen[split])) for split in SPLITS
     )
-    dataset = Dataset(train, valid, test, measure, levels=options.levels, binarisation=binarisation)
+    levels = None if options.binarise is not None else options.levels
+    dataset = Dataset(train, valid, test, measure, levels=levels, binarisation=binarisation)
+    dataset.remarks = tuple(remarks)
     _refuse_overlaps(dataset, parts, chosen)
     return dataset
 
@@ -79,15 +101,13 @@ def _distinct(parts: Parts, convert: Conversion) -> dict[str, Array]:
     return kept
 
 
-def _filled(parts: Parts, convert: Conversion, chosen: dict[str, Choice], shared: bool) -> dict[str, Array]:
-    """The converted images of each split. shared: whether those of a mapped file that stay as they are may stay there,
-    and are not copied.
-    """
+def _filled(parts: Parts, convert: Conversion | Standardised, chosen: dict[str, Choice]) -> dict[str, Array]:
+    """The converted images of each split. Those of a mapped file that stay as they are are not copied."""
     shape, images = convert.layout.result, dict[str, Array]()
     users = defaultdict(dict)  # type: defaultdict[str, dict[str, Array]]
     for split, choice in chosen.items():
         x = parts[choice.part].x
-        if shared and isinstance(x, np.memmap) and choice.contiguous and convert.identity(x.dtype):
+        if isinstance(x, np.memmap) and choice.contiguous and convert.identity(x.dtype):
             first = int(choice.rows[0])
             images[split] = x[first : first + len(choice.rows)].reshape(-1, *shape)
         else:

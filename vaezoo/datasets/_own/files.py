@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vaezoo.core.errors import VaezooError
+from vaezoo.core.paths import expanded
 
 FORMATS = {
     ".npz": "npz",
@@ -27,8 +28,9 @@ FORMATS = {
 
 def existing(path: str | Path, near: Path | None = None, folder: bool = False) -> Path:
     """A file, or a folder, that exists. near: the folder that a relative path starts from, else the working folder."""
-    found = Path(path).expanduser()
-    found = (near or Path.cwd()) / found
+    found = (near or Path.cwd()) / expanded(path)
+    if found.is_symlink() and not found.exists():
+        raise VaezooError(f"{found} is a link to {found.readlink()}, which does not exist; mend or replace the link")
     if not found.exists():
         beside = [each.name for each in found.parent.iterdir()] if found.parent.is_dir() else []
         similar = get_close_matches(found.name, beside, n=3)
@@ -55,6 +57,14 @@ def unreadable(path: Path, reader: str, expected: str, error: Exception | str) -
     """
     said = " ".join(str(error).split()) or type(error).__name__
     return VaezooError(f"{path.name} cannot be read as {expected} ({said}){_other_format(path, reader)}")
+
+
+def unreadable_rows(source: str, rows: slice, error: Exception) -> VaezooError:
+    """The error for rows of a file that is damaged. source: the file, or an array of it."""
+    said = " ".join(str(error).split())
+    return VaezooError(
+        f"{source}: rows {rows.start}..{rows.stop} cannot be read ({said}); write or copy the file again"
+    )
 
 
 def _other_format(path: Path, reader: str) -> str:

@@ -15,50 +15,105 @@ MOST = 1000
 """Values that a column of text may have to be a context."""
 
 
-def encoded_labels(parts: Parts) -> dict[str, Tensor]:
-    """The labels of each part: whole numbers as they are, other values by their place among all, sorted. [N] int64
+def encoded_labels(parts: Parts, options: OwnOptions) -> tuple[dict[str, Tensor], list[str]]:
+    """The labels of each part: whole numbers as they are, text by its place among all, sorted, int64 [N], or factors
+    [N, F]; and a line where some are left out.
 
-    Empty where some part has none. Raises VaezooError where their number is not that of the images.
+    They are left out, all of them, where some part has none, and where arrays that were found by their names alone do
+    not fit. Raises VaezooError for other labels that do not fit.
     """
-    given = {split: _classes(part) for split, part in parts.items() if part.labels is not None}
-    if len(given) != len(parts):
-        return {}
-    if all(values.dtype.kind in "biu" for values in given.values()):
-        return {split: torch.from_numpy(values.astype(np.int64)) for split, values in given.items()}
-    every = {split: values.astype(str) if values.dtype.kind in "OUS" else values for split, values in given.items()}
+    lacking = [part.source for part in parts.values() if part.labels is None]
+    if len(lacking) == len(parts):
+        return {}, []
+    try:
+        if lacking:
+            raise VaezooError(
+                f"{lacking[0]} has none, and the others have; give each its labels, or say labels = 'none'"
+            )
+        return _encoded(parts), []
+    except VaezooError as error:
+        guessed = any(part.guessed for part in parts.values())
+        if "labels" in options.contexts or not (lacking or guessed):
+            raise
+        return {}, [f"labels are left out: {error}"]
+
+
+def _encoded(parts: Parts) -> dict[str, Tensor]:
+    values = _classes({split: _upright(part) for split, part in parts.items()})
+    found = {split: _checked(parts[split], own) for split, own in values.items()}
+    first = found["train"]
+    for split, own in found.items():
+        texts, widths = (own.dtype.kind in "OUS", first.dtype.kind in "OUS"), (own.shape[1:], first.shape[1:])
+        if texts[0] != texts[1] or widths[0] != widths[1]:
+            kinds = (
+                ["text" if each else "numbers" for each in texts] if texts[0] != texts[1] else list(map(list, widths))
+            )
+            raise VaezooError(
+                f"labels of {parts[split].source} are {kinds[0]}, those of {parts['train'].source} {kinds[1]}; make "
+                "them alike"
+            )
+    if first.dtype.kind in "biu":
+        return {split: torch.from_numpy(own.astype(np.int64)) for split, own in found.items()}
+    every = {split: own.astype(str) for split, own in found.items()}
     known = np.unique(np.concatenate(list(every.values())))
-    return {split: torch.from_numpy(np.searchsorted(known, values).astype(np.int64)) for split, values in every.items()}
+    return {split: torch.from_numpy(np.searchsorted(known, own).astype(np.int64)) for split, own in every.items()}
 
 
-def _classes(part: Part) -> Array:
-    """The labels of a part as one value an image, or as whole numbers [N, F], its factors; one-hot rows, or columns,
-    become the class.
-    """
+def _upright(part: Part) -> Array:
+    """The labels with the images along the first axis; [N, 1] and [1, N] as [N]."""
     labels = part.labels
     assert labels is not None
-    if labels.ndim == 2 and len(part) in labels.shape and labels.dtype.kind in "biuf":
-        axis = 1 if labels.shape[0] == len(part) else 0
-        if bool((labels.astype(bool).sum(axis) == 1).all()):
-            labels = labels.argmax(axis)
-    factors = labels.ndim == 2 and len(labels) == len(part) and labels.dtype.kind in "biu"
-    if labels.shape != (len(part),) and not factors:
-        raise VaezooError(f"{part.source} has {len(part)} images and labels {list(labels.shape)}; give one each")
-    missing = _missing(labels)
+    if labels.ndim == 2 and labels.shape[0] != len(part) == labels.shape[1]:
+        labels = labels.T
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def _classes(given: dict[str, Array]) -> dict[str, Array]:
+    """One-hot rows as their classes: of 0 and 1 alone, two or more columns, a single 1 in each row of every part, and a
+    1 in each column of some part.
+    """
+    for labels in given.values():
+        if labels.ndim != 2 or labels.dtype.kind not in "biuf" or not np.isin(labels, (0, 1)).all():
+            return given
+        if not (labels.sum(1) == 1).all():
+            return given
+    if (
+        len({labels.shape[1] for labels in given.values()}) > 1
+        or not np.any([x.any(0) for x in given.values()], 0).all()
+    ):
+        return given
+    return {split: labels.argmax(1) for split, labels in given.items()}
+
+
+def _checked(part: Part, labels: Array) -> Array:
+    """Labels as one value an image, or as whole numbers [N, F]. VaezooError where they are not."""
+    whole = labels.dtype.kind in "biu"
+    if not whole and labels.dtype.kind not in "fOUS":
+        raise VaezooError(f"labels of {part.source} must be whole numbers or text, got {labels.dtype}")
+    missing = None if labels.shape[:1] != (len(part),) else _missing(labels)
     if missing is not None:
         raise VaezooError(f"{part.place(missing)} has no label; fill it in or remove the image")
-    if labels.dtype.kind == "f" and bool((labels == labels.round()).all()):
-        labels = labels.astype(np.int64)
+    if labels.dtype.kind == "f":
+        wrong = labels[labels != labels.round()]
+        if wrong.size:
+            raise VaezooError(
+                f"labels of {part.source} are classes, as whole numbers or text, got {float(wrong.flat[0]):.4g}; "
+                "numbers can be context, and labels = 'none' leaves them out"
+            )
+        labels, whole = labels.astype(np.int64), True
+    if labels.shape != (len(part),) and not (whole and labels.ndim == 2 and len(labels) == len(part)):
+        raise VaezooError(f"{part.source} has {len(part)} images and labels {list(labels.shape)}; give one each")
     return labels
 
 
 def encoded_contexts(parts: Parts, labels: Mapping[str, Tensor], options: OwnOptions) -> dict[str, Tensor]:
-    """The context of each part, float32 [N, C], side by side: numbers as they are, text and `labels` one-hot, and of
-    `library` its logarithm.
+    """The context of each part, float32 [N, C], side by side: the logarithm of the `library` first, where it is asked
+    for, because count likelihoods read column 0; then numbers as they are, text and `labels` one-hot.
     """
     if options.context is None:
         return {}
     columns: dict[str, list[Tensor]] = {split: [] for split in parts}
-    for name in options.contexts:
+    for name in sorted(options.contexts, key=lambda name: name != "library"):  # the library is column 0
         if name == "labels":
             found = _one_hot(_labels(labels, parts))
         elif name == "library":

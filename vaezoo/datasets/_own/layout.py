@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,7 +52,7 @@ def along_images(part: Part, letters: str | None) -> Part:
     if letters is None or letters.find("N") <= 0:
         return part
     checked_letters(letters, len(part.x.shape), part)
-    return Part(Moved(part.x, letters.index("N")), part.source, part.row, part.labels, part.contexts)
+    return replace(part, x=Moved(part.x, letters.index("N")))
 
 
 def layout_of(part: Part, options: OwnOptions) -> Layout:
@@ -60,6 +60,8 @@ def layout_of(part: Part, options: OwnOptions) -> Layout:
     raw = tuple(int(size) for size in part.x.shape[1:])
     letters = None if options.layout is None else options.layout.upper().replace("N", "")
     if options.shape is not None:
+        if any(size < 1 for size in options.shape):
+            raise VaezooError(f"shape must be sizes of 1 or more, got {list(options.shape)}")
         if math.prod(options.shape) != math.prod(raw):
             raise VaezooError(
                 f"shape = {list(options.shape)} has {math.prod(options.shape)} pixels; each image of {part.source} "

@@ -9,7 +9,7 @@ import numpy as np
 
 from vaezoo.core.errors import VaezooError, nearest
 from vaezoo.datasets._own.files import listed
-from vaezoo.datasets._own.options import OwnOptions
+from vaezoo.datasets._own.options import NO_LABELS, OwnOptions
 from vaezoo.datasets._own.parts import SPLITS, Part, Parts, Rows, numeric
 
 IMAGES = ("x", "data", "images", "image", "imgs", "inputs", "features", "")
@@ -100,7 +100,7 @@ def array_parts(
             each: np.asarray(arrays[_aligned(found, split, each, path.name)][()]) for each, found in contexts.items()
         }
         y = None if split not in labels else _flat(np.asarray(arrays[labels[split]][()]), squeeze)
-        parts[split] = Part(x, source, labels=y, contexts=own)
+        parts[split] = Part(x, source, labels=y, contexts=own, guessed=options.labels is None)
     return parts
 
 
@@ -108,8 +108,11 @@ def _labels_of(
     arrays: Mapping[str, Any], options: OwnOptions, chosen: Mapping[str, str], file: str
 ) -> Mapping[str, str]:
     given = options.labels
+    if given == NO_LABELS:
+        return {}
     if given is None:
-        return _guessed(LABELS, arrays)
+        images = {*chosen.values()}
+        return _guessed(LABELS, {name: array for name, array in arrays.items() if name not in images})
     if isinstance(given, int):
         raise VaezooError(f"labels must name an array of {file}, got {given}; {nearest(given, arrays)}")
     if isinstance(given, str):

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_type_hints
 Measure = Literal["binary", "discrete", "counts", "continuous"]
 Column = str | int
 """A column by its name, or by its number from 0; below 0 from the end."""
+NO_LABELS = "none"
 COMPUTED = ("labels", "library")
 """Contexts that no file holds by these names."""
 
@@ -25,12 +26,14 @@ class OwnOptions:
     layout: the axes as the file has them, of the letters N (images), H, W, C or D (one axis of all pixels): `HWC`,
     `HWCN`, `DN`. shape: of one image whose pixels stand in one row of the file: [28, 28], or [3, 32, 32].
     transpose: the images were stored column by column: swap height and width. invert: top - x of each pixel.
-    binarise: `dynamic` (training images anew for each batch, with probability gray / 255), `fixed` (drawn once for each
-    seed), or a threshold: 1 where a pixel is that or more.
+    binarise: `dynamic` (training images anew for each batch, with probability gray / 255, or gray / (levels - 1) where
+    levels are given), `fixed` (drawn once for each seed), or a threshold: 1 where a pixel is that or more.
     standardise: true (each pixel or column) or `all` (all together): subtract the training images' mean and divide by
     their standard deviation. Densities are those of the standardised values.
+    dequantise: add uniform noise to the levels of continuous images, drawn once for each seed: (k + u) / levels.
     unique: keep each image once; one that several splits have stays in test, else in validation.
     labels: an array, a column or a file with the class of each image; for parts in arrays or files of their own a list.
+    `none` where an array called y or labels is none.
     context: what conditional models see of each image: `labels` (one-hot), `library` (the log of the sum of its counts,
     [N, 1]), columns or arrays (text becomes one-hot), or a list of these.
     """
@@ -48,9 +51,15 @@ class OwnOptions:
     invert: bool = False
     binarise: Literal["dynamic", "fixed"] | float | None = None
     standardise: bool | Literal["all"] = False
+    dequantise: bool = False
     unique: bool = False
     labels: Column | tuple[str, ...] | None = None
     context: Column | tuple[Column, ...] | None = None
+
+    @property
+    def given_labels(self) -> Column | tuple[str, ...] | None:
+        """What holds the labels, where that is said; None also for `none`, which keeps arrays from being that."""
+        return None if self.labels == NO_LABELS else self.labels
 
     @property
     def contexts(self) -> list[Column]:

@@ -36,7 +36,8 @@ class Part:
     """Images of a file, or of an array of a file, with their labels and contexts.
 
     x: [N, ...]. source: the file and the array, as an error names them. row: the name of one image. labels: [N].
-    contexts: the columns of each, by name, [N] or [N, C].
+    contexts: the columns of each, by name, [N] or [N, C]. remarks: what the user should know of how it was read, a line
+    each. guessed: whether the labels were found by the name of their array alone.
     """
 
     x: Rows
@@ -44,6 +45,8 @@ class Part:
     row: Callable[[int], str] = field(default=as_image)
     labels: Array | None = None
     contexts: Mapping[str, Array] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    guessed: bool = False
 
     def __len__(self) -> int:
         return int(self.x.shape[0])
@@ -87,7 +90,9 @@ class Moved:
 def numeric(x: Rows, source: str) -> None:
     """Raise VaezooError for an array of text, of objects, of dates or of complex numbers."""
     kind = np.dtype(x.dtype).kind
-    words = {"U": "text", "S": "text", "O": "Python objects", "c": "complex numbers", "V": "records"}
+    words = {"U": "text", "S": "text", "c": "complex numbers", "V": "records"}
+    if kind == "O":
+        raise VaezooError(f"{source} holds Python objects; save numbers")
     if kind not in "biuf":
         raise VaezooError(f"{source} holds {words.get(kind, str(x.dtype))}; images are numbers")
 

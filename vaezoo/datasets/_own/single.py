@@ -21,7 +21,7 @@ def single_parts(options: OwnOptions, read: Callable[[Path], Array]) -> Parts:
     """The parts of files that hold one array each."""
     files = split_files(options)
     near = files["train"].parent
-    labels = _beside(options.labels, files, near, "labels")
+    labels = _beside(options.given_labels, files, near, "labels")
     contexts = list(map(str, options.read_contexts))
     if contexts and len(files) > 1:
         raise VaezooError("context in files of its own is read for one file of images; put all splits into one .npz")

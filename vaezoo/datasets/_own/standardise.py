@@ -1,36 +1,67 @@
-"""Subtracts the training images' mean and divides by their standard deviation, in place."""
+"""Subtracts the training images' mean and divides by their standard deviation, in float64."""
 
-import torch
-from torch import Tensor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 
 from vaezoo.core.errors import VaezooError
-from vaezoo.datasets._own.parts import Part
+from vaezoo.datasets._own.layout import Layout
+from vaezoo.datasets._own.parts import Array, Part
+from vaezoo.datasets._own.values import Conversion
 
-ROWS = 4096
+
+@dataclass(frozen=True)
+class Standardised:
+    """A conversion, and then (x - mean) / deviation: computed in float64 and stored as float32, so that large numbers
+    that are close to each other, as times are, stay apart.
+    """
+
+    convert: Conversion
+    mean: Array
+    deviation: Array
+    dtype: str = "float32"
+
+    @property
+    def layout(self) -> Layout:
+        """That of the conversion."""
+        return self.convert.layout
+
+    def identity(self, dtype: Any) -> bool:
+        """False: images do not stay as they are."""
+        return False
+
+    def __call__(self, part: Part, start: int, block: Array) -> Array:
+        """The images of a block, as of Conversion."""
+        found: Array = ((self.convert(part, start, block) - self.mean) / self.deviation).astype(self.dtype)
+        return found
 
 
-def standardise(images: dict[str, Tensor], part: Part, *, together: bool) -> None:
-    """Give the training images mean 0 and standard deviation 1, and change the other splits alike.
+def standardised(convert: Conversion, part: Part, rows: Array, *, together: bool) -> Standardised:
+    """The conversion that gives these training images mean 0 and standard deviation 1, and changes others alike.
 
-    together: all pixels by one mean and deviation, else each by its own. images: float32, by split, changed in place.
+    rows: those of the part that are trained on. together: all pixels by one mean and deviation, else each by its own.
     Raises VaezooError for a pixel or column that is constant in training.
     """
-    train = images["train"]
-    total, count = torch.zeros(train.shape[1:], dtype=torch.float64), len(train)
-    for block in train.split(ROWS):
-        total += block.double().sum(0)
-    mean = total.mean() / count if together else total / count
-    squares = torch.zeros_like(total)
-    for block in train.split(ROWS):
-        squares += (block.double() - mean).square().sum(0)
-    variance = squares.mean() / count if together else squares / count
-    constant = (variance == 0).reshape(-1)
+    exact = replace(convert, dtype="float64")
+    chosen = np.zeros(len(part), dtype=bool)
+    chosen[rows] = True
+    mean = _mean(exact, part, chosen, np.zeros(()), power=1, together=together)
+    variance = _mean(exact, part, chosen, mean, power=2, together=together)
+    constant = np.ravel(variance == 0)
     if constant.any():
-        first = int(constant.nonzero()[0])
         raise VaezooError(
-            f"{part.source}: {int(constant.sum())} of {constant.numel()} values are the same in every training image, "
-            f"first number {first}; leave them out, or standardise = 'all' (one mean and deviation for all)"
+            f"{part.source}: {int(constant.sum())} of {constant.size} values are the same in every training image, "
+            f"first number {int(constant.argmax())}; leave them out, or standardise = 'all' (one mean and deviation "
+            "for all)"
         )
-    for x in images.values():
-        for block in x.split(ROWS):
-            block.copy_((block.double() - mean) / variance.sqrt())
+    return Standardised(exact, mean, np.sqrt(variance))
+
+
+def _mean(convert: Conversion, part: Part, chosen: Array, center: Array, *, power: int, together: bool) -> Array:
+    """The mean of (x - center)^power over the chosen images, of each pixel or of all together."""
+    total, count = np.zeros(convert.layout.result), int(chosen.sum())
+    for start, block in part.blocks():
+        x = convert(part, start, block)[chosen[start : start + len(block)]]
+        total += ((x - center) ** power).sum(0)
+    return np.asarray(total.mean() / count) if together else total / count

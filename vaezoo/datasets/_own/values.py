@@ -1,5 +1,6 @@
 """From the values of a file to those that a measure allows: levels, 0/1, counts or floats; one line for a wrong one."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,6 +34,17 @@ class Range:
         if self.low >= 0 and self.high <= GRAY:
             return f'measure = "discrete" with levels = {max(2, int(self.high) + 1)} (256 for gray), or "counts"'
         return 'measure = "counts"' if self.low >= 0 else 'measure = "continuous"'
+
+    def remarks(self, options: OwnOptions, source: str) -> list[str]:
+        """A line where discrete images use less than half of their levels."""
+        if options.measure != "discrete" or options.levels is None or not self.whole:
+            return []
+        if self.high >= (options.levels - 1) / 2:
+            return []
+        return [
+            f"{source}: the largest value is {self.high:g} of levels 0..{options.levels - 1}; say levels = "
+            f"{int(self.high) + 1} if that is white"
+        ]
 
     def __str__(self) -> str:
         return f"{'whole numbers ' if self.whole else ''}{self.low:g}..{self.high:g}"
@@ -75,7 +87,7 @@ class Conversion:
     layout: Layout
     dtype: str
     top: int | None = None
-    scale: int = 1
+    scale: float = 1
     threshold: float = 0.0
     invert: bool = False
 
@@ -111,7 +123,7 @@ class Conversion:
                 refuse_rows(part, start, wrong, x, f"is not a whole number; {self._advice()}")
             scaled = rounded
         outside = (scaled > top) if scaled.dtype.kind in "bu" else (scaled < 0) | (scaled > top)
-        refuse_rows(part, start, outside, x, f"is outside 0..{top // self.scale}; {self._advice()}")
+        refuse_rows(part, start, outside, x, f"is outside 0..{top / self.scale:g}; {self._advice()}")
         return scaled.astype(self.dtype)
 
     def _advice(self) -> str:
@@ -127,16 +139,18 @@ class Conversion:
 def conversion(options: OwnOptions, found: Range, layout: Layout, source: str) -> Conversion:
     """What the options ask for, where the values allow it. Raises VaezooError where they contradict each other."""
     _refuse_contradictions(options, found, source)
+    _refuse_scale(options, found, source)
     if options.binarise is not None:
         if isinstance(options.binarise, str):
-            scale = GRAY if found.high <= 1 else 1
+            white = 1 if found.high <= 1 else GRAY if options.levels is None else options.levels - 1
+            scale = 1 if white == GRAY else GRAY / white
             return Conversion("gray", layout, "uint8", GRAY, scale, invert=options.invert)
         return Conversion("threshold", layout, "uint8", 1, 1, options.binarise, options.invert)
     if options.measure == "binary":
         return Conversion("binary", layout, "uint8", 1, invert=options.invert)
     if options.measure == "counts":
         return Conversion("counts", layout, "uint8" if found.high <= GRAY else "int32")
-    if options.measure == "discrete":
+    if options.measure == "discrete" or options.dequantise:
         assert options.levels is not None
         top = options.levels - 1
         scale = top if found.high <= 1 and not found.whole else 1
@@ -144,6 +158,35 @@ def conversion(options: OwnOptions, found: Range, layout: Layout, source: str) -
     if options.invert and not (found.low >= 0 and found.high <= 1):
         raise VaezooError(f"invert gives 1 - x of continuous images in 0..1; those of {source} are {found}")
     return Conversion("continuous", layout, "float32", 1 if options.invert else None, invert=options.invert)
+
+
+def _refuse_scale(options: OwnOptions, found: Range, source: str) -> None:
+    """Raise VaezooError where the values' range is not what a binarisation or the levels take."""
+    how = options.binarise
+    if isinstance(how, str) and options.levels is None and 1 < found.high < GRAY // 2:
+        raise VaezooError(
+            f"binarise = {how!r} takes gray levels 0..255 or probabilities 0..1, and the values of {source} are "
+            f"{found}: say levels = {math.ceil(found.high) + 1} where {found.high:g} is white, 256 where 255 is"
+        )
+    if how is not None and not isinstance(how, str):
+        if not found.low < how <= found.high:
+            every = f"every pixel {0 if how > found.high else 1}"
+            raise VaezooError(f"binarise = {how:g} makes {every}, for the values of {source} are {found}; say another")
+        if found.whole and found.high > 1 and how < 1:
+            raise VaezooError(
+                f"binarise = {how:g} makes every pixel 1 that is not 0, for the values of {source} are {found}: say 1 "
+                f"if you mean that, or for example {(found.high + 1) // 2:g}"
+            )
+    levels = options.levels or 2
+    if (
+        (options.measure == "discrete" or options.dequantise)
+        and found.whole
+        and 0 <= found.low <= found.high <= 1 < levels - 1
+    ):
+        raise VaezooError(
+            f"{source} holds 0 and 1 alone, which may be levels or black and white: say measure = 'binary', or "
+            f"levels = 2, or multiply the values by {levels - 1}"
+        )
 
 
 def _refuse_contradictions(options: OwnOptions, found: Range, source: str) -> None:
@@ -156,9 +199,14 @@ def _refuse_contradictions(options: OwnOptions, found: Range, source: str) -> No
             f"discrete images need levels, one more than the largest: levels = {max(2, int(found.high) + 1)} for the "
             f"values of {source}, {found} (256 for gray)"
         )
-    if options.measure == "discrete" and options.levels is not None and options.levels < 2:
+    if options.levels is not None and options.levels < 2:
         raise VaezooError(f"levels must be 2 or more, got {options.levels}")
-    if options.levels is not None and options.measure not in ("discrete", "continuous"):
+    if options.dequantise and (options.measure != "continuous" or options.levels is None or options.standardise):
+        raise VaezooError(
+            "dequantise makes images of levels continuous: say measure = 'continuous' and levels, without standardise"
+        )
+    drawn = isinstance(options.binarise, str)
+    if options.levels is not None and options.measure not in ("discrete", "continuous") and not drawn:
         raise VaezooError(f"levels = {options.levels} belong to measure = 'discrete', got {options.measure!r}")
     if options.standardise and options.measure != "continuous":
         raise VaezooError(f"standardise makes images continuous, got measure = {options.measure!r}; say 'continuous'")

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from vaezoo.core.errors import VaezooError, nearest
+from vaezoo.core.paths import expanded
 from vaezoo.runner.matrix.errors import Problem, Problems, line
 from vaezoo.runner.matrix.rows import MatrixRow, labelled, rows
-from vaezoo.runner.matrix.schema import DatasetEntry, Matrix, ReferenceTable, VariantTable, checked
+from vaezoo.runner.matrix.schema import DatasetEntry, Matrix, ReferenceTable, VariantTable, checked, told_apart
 
 __all__ = ["DatasetEntry", "Matrix", "MatrixRow", "load", "parse_setting", "rows"]
 
@@ -52,7 +53,7 @@ def load(source: str | Path | Mapping[str, Any], plugins: Sequence[Path] = ()) -
     if isinstance(source, Mapping):
         data, folder, prefix, stem = _as_toml(source), Path.cwd(), "", "matrix"
     else:
-        path = Path(source).expanduser()
+        path = expanded(source)
         data, folder, prefix, stem = _read(path), path.resolve().parent, f"{path.name}: ", path.stem
     data.setdefault("name", stem)
     _with_whole_paths(data, folder)
@@ -60,8 +61,9 @@ def load(source: str | Path | Mapping[str, Any], plugins: Sequence[Path] = ()) -
         matrix = checked(data)
     except Problems as error:
         raise VaezooError("\n".join(prefix + line(*problem) for problem in error.found)) from None
-    files = [folder / each.expanduser() for each in matrix.plugins] + [Path.cwd() / each for each in plugins]
+    files = [folder / expanded(each) for each in matrix.plugins] + [Path.cwd() / each for each in plugins]
     matrix = matrix.model_copy(update={"plugins": list(dict.fromkeys(each.resolve() for each in files))})
+    matrix = matrix.model_copy(update={"datasets": told_apart(matrix.datasets)})
     references, found = _with_dataset_labels(matrix)
     if references:
         matrix = matrix.model_copy(update={"references": references})
@@ -107,7 +109,7 @@ def _with_whole_paths(data: dict[str, Any], folder: Path) -> None:
     datasets = data.get("datasets")
     for entry in datasets if isinstance(datasets, list) else ():
         if isinstance(entry, dict) and isinstance(entry.get("path"), str):
-            entry["path"] = str(folder / Path(entry["path"]).expanduser())
+            entry["path"] = str(folder / expanded(entry["path"]))
 
 
 def _with_dataset_labels(matrix: Matrix) -> tuple[list[ReferenceTable], list[Problem]]:

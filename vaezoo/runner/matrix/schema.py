@@ -7,7 +7,7 @@ parts, datasets and metrics, and their options.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import reduce
 from pathlib import Path
@@ -21,6 +21,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
+    PrivateAttr,
     SerializerFunctionWrapHandler,
     Strict,
     ValidationError,
@@ -99,12 +100,29 @@ class DatasetEntry(Entry):
     """A dataset."""
 
     name: OneLine
+    _parts: int = PrivateAttr(1)
 
     @property
     def label(self) -> str:
-        """The name, with the options where there are any: `mnist-dynamic, labels=true`. Of a `path` its last part."""
-        options = {key: Path(v).name if key == "path" and isinstance(v, str) else v for key, v in self.options.items()}
+        """The name, with the options where there are any: `mnist-dynamic, labels=true`. Of a `path` its last part, or
+        as many parts as tell it from the matrix's other data sets.
+        """
+        options = {
+            key: "/".join(Path(v).parts[-self._parts :]) if key == "path" and isinstance(v, str) else v
+            for key, v in self.options.items()
+        }
         return ", ".join([self.name, *(f"{key}={shown(value)}" for key, value in options.items())])
+
+
+def told_apart(entries: Sequence[DatasetEntry]) -> list[DatasetEntry]:
+    """The entries with longer labels where those of two files in different folders are equal."""
+    found = [entry.model_copy() for entry in entries]
+    longest = max((len(Path(str(entry.options.get("path", ""))).parts) for entry in found), default=0)
+    for parts in range(2, longest + 1):
+        labels = [entry.label for entry in found]
+        for entry in [each for each, label in zip(found, labels, strict=True) if labels.count(label) > 1]:
+            entry._parts = parts
+    return found
 
 
 PART_FIELDS = dict.fromkeys(PARTS, (PartEntry | None, None))

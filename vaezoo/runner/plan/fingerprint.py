@@ -14,7 +14,9 @@ from vaezoo.runner.plan.imports import VAEZOO, Dependencies
 
 
 class _CodeOnly(ast.NodeTransformer):
-    """Removes what changes no number: docstrings, and how a table shows the columns of a metric."""
+    """Removes what changes no number: docstrings, how a table shows the columns of a metric, and whether it reads
+    labels.
+    """
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         """Remove a statement that is only a string."""
@@ -23,9 +25,9 @@ class _CodeOnly(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        """Remove `columns=` from `register.metric(...)`."""
+        """Remove `columns=` and `labels=` from `register.metric(...)`."""
         if isinstance(node.func, ast.Attribute) and node.func.attr == "metric":
-            node.keywords = [keyword for keyword in node.keywords if keyword.arg != "columns"]
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg not in ("columns", "labels")]
         return self.generic_visit(node)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
@@ -74,8 +76,8 @@ def fingerprint(plugin: Plugin, house: Path = VAEZOO) -> str:
     package, every Python file of it; and of each, the files that these import from the folder of the plugin,
     `vaezoo.nets`, `vaezoo.flows` and the mathematics of core (`runner/plan/imports.py`).
 
-    Comments, docstrings and the `columns=` of a metric do not change it. house: the folder of the package vaezoo.
-    VaezooError for a plugin that was not registered in a file.
+    Comments, docstrings and the `columns=` and `labels=` of a metric do not change it. house: the folder of the package
+    vaezoo. VaezooError for a plugin that was not registered in a file.
     """
     path = Path(plugin.file)
     if not path.is_file():

@@ -13,6 +13,7 @@ from vaezoo.builder import Ingredients, Rehearsals, measures_of, resolve
 from vaezoo.core.columns import Column, declared_columns
 from vaezoo.core.data import Dataset
 from vaezoo.core.errors import Skip, VaezooError
+from vaezoo.core.library import not_a_library
 from vaezoo.core.options import checked_options
 from vaezoo.core.precision import unsupported_precision
 from vaezoo.datasets import load_dataset
@@ -298,7 +299,11 @@ class _DatasetPlanner:
             hidden=tuple(row.hidden),
             allow_pseudo_likelihood=row.allow_pseudo_likelihood,
             dataset=DatasetChoice(
-                self.entry.name, self.entry.options, self.dataset.checksum, self._context_checksum(model)
+                self.entry.name,
+                self.entry.options,
+                self.dataset.checksum,
+                self._context_checksum(model),
+                self._labels_checksum(model),
             ),
             code=model.code,
             train=train,
@@ -325,6 +330,10 @@ class _DatasetPlanner:
     def _context_checksum(self, model: _ResolvedModel) -> str | None:
         return self.dataset.context_checksum if model.conditional else None
 
+    def _labels_checksum(self, model: _ResolvedModel) -> str | None:
+        read = any(registry("metric")[name].reads_labels for name, _ in model.metrics)
+        return self.dataset.labels_checksum if read else None
+
     def _resolved(self, row: MatrixRow) -> _ResolvedModel:
         slots, skip, failure, conditional, sizes = self._rehearsed(row)
         metrics = _metrics(row)
@@ -342,6 +351,7 @@ class _DatasetPlanner:
         conditional, sizes = False, None
         try:
             slots = resolve(row.variant, self.dataset.spec, row.slots)
+            self._refuse_other_library(slots)
             ingredients = Ingredients.of(self.dataset, row.latent, row.hidden)
             if not self.rehearsing:
                 return slots, None, "its rehearsal ended the process", False, None
@@ -358,6 +368,19 @@ class _DatasetPlanner:
         if isinstance(error, VaezooError):
             raise VaezooError(f"row {row.label!r}: {error}") from error
         return slots, None, None if error is None else reason_of(error), conditional, sizes
+
+    def _refuse_other_library(self, slots: Slots) -> None:
+        """Raise Skip where the column that a count likelihood reads as the log of the library size cannot be that."""
+        name, values = slots["likelihood"]
+        column, context = values.get("library_column"), self.dataset.train.context
+        if not isinstance(column, int) or context is None or not 0 <= column < context.shape[1]:
+            return
+        said = not_a_library(context[:, column], self.dataset.train.x)
+        if said is not None:
+            raise Skip(
+                f"likelihood {name!r} takes column {column} of the context as the log of the library size, and {said}; "
+                "give the library as context ('library' of own data stands first), or name its column by library_column"
+            )
 
 
 def _is_pseudo(slots: Slots, measure: str) -> bool:

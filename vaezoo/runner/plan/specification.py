@@ -17,17 +17,18 @@ again.
 
 @dataclass(frozen=True)
 class DatasetChoice:
-    """A data set's registered name, its options, the checksum of its images, and for a conditional model that of their
-    context.
+    """A data set's registered name, its options, the checksum of its images, for a conditional model that of their
+    context, and where a metric reads labels that of the labels.
     """
 
     name: str
     options: dict[str, Any]
     checksum: str
     context_checksum: str | None = None
+    labels_checksum: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Every entry; a context_checksum that is None is left out."""
+        """Every entry; a checksum that is None is left out."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
@@ -113,7 +114,15 @@ class Specification:
         )
         code = {title: digest for title, digest in self.code.items() if not title.startswith("metric/")}
         return replace(
-            self, train=train, code=code, metrics=None, evaluate=None, seed=None, device=device, threads=threads
+            self,
+            dataset=replace(self.dataset, labels_checksum=None),
+            train=train,
+            code=code,
+            metrics=None,
+            evaluate=None,
+            seed=None,
+            device=device,
+            threads=threads,
         )
 
     def to_json(self) -> dict[str, Any]:

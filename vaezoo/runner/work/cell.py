@@ -86,11 +86,11 @@ def _run_together(tasks: Sequence[Task], device: str, run: "partial[Status]") ->
 def _trained_together(tasks: Sequence[Task], device: str, clock: CheckpointClock) -> list[Trained]:
     store = Store(tasks[0].folder)
     held = _before_loading(device)
-    model, objective, dataset, options = prepare(tasks[0], device)
-    others = [prepare(task, device, dataset)[:2] for task in tasks[1:]]
-    models, objectives = zip((model, objective), *others, strict=True)
-    report = _reporter(tasks, store)
     with warnings_kept() as kept:
+        model, objective, dataset, options = prepare(tasks[0], device)
+        others = [prepare(task, device, dataset)[:2] for task in tasks[1:]]
+        models, objectives = zip((model, objective), *others, strict=True)
+        report = _reporter(tasks, store)
         checkpoint = checkpoint_of(tasks, device, clock, kept)
         outcomes = train_pack(
             models, objectives, dataset, options, seeds=_seeds(tasks), report=report, checkpoint=checkpoint
@@ -206,9 +206,13 @@ def prepare(
         dataset = read_dataset(task.data)
     if dataset is None:
         dataset = load_dataset(spec.dataset.name, task.data_root, options=spec.dataset.options)
+    for remark in dataset.remarks:
+        warnings.warn(f"dataset {spec.dataset.name!r}: {remark}", VaezooWarning, stacklevel=2)
     changed = dataset.checksum != spec.dataset.checksum
     if spec.dataset.context_checksum is not None:  # which only a conditional model depends on
         changed |= dataset.context_checksum != spec.dataset.context_checksum
+    if spec.dataset.labels_checksum is not None:  # which only a metric depends on
+        changed |= dataset.labels_checksum != spec.dataset.labels_checksum
     if not spec.dataset.checksum:  # the plan was made without its plugins, which had ended their process
         raise VaezooError(task.cell.expected_failure or "it could not be planned")
     if changed:

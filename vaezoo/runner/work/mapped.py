@@ -55,6 +55,7 @@ def write_dataset(dataset: Dataset, folder: Path) -> None:
         "checksum": dataset.checksum,
         "context_checksum": dataset.context_checksum,
         "overlaps": [asdict(overlap) for overlap in dataset.overlaps],
+        "remarks": dataset.remarks,
     }
     (folder / "facts.json").write_text(json.dumps(facts))
 
@@ -74,7 +75,7 @@ def read_dataset(folder: Path) -> Dataset | None:
         splits.append(Split(x, y, spec, spec.binarisation == "dynamic" and split == "train", context))
     found = tuple(Overlap(**overlap) for overlap in facts["overlaps"])
     sums = {name: facts[name] for name in ("checksum", "context_checksum")}
-    return Dataset.of_splits(spec, *splits, overlaps=found, **sums)
+    return Dataset.of_splits(spec, *splits, overlaps=found, remarks=tuple(facts["remarks"]), **sums)
 
 
 def _mapped(folder: Path, name: str, tensors: Mapping[str, Any]) -> Tensor | None:
