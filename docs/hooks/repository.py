@@ -11,6 +11,8 @@ COPIES = {
     "examples/README.md": "examples.md",
     "results/mnist/tables/mnist-dynamic.md": "results-mnist.md",
     "results/caltech/tables/caltech-silhouettes.md": "results-caltech.md",
+    "results/crossed/tables/digits-binary.md": "results-crossed.md",
+    "results/crossed/tables/digits-binary-effects.md": "results-crossed-effects.md",
     "results/throughput/README.md": "results-throughput.md",
     "results/throughput/linear-cost.md": "results-linear-cost.md",
 }
