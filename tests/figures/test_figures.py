@@ -115,6 +115,18 @@ def test_the_pareto_front():
         vaezoo.figures.quality_speed(frame.iloc[4:])
 
 
+def test_rows_that_were_not_measured_alike_are_not_on_the_front():
+    alike = {"dataset": "d", "status": "ok", "seed": 0, "device": "cpu", "checksum": "a", "importance_samples": 10}
+    rows = [
+        {"label": "good", "iwll": -80.0, "train_images_per_second": 100.0, **alike},
+        {"label": "fast", "iwll": -82.0, "train_images_per_second": 200.0, **alike},
+        {"label": "other", "iwll": -70.0, "train_images_per_second": 9e3, **alike, "importance_samples": 1000},
+        {"label": "gpu", "iwll": -70.0, "train_images_per_second": 9e3, **alike, "device": "gpu"},
+    ]
+    axes = vaezoo.figures.quality_speed(pd.DataFrame(rows)).axes[0]
+    assert list(axes.lines[0].get_xdata()) == [100.0, 200.0]
+
+
 def test_hostile_names_are_text():
     """No formula, no control character, and a character that the font lacks does not stop a figure."""
     frame = pd.DataFrame({"label": [HOSTILE], "iwll": [-1.0], "train_images_per_second": [10.0]})

@@ -175,3 +175,9 @@ def test_columns_without_a_direction_have_no_place():
     (table,) = tables(framed(cells("a", [-86.0] * 2), cells("b", [-87.0] * 2)))
     compared = {name for name in table.frame() if name.endswith(("_best", "_gap"))}
     assert compared == {"iwll_best", "iwll_gap", "elbo_best", "elbo_gap"}
+
+
+def test_rows_with_the_same_numbers_are_not_said_to_lack_seeds():
+    (table,) = tables(framed(cells("a", [-80.0, -81.0, -80.5]), cells("b", [-80.0, -81.0, -80.5])))
+    assert len(table.ranking.bold) >= 2
+    assert not any("too few seeds" in line and "iwll (nats)" in line for line in table.details)

@@ -138,7 +138,9 @@ def effects_of(dataset: str, rows: Sequence[TableRow], name: str = "") -> Effect
         found = NO_CROSSING
     told = {row.label: reason for row, reason in (left_out | dict(found.left_out)).items()}
     if made is None:
-        return Effects(dataset, left_out=told, reason=NEEDED, name=name)
+        without = sum(not row.has("iwll") for row in rows)
+        reason = f"{NEEDED}; {without} of {len(rows)} rows have no iwll so far" if without else NEEDED
+        return Effects(dataset, left_out=told, reason=reason, name=name)
     kept = list(found.places)
     numbers = np.array([[row.numbers["iwll"][seed] for seed in seeds] for row in kept])
     able, rest = made

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vaezoo.core.columns import TEST_ERRORS, Column
-from vaezoo.reports.contest import MOST_FILES
 from vaezoo.reports.number_text import ten_digits
 from vaezoo.reports.rows import TableRow
 from vaezoo.reports.standings import NumberImages
@@ -32,12 +31,12 @@ class Errors:
     seeds: float
 
 
-def errors(row: TableRow, images: NumberImages | None = None, most: int = MOST_FILES) -> Errors:
-    """The three errors of a row's iwll. images: where the values of each image are; most: how many seeds' are read."""
+def errors(row: TableRow, images: NumberImages | None = None) -> Errors:
+    """The three errors of a row's iwll. images: where the values of each image are."""
     numbers, sampled = row.numbers.get("iwll", {}), row.numbers.get("iwll_standard_error", {})
     values = list(numbers.values())
     monte_carlo = math.hypot(*sampled.values()) / len(sampled) if sampled else math.nan
-    found = [] if images is None else [images(row.label, seed, "iwll", numbers[seed]) for seed in list(numbers)[:most]]
+    found = [] if images is None else [images(row.label, seed, "iwll", numbers[seed]) for seed in numbers]
     each = [value for value in found if value is not None]
     test_set = math.nan
     if each and len(each) == len(found) and len({value.shape for value in each}) == 1 and len(each[0]) > 1:
@@ -51,10 +50,9 @@ def errors(row: TableRow, images: NumberImages | None = None, most: int = MOST_F
 
 def with_errors(rows: Sequence[TableRow], images: NumberImages | None) -> list[TableRow]:
     """The rows with the errors of the test set and of the seeds as cells."""
-    most = max(1, MOST_FILES // max(1, len(rows)))
     made = []
     for row in rows:
-        found = errors(row, images, most)
+        found = errors(row, images)
         cells = {
             TEST_SET.name: summarise([ten_digits(found.test_set)]),
             SEEDS.name: summarise([ten_digits(found.seeds)]),

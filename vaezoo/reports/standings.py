@@ -108,7 +108,7 @@ def _seed_notes(column: Column, best: TableRow, found: Contest) -> list[str]:
     heading = column.heading or column.name
     if not tested:
         return [f"{heading}: too few seeds (1) to tell any rows apart, and no values of each image"]
-    alike = [gap for gap in tested if not gap.side() and 1 < len(gap.seeds) <= FEW_SEEDS]
+    alike = [gap for gap in tested if not gap.side() and 1 < len(gap.seeds) <= FEW_SEEDS and gap.half_width > 0]
     if not alike:
         return []
     largest = number_text(summarise([max(gap.half_width for gap in alike)]), column.style, column.unit)

@@ -37,6 +37,8 @@ def test_equal_epochs_and_equal_seconds():
     assert [each.mean for each in at_budget(slow, found)] == [-3.0, -7.0, -3.0]  # the best so far
     assert [each.mean for each in at_budget(quick, found)] == [-5.5, -5.5, -5.5]
     assert budget([quick, []]) is None
+    late = [seed([None, None, -2.0], [1.0, 2.0, 3.0])]
+    assert [each.count for each in at_budget(late, found)] == [0, 0, 1]
 
 
 def test_a_curve_is_the_mean_and_the_ends_as_far_as_all_seeds_came():

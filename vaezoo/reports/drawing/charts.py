@@ -1,6 +1,7 @@
 """Charts: the latent map, learning curves, and quality against speed."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,12 +10,19 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vaezoo.core.columns import QUALITY, TIMED
 from vaezoo.core.errors import VaezooError
 from vaezoo.reports.drawing.style import CLASSES, COLOURS, DASHES, FAINT, house_style, new_figure, shown
+from vaezoo.reports.ranking import rank
+from vaezoo.reports.rows import dataset_rows
+from vaezoo.reports.search import searches
 from vaezoo.reports.statistics import Summary, summarise
 
 if TYPE_CHECKING:
     import pandas as pd
+
+IWLL = next(column for column in QUALITY if column.name == "iwll")
+SPEED = next(column for column in TIMED if column.name == "train_images_per_second")
 
 
 def latent_map(
@@ -108,12 +116,13 @@ def _legend(figure: Figure, axes: Axes, labels: Sequence[str]) -> None:
 
 
 def quality_speed(results: "pd.DataFrame", title: str = "Quality against speed") -> Figure:
-    """The test iwll of each row against its training images a second, with the Pareto front: no row is both better and
-    faster than one of it.
+    """The test iwll of each row against its training images a second, with the Pareto front of the rows that are ranked
+    together and were timed on one device: none of them is both better and faster than one of the front.
 
     results: as `vaezoo.read_results` gives it, of one data set. An interval is the 95 % Student interval of the mean
     over seeds, of two seeds their range. Raises VaezooError where no row has both numbers.
     """
+    alike = _measured_alike(results)
     rows: list[tuple[str, float, Summary]] = []
     for label, own in results.groupby("label", sort=False):
         speed, quality = own["train_images_per_second"].median(), summarise(own["iwll"])
@@ -124,7 +133,8 @@ def quality_speed(results: "pd.DataFrame", title: str = "Quality against speed")
     with house_style():
         figure = new_figure(760, 520)
         axes = figure.add_axes((0.11, 0.11, 0.85, 0.74))
-        front = pareto([(speed, quality.mean) for _, speed, quality in rows])
+        able = [place for place, (label, _, _) in enumerate(rows) if label in alike]
+        front = [able[place] for place in pareto([(rows[place][1], rows[place][2].mean) for place in able])]
         on_front = sorted((rows[place][1], rows[place][2].mean) for place in front)
         axes.plot(*zip(*on_front, strict=True), "--", color="#999999", linewidth=1, zorder=1)
         for number, (label, speed, quality) in enumerate(rows):
@@ -145,9 +155,24 @@ def quality_speed(results: "pd.DataFrame", title: str = "Quality against speed")
         _captioned(
             figure,
             title,
-            "Quality against speed: the Pareto front is filled; bars are 95 % intervals (of two seeds, their range)",
+            "Quality against speed: the Pareto front of rows measured alike is filled; bars are 95 % intervals (of two "
+            "seeds, their range)",
         )
     return figure
+
+
+def _measured_alike(results: "pd.DataFrame") -> set[str]:
+    """The labels, as they are shown, of the rows that are ranked together and timed on the device that most of them
+    share; all labels where no two rows are ranked together, or the frame does not say how rows were measured.
+    """
+    if not {"dataset", "status"} <= set(results.columns):
+        return {shown(str(label)) for label in results["label"]}
+    [(_, rows)] = dataset_rows(results, [IWLL, SPEED])
+    hidden = searches(rows).searched
+    ranked = rank([row for row in rows if row not in hidden], [IWLL, SPEED]).ranked or frozenset(rows)
+    devices = Counter(row.facts.get("device") for row in rows if row in ranked)
+    common = max(devices, key=devices.__getitem__)
+    return {shown(row.label) for row in rows if row in ranked and row.facts.get("device") == common}
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:

@@ -80,9 +80,15 @@ def at_budget(cells: Sequence[Cell], spent: Budget) -> tuple[Summary, Summary, S
         list(zip(_best_so_far(each["validation_iwll"]), each["seconds"], strict=False)) for each in histories(cells)
     ]
     epochs = summarise(each[spent.epochs - 1][0] for each in found)
-    seconds = summarise(max((best for best, at in each if at <= spent.seconds), default=math.nan) for each in found)
+    seconds = summarise(_last([best for best, at in each if at <= spent.seconds]) for each in found)
     return epochs, seconds, summarise(each[-1][0] for each in found)
 
 
+def _last(best: Sequence[float]) -> float:
+    return best[-1] if best else math.nan
+
+
 def _best_so_far(values: Sequence[float]) -> Iterator[float]:
-    return accumulate((-math.inf if math.isnan(value) else value for value in values), max)
+    """NaN before the first value."""
+    best = accumulate((-math.inf if math.isnan(value) else value for value in values), max)
+    return (value if value > -math.inf else math.nan for value in best)

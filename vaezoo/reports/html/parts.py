@@ -1,7 +1,7 @@
 """What a report says of one data set."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -100,8 +100,7 @@ class Part:
     def script(self) -> dict[str, Any]:
         """The numbers that the page's script sorts, copies and draws."""
         rows, columns, ranked = self.board.rows, self.table.columns, self.table.ranking.ranked
-        devices = {row.place: facts_text(row.row.facts.get("device", ())) for row in rows}
-        common = Counter(devices[row.place] for row in rows if row.row in ranked).most_common(1)
+        devices, common = _devices(self.table, rows)
         return {
             "labels": {row.place: row.label for row in rows},
             "main": None if self.board.main is None else self.board.main.name,
@@ -109,7 +108,7 @@ class Part:
             "numbers": {row.place: [_ends(row, column) for column in columns] for row in rows},
             "competes": {row.place: row.row in ranked for row in rows},
             "devices": devices,
-            "device": common[0][0] if common else "",
+            "device": common,
             "measured": MEASURED,
             "budget": None if self.budget is None else vars(self.budget),
             "drawn": self.drawn,
@@ -117,14 +116,29 @@ class Part:
         }
 
 
+def _devices(table: Table, rows: Sequence[BoardRow]) -> tuple[dict[str, str], str]:
+    """The device of each row by its place, and the one that most ranked rows share; "" where none is ranked."""
+    devices = {row.place: facts_text(row.row.facts.get("device", ())) for row in rows}
+    common = Counter(devices[row.place] for row in rows if row.row in table.ranking.ranked).most_common(1)
+    return devices, common[0][0] if common else ""
+
+
+def _alike(table: Table, rows: Sequence[BoardRow]) -> list[BoardRow]:
+    """The rows that are ranked together and ran on the device that most of these share; all where none is ranked."""
+    devices, common = _devices(table, rows)
+    ranked = table.ranking.ranked
+    return [row for row in rows if not ranked or (row.row in ranked and devices[row.place] == common)]
+
+
 def part(table: Table, place: str, results: Results) -> Part:
     """What the report says of the data set of a table."""
     cells = {label: found for (dataset, label), found in results.cells.items() if dataset == table.dataset}
     made = board(table, place, cells)
     rows = made.rows
-    spent = budget([row.cells for row in rows])
+    alike = _alike(table, rows)
+    spent = budget([row.cells for row in alike])
     sources = {row.place: results.sources[table.dataset, row.label] for row in rows}
-    equal = [] if spent is None else [_equal(row, spent) for row in rows]
+    equal = [] if spent is None else [_equal(row, spent) for row in alike]
     found = [(row, estimate(row.row, row.cells, sources[row.place].store)) for row in rows]
     pictures = [(row, shown) for row in rows if (shown := _pictures(row, sources[row.place].store.folder))]
     return Part(
