@@ -57,6 +57,7 @@ def test_a_reference_without_its_row_and_a_row_without_numbers_are_shown():
     assert compared(table)["vae"]["published"] == "-85.00"
     assert compared(table)["vae"]["difference"] == compared(table)["vae"]["measured here"] == ""
     assert shown(table)["of a row that is not here"][IWLL] == "-85.00"
+    assert "from elsewhere, not ranked: arXiv:1, about the row 'gone', which is not in this table" in table.notes[-1]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ def samples_text(row: TableRow) -> str:
 def source_text(reference: TableRow) -> str:
     """What a table says of a reference that stands in a row of its own."""
     samples = samples_text(reference)
-    told = ", ".join(filter(None, [reference.source, f"K = {samples}" if samples else ""]))
+    gone = f"about the row {reference.about!r}, which is not in this table" if reference.about else ""
+    told = ", ".join(filter(None, [reference.source, f"K = {samples}" if samples else "", gone]))
     return ": ".join(filter(None, ["from elsewhere, not ranked", told]))
 
 

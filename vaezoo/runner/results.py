@@ -17,7 +17,7 @@ from vaezoo.core.columns import (
     TIMED,
     table_columns,
 )
-from vaezoo.core.errors import VaezooWarning
+from vaezoo.core.errors import VaezooError, VaezooWarning
 from vaezoo.core.overlaps import in_words
 from vaezoo.runner.records import Record
 from vaezoo.runner.store import Store
@@ -39,12 +39,14 @@ def read_results(path: str | Path) -> "pd.DataFrame":
     find the values of each test image, `columns`: the measured columns in the order of a table, each as
     `vaezoo.Column.to_json` gives it; and `overlaps`: for each data set whose splits share images, how many. A record
     that is damaged, or is not its plan's, is left out with a VaezooWarning that names it: its cell is `missing`. Raises
-    VaezooError where the folder holds no results.
+    VaezooError where the folder holds no results, or its plan has no cells.
     """
     import pandas as pd
 
     store = Store(path)
     plan = store.plan()
+    if not plan.cells:
+        raise VaezooError(f"{path} holds no cells: its plan has no rows; give the folder of another run")
     timed = dict.fromkeys(cell.timing for cell in plan.cells if cell.timing)
     timings = {stem: record for stem in timed if (record := store.record("timings", stem)) is not None}
     standard = [column.name for column in (*QUALITY, *TIMED, *COSTS)]

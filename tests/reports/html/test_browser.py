@@ -8,12 +8,14 @@ import csv
 import io
 import shutil
 import time
+from dataclasses import replace
 
 import pytest
 from result_folders import HOSTILE, many, whole
 
 from vaezoo.core.visible_text import visible
 from vaezoo.reports.html.report import write_report
+from vaezoo.runner.store import Store
 
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install 'vaezoo[browser]'")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -134,6 +136,32 @@ def test_copies_what_is_shown(opened, file):
     body = text[text.index(r"\toprule") :].splitlines()
     assert {line.count("&") for line in body if line.endswith(r"\\")} == {body[1].count("&")}
     assert text.count("\\begin{tabular}") == text.count("\\end{tabular}") == 1
+
+
+def test_a_copy_has_the_references_and_the_notes_of_its_rows(opened, tmp_path):
+    folder = whole(tmp_path / "made")
+    store = Store(folder)
+    reference = {"label": "a_paper", "dataset": "digits", "iwll": -79.0, "source": "arXiv:1"}
+    store.write_plan(replace(store.plan(), references=(reference,)))
+    write_report([folder], tmp_path / "report.html")
+    page = opened(tmp_path / "report.html", permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_label("Find a row").fill("iwae")
+    page.get_by_role("button", name="Copy LaTeX").click()
+    playwright.expect(page.locator(".said")).to_contain_text("Copied 2 rows as LaTeX")
+    table, below = page.evaluate("navigator.clipboard.readText()").split("\\end{tabular}")
+    body = [line.split(" & ") for line in table.splitlines() if line.endswith(r"\\")]
+    assert [line[0] for line in body] == ["label", "iwae", r"a\_paper"]
+    assert {len(line) for line in body} == {len(body[0])}
+    assert table.count(r"\midrule") == 2
+    marks = {mark for line in body[1:] for mark in line[-1].removesuffix(r" \\").split()}
+    notes = [line.removeprefix(r"\noindent ") for line in below.splitlines() if line.startswith(r"\noindent")]
+    assert {note.split()[0] for note in notes} == marks
+    assert "from elsewhere, not ranked: arXiv:1" in below
+    assert "diverged" not in below  # a remark of a row that does not fit
+    page.get_by_role("button", name="Copy CSV").click()
+    playwright.expect(page.locator(".said")).to_contain_text("as CSV")
+    rows = list(csv.DictReader(io.StringIO(page.evaluate("navigator.clipboard.readText()"))))
+    assert [(row["label"], row["status"]) for row in rows] == [("iwae", "ok"), ("a_paper", "reference")]
 
 
 def test_a_point_tells_its_numbers_to_the_mouse_and_to_the_keyboard(opened, file):

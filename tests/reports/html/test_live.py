@@ -64,6 +64,17 @@ def test_a_report_that_cannot_be_written_warns_once(tmp_path):
     reporting.tick([])
 
 
+def test_no_exception_of_the_report_ends_the_run(tmp_path, monkeypatch):
+    def broken(*given, **named):
+        raise KeyError("a\nb")
+
+    monkeypatch.setattr(live, "write_report", broken)
+    watcher = Heard()
+    with pytest.warns(VaezooWarning, match="^the report could not be written while the run goes on: KeyError: [^\n]+$"):
+        Reporting(watcher, tmp_path).tick([])
+    assert watcher.calls == [("tick", [])]
+
+
 def test_run_report_leaves_the_report_of_the_finished_run(shell, matrix_file, tmp_path):
     matrix = matrix_file(tmp_path / "small.toml", ["vae", "beta-vae"], train={"epochs": 1})
     done = shell("run", matrix, "--report", "--no-timings", "--no-check", "--out", tmp_path / "out")

@@ -3,6 +3,8 @@
 import base64
 import io
 import math
+import shutil
+import subprocess
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,7 +14,8 @@ from folders import write
 from PIL import Image
 from result_folders import a_cell_with_all, some_pictures
 
-from vaezoo.reports.html.commands import pattern, reproducing
+from vaezoo.core.visible_text import visible
+from vaezoo.reports.html.commands import pattern, reproducing, shell_line
 from vaezoo.reports.html.curves import Budget, at_budget, budget, curve
 from vaezoo.reports.html.estimator import ais_gap
 from vaezoo.reports.html.folders import read_folders, short_names
@@ -86,6 +89,25 @@ def test_the_command_reproduces_this_row_alone(label):
         for each in (label, "axb", "x1")
     ]
     assert [chosen.chooses(each) for each in fits] == [True, False, False]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash is installed")
+def test_a_shell_reads_the_words_of_a_copied_command():
+    words = [
+        "vaezoo",
+        "it's",
+        "a\nb",
+        "\x1b[31m it's \\x41 $HOME",
+        "\u202egnp é\u2028😀",
+        "\x9b0",
+        "\udcff",
+        "a\u200db",
+    ]
+    text = shell_line(words)
+    assert visible(text) == text
+    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {text}"], stdout=subprocess.PIPE, check=True)
+    assert done.stdout.split(b"\0")[:-1] == [word.encode("utf-8", "surrogateescape") for word in words]
+    assert visible(shell_line(["\ud800"])) == shell_line(["\ud800"])  # half of a pair, which no shell can give
 
 
 def test_the_gap_of_ais_is_paired_over_images(tmp_path):

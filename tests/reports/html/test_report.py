@@ -2,15 +2,19 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from folders import a_record, timing, write
+from folders import a_record, rows, timing, write
 from result_folders import HOSTILE, a_cell_with_all, whole
 
 from vaezoo.core.visible_text import visible
+from vaezoo.reports.html.folders import read_folders
 from vaezoo.reports.html.page import script_data
 from vaezoo.reports.html.report import report
+from vaezoo.reports.tables import tables
+from vaezoo.runner.store import Store
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 ELEMENTS = {
@@ -66,6 +70,13 @@ class Page(HTMLParser):
 
     def data(self, place="d0"):
         return next(json.loads(text) for given, text in self.scripts if given.get("id") == f"{place}-data")
+
+
+def replanned(folder, **changes):
+    """The folder with a changed plan."""
+    store = Store(folder)
+    store.write_plan(replace(store.plan(), **changes))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +142,70 @@ def test_a_label_of_two_folders_begins_with_its_folder_and_ranks_only_what_was_m
     assert sorted(data["labels"].values()) == ["iwae", "one: vae", "two: vae"]
     competes = {data["labels"][place]: found for place, found in data["competes"].items()}
     assert competes == {"one: vae": True, "two: vae": True, "iwae": False}
+
+
+REFERENCE = {"label": "a paper", "dataset": "digits", "iwll": -79.0}
+
+
+def test_what_is_copied_has_the_references_and_every_mark_its_note(tmp_path):
+    records = [*rows("vae", [-80.0, -80.1]), a_record("broken", 0, {}, status="failed", reason="a_b")]
+    folder = replanned(write(tmp_path / "made", records), references=(REFERENCE, REFERENCE | {"row": "vae"}))
+    data = Page(report([folder])).data()
+    latex = data["latex"]
+    for place, texts in latex["rows"].items():
+        assert len(texts) == len(latex["headings"])
+        noted = [latex["notes"][n].removeprefix(r"\noindent ").split()[0] for n in latex["noted"][place]]
+        assert texts[-1].split() == noted
+    assert [latex["rows"][place][0] for place in ("d0-ref0", "d0-ref1")] == ["a paper", "a paper"]
+    assert set(data["csv"]["rows"]) == set(latex["rows"])
+    assert any(r"a\_b" in note for note in latex["notes"])
+
+
+def test_searches_of_two_folders_stay_apart(tmp_path):
+    folders = []
+    for name, worse in (("one", 0.0), ("two", 2.0)):
+        made = [a_cell_with_all(f"{name}{n}", seed, -80.0 - n - worse) for n in range(2) for seed in range(2)]
+        folder = write(tmp_path / name, made)
+        plan = Store(folder).plan()
+        folders.append(replanned(folder, cells=tuple(replace(cell, search="variants[1]") for cell in plan.cells)))
+    (table,) = tables(read_folders(folders).frame)
+    ranked = [row.label for row in table.rows if row in table.ranking.ranked]
+    assert ranked == ["one0", "two0"]
+    assert sum("chosen of 2 rows searched" in note for note in table.notes) == 2
+
+
+def test_a_reference_stays_with_the_rows_of_its_folder(tmp_path):
+    folders = [
+        replanned(
+            write(tmp_path / name, [record for label in labels for record in rows(label, [-80.0, -80.1])]),
+            references=(REFERENCE | {"row": row},),
+        )
+        for name, labels, row in (("A", ("vae", "x"), "vae"), ("B", ("vae", "y"), "x"))  # y was called x
+    ]
+    (table,) = tables(read_folders(folders).frame)
+    assert [line.texts[0] for line in table.sheets[1].lines] == ["A: vae"]
+    assert {row.label for row in table.rows if not row.reference} == {"A: vae", "A: x", "B: vae", "y"}
+    assert any("about the row 'B: x', which is not in this table" in note for note in table.notes)
+
+
+def test_a_label_that_begins_with_the_other_folder_is_no_clash(tmp_path):
+    one = write(tmp_path / "C", [*rows("vae", [-80.0]), *rows("D: vae", [-81.0])])
+    two = write(tmp_path / "D", rows("vae", [-82.0]))
+    found = read_folders([one, two])
+    assert {(label, source.title, source.label) for (_, label), source in found.sources.items()} == {
+        ("C:: vae", "C", "vae"),
+        ("D: vae", "C", "D: vae"),
+        ("D:: vae", "D", "vae"),
+    }
+
+
+@pytest.mark.parametrize("command", ["report", "tables", "effects"])
+def test_a_plan_without_cells_is_one_line(shell, tmp_path, command):
+    folder = replanned(write(tmp_path / "none", rows("vae", [-80.0])), cells=())
+    done = shell(command, folder)
+    assert done.code == 2
+    assert f"{folder} holds no cells: its plan has no rows" in done.err
+    assert done.err.count("\n") == 1
 
 
 def test_errors_are_one_line(shell, folder, tmp_path):

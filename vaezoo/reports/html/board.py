@@ -85,11 +85,7 @@ class Board:
         columns = self.table.columns
         places = {column.name: place for place, column in enumerate(columns)}
         sheet, every = self.table.sheets[0], [*self.rows, *self.references]
-        own = [row for row in self.table.rows if not row.reference]
-        latex = {}
-        for row, line in zip(own, sheet.lines, strict=True):
-            texts = list(map(formats.escape_latex, line.texts))
-            latex[row] = [rf"\textbf{{{text}}}" if at in line.bold else text for at, text in enumerate(texts)]
+        notes = list(self.table.letters)
         names = [f"{column.name}_{end}" for column in columns for end in ("mean", "low", "high")]
         frame = self.table.frame()[[*_FACTS, *names]]
         csv = {
@@ -100,7 +96,9 @@ class Board:
                 "lead": [f"% {one_line(text)}" for text in (sheet.title, *sheet.lead)],
                 "headings": list(map(formats.escape_latex, sheet.headings)),
                 "columns": [places.get(name) for name in sheet.names],
-                "rows": {each.place: latex[each.row] for each in every if each.row in latex},
+                "rows": {each.place: self._latex(each, sheet.names) for each in every},
+                "notes": [rf"\noindent {formats.escape_latex(text)}\par" for text in self.table.notes],
+                "noted": {each.place: [notes.index(text) for _, text in each.marks] for each in every},
             },
             "csv": {
                 "facts": _FACTS,
@@ -108,6 +106,16 @@ class Board:
                 "rows": {each.place: csv[each.row] for each in every},
             },
         }
+
+    def _latex(self, row: BoardRow, names: Sequence[str]) -> list[str]:
+        """The cells of a row under these names of the sheet's columns."""
+        marks = " ".join(mark for mark, _ in row.marks)
+        texts = {"label": row.label, "rank": f"{row.rank or ''}", "seeds": row.row.seeds, "marks": marks}
+        made = {name: formats.escape_latex(text) for name, text in texts.items()}
+        for column, number in zip(self.table.columns, row.numbers, strict=True):
+            text = formats.escape_latex(number.text)
+            made[column.name] = rf"\textbf{{{text}}}" if number.bold else text
+        return [made[name] for name in names]
 
 
 def _csv(value: Any) -> str:

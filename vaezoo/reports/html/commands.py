@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Sequence
 
+from vaezoo.core.visible_text import visible
 from vaezoo.reports.html.folders import Cell
 
 _SELECTING = ("--only", "--variant", "--dataset", "--shard", "--out", "--events", "--tensorboard")
@@ -29,8 +30,33 @@ def reproducing(cells: Sequence[Cell], label: str) -> list[str]:
             words = (*_without(words), *narrowed)
         elif words[:2] == ("vaezoo", "try"):
             words = (*_without(words, kept=("--dataset",)), "--out", FRESH)
-        commands[shlex.join(words)] = None
+        commands[shell_line(words)] = None
     return list(commands)
+
+
+def shell_line(words: Sequence[str]) -> str:
+    r"""A command to copy: bash and zsh read these words from it, and it has visible characters alone.
+
+    >>> print(shell_line(["vaezoo", "a b", "\x1b[31m"]))
+    vaezoo 'a b' $'\x1b[31m'
+    """
+    return " ".join(map(_quoted, words))
+
+
+def _quoted(word: str) -> str:
+    r"""A word of a command, as $'..' with the bytes of what cannot be seen where something in it cannot be seen."""
+    if visible(word) == word:
+        return shlex.quote(word)
+    return f"$'{''.join(map(_escaped, word))}'"
+
+
+def _escaped(character: str) -> str:
+    if visible(character) == character:
+        return f"\\{character}" if character in ("\\", "'") else character
+    is_byte = "\udc80" <= character <= "\udcff"  # how Python holds a byte of a command line that is no UTF-8
+    return "".join(
+        f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape" if is_byte else "surrogatepass")
+    )
 
 
 def pattern(name: str) -> str:

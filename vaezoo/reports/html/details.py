@@ -1,11 +1,11 @@
 """What a report tells of each row besides its numbers: failures, the audit, how it was run."""
 
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vaezoo.evaluation.audit_figures import CLAIMS, Audit
+from vaezoo.reports.html.commands import shell_line
 from vaezoo.reports.html.folders import Cell
 from vaezoo.reports.rows import setting_text
 from vaezoo.runner.provenance import Provenance
@@ -138,7 +138,7 @@ def provenance(cells: Iterable[Cell]) -> list[tuple[str, list[str]]]:
 def commands(cells: Iterable[Cell]) -> list[str]:
     """The commands that ran some cells, each once."""
     found = (record.provenance.command for record in _records(cells) if record.provenance is not None)
-    return list(dict.fromkeys(shlex.join(words) for words in found if words))
+    return list(dict.fromkeys(shell_line(words) for words in found if words))
 
 
 def commits(cells: Iterable[Cell]) -> list[str]:

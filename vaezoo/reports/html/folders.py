@@ -4,7 +4,9 @@ import warnings
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
@@ -12,6 +14,7 @@ import pandas
 from vaezoo.core.columns import Column, table_columns
 from vaezoo.core.errors import VaezooError, VaezooWarning
 from vaezoo.reports.images import ImageValues
+from vaezoo.reports.rows import is_missing
 from vaezoo.runner.plan.stored import StoredCell
 from vaezoo.runner.records import Record
 from vaezoo.runner.results import read_results
@@ -47,8 +50,9 @@ class Cell:
 class Results:
     """Several results folders as one.
 
-    frame: as `read_results` gives it; a label that stands in two folders begins with the title of its folder. titles:
-    the shortest different ends of the folders' paths. sources, cells: of each row, the cells in the order of the plan.
+    frame: as `read_results` gives it; a label that stands in two folders begins with the title of its folder, where a
+    reference names it, too, and a search is that of one folder. titles: the shortest different ends of the folders'
+    paths. sources, cells: of each row, the cells in the order of the plan.
     """
 
     frame: pandas.DataFrame
@@ -83,16 +87,18 @@ def read_folders(folders: Sequence[Path]) -> Results:
         raise VaezooError("a results folder is named twice; name each of them once")
     frames = [read_results(folder) for folder in folders]
     titles = short_names([folder.absolute().parts for folder in folders])
-    standing = Counter(place for frame in frames for place in dict.fromkeys(_places(frame)))
+    labels = _labels(frames, titles)
     sources: dict[Place, Source] = {}
     cells: dict[Place, list[Cell]] = {}
-    for folder, frame, title in zip(folders, frames, titles, strict=True):
-        store = Store(folder)
-        named = [title + ": " + label if standing[dataset, label] > 1 else label for dataset, label in _places(frame)]
-        for cell, label in zip(store.plan().cells, named, strict=True):
-            sources[cell.dataset, label] = Source(title, store, cell.label)
-            cells.setdefault((cell.dataset, label), []).append(Cell(cell, _record(store, cell)))
-        frame["label"] = named
+    for number, (folder, frame, title) in enumerate(zip(folders, frames, titles, strict=True)):
+        store, named = Store(folder), labels[number]
+        for cell in store.plan().cells:
+            row = cell.dataset, named[cell.dataset, cell.label]
+            sources[row] = Source(title, store, cell.label)
+            cells.setdefault(row, []).append(Cell(cell, _record(store, cell)))
+        frame["label"] = [named[each] for each in _places(frame)]
+        frame["search"] = [None if is_missing(each) else f"{number}: {each}" for each in frame["search"]]
+        frame.attrs["references"] = [_renamed(reference, named) for reference in frame.attrs["references"]]
     return Results(joined(frames), titles, sources, {place: tuple(found) for place, found in cells.items()})
 
 
@@ -104,6 +110,33 @@ def _record(store: Store, cell: StoredCell) -> Record | None:
 
 def _places(frame: pandas.DataFrame) -> list[Place]:
     return list(zip(frame["dataset"].tolist(), frame["label"].tolist(), strict=True))
+
+
+def _labels(frames: Sequence[pandas.DataFrame], titles: Sequence[str]) -> list[dict[Place, str]]:
+    """For each folder, what the report calls its rows and those that its references name, also where they are gone: by
+    the label, or where two folders have it by title and label, with as many colons between them as make it unique.
+    """
+    places = [dict.fromkeys([*_places(frame), *_referred(frame)]) for frame in frames]
+    standing = Counter(place for own in places for place in own)
+    for colons in count(1):
+        made = [
+            {place: f"{title}{':' * colons} {place[1]}" if standing[place] > 1 else place[1] for place in own}
+            for own, title in zip(places, titles, strict=True)
+        ]
+        taken = [(place[0], label) for own in made for place, label in own.items()]
+        if len(set(taken)) == len(taken):
+            break
+    return made
+
+
+def _referred(frame: pandas.DataFrame) -> list[Place]:
+    return [(each["dataset"], each["row"]) for each in frame.attrs["references"] if each.get("row")]
+
+
+def _renamed(reference: Mapping[str, Any], named: Mapping[Place, str]) -> dict[str, Any]:
+    """A reference with the report's label of the row that it names."""
+    row = reference.get("row")
+    return {**reference, "row": named[reference["dataset"], row]} if row else {**reference}
 
 
 def short_names(paths: Sequence[Sequence[str]]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ const Report = (() => {
         values: [...row.cells].slice(2, 2 + this.data.columns.length).map((cell) => (cell.dataset.v === undefined ? NaN : Number(cell.dataset.v))),
       }));
       for (const each of this.rows) each.text += ` ${Object.values(each.slots).join(" ").toLowerCase()}`;
+      this.elsewhere = [...this.table.querySelectorAll("tbody.references tr[data-row]")].map((row) => row.dataset.row);
       this.page = 0;
       this.listeners = [];
       this.order = [...this.rows];
@@ -110,21 +111,23 @@ const Report = (() => {
       turn("Next", 1, start + count >= this.kept.length);
     }
 
-    // The rows that the filters keep, in this order, and the columns that are shown.
+    // The rows that the filters keep, in this order, those from elsewhere, and the columns that are shown.
     copy(form) {
-      const keys = this.kept.map((each) => each.key);
+      const keys = [...this.kept.map((each) => each.key), ...this.elsewhere];
       const chosen = this.boxes.filter((box) => box.checked).map((box) => Number(box.value));
       const text = form === "latex" ? this.latex(keys, chosen) : this.csv(keys, chosen);
       put(text).then(() => say(`Copied ${keys.length} rows as ${form === "latex" ? "LaTeX" : "CSV"}.`));
     }
 
     latex(keys, chosen) {
-      const { lead, headings, columns, rows } = this.data.latex;
+      const { lead, headings, columns, rows, notes, noted } = this.data.latex;
       const places = [...headings.keys()].filter((n) => columns[n] === null || chosen.includes(columns[n]));
       const line = (row) => `${places.map((n) => row[n]).join(" & ")} \\\\`;
       const side = places.map((n) => (["label", "seeds", "marks"].includes(headings[n]) ? "l" : "r")).join("");
-      const body = keys.map((key) => line(rows[key]));
-      return [...lead, `\\begin{tabular}{${side}}`, "\\toprule", line(headings), "\\midrule", ...body, "\\bottomrule", "\\end{tabular}", ""].join("\n");
+      const body = keys.flatMap((key) => [...(key === this.elsewhere[0] ? ["\\midrule"] : []), line(rows[key])]);
+      const told = notes.filter((_, n) => keys.some((key) => noted[key].includes(n)));
+      const below = told.length ? ["", "{\\footnotesize", ...told, "}"] : [];
+      return [...lead, `\\begin{tabular}{${side}}`, "\\toprule", line(headings), "\\midrule", ...body, "\\bottomrule", "\\end{tabular}", ...below, ""].join("\n");
     }
 
     csv(keys, chosen) {

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vaezoo.core.errors import VaezooError, VaezooWarning
+from vaezoo.core.errors import VaezooWarning
 from vaezoo.reports.html.report import NAME, write_report
+from vaezoo.runner.records import reason_of
 
 LEAST = 30.0
 """Seconds between two reports of a run that is going."""
@@ -45,10 +46,9 @@ class Reporting:
             return
         try:
             write_report([self.folder], self.folder / NAME, is_running=True)
-        except (VaezooError, OSError) as error:
+        except Exception as error:  # whatever it is, the run is worth more
             self.has_failed = True
-            warnings.warn(
-                f"the report could not be written while the run goes on: {error}", VaezooWarning, stacklevel=2
-            )
+            told = f"the report could not be written while the run goes on: {reason_of(error)}"
+            warnings.warn(told, VaezooWarning, stacklevel=2)
         now = time.monotonic()
         self.has_news, self.due = False, now + max(LEAST, (now - started) / SHARE)
