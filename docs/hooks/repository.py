@@ -17,12 +17,15 @@ COPIES = {
     "results/throughput/linear-cost.md": "results-linear-cost.md",
 }
 """File of the repository -> its page."""
+MARK = re.compile(r"\[([a-z]+)\](?!\()")
+"""A mark of a table: two beside each other would be read as a link."""
 LINK = re.compile(r"\[([^\]]*)\]\(([^)#:\s]+)(#[^)]*)?\)")
 
 
 def pages() -> dict[str, str]:
     """The address of each page below docs/, and its Markdown."""
     found = {page: (ROOT / file).read_text(encoding="utf-8") for file, page in COPIES.items()}
+    found |= {page: MARK.sub(r"\[\1\]", text) for page, text in found.items() if page.startswith("results-")}
     found["examples.md"] += "".join(_source(path) for path in sorted((ROOT / "examples").glob("*.*")))
     return found
 
