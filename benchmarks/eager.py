@@ -132,6 +132,8 @@ def main() -> None:
     lines = [
         f"{describe('cpu')}, threads: {given.threads}, torch {torch.__version__}, {given.rounds} rounds, batch {BATCH}",
         "",
+        "    python benchmarks/eager.py --markdown results/throughput/eager.md",
+        "",
         "| variant | data | images/s | step / eager loop | quartiles |",
         "|:--|:--|--:|--:|--:|",
     ]
@@ -139,7 +141,7 @@ def main() -> None:
     for name in given.names or vaezoo.names("variant"):
         lines.append(row(name, given.rounds))
         print(lines[-1], flush=True)
-    ratios = [float(line.split("|")[4]) for line in lines[4:]]
+    ratios = [float(line.split("|")[4]) for line in lines[6:]]
     lines += [
         "",
         f"Smallest ratio {min(ratios):.2f}, geometric mean {math.exp(statistics.fmean(map(math.log, ratios))):.2f}.",
