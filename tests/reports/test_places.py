@@ -50,7 +50,7 @@ def test_the_comparison_of_a_row_with_the_best_is_that_of_the_contest():
 def share_a_rank(tables, seeds, noise):
     """The share of tables in which all of seven equal rows, far below the best, have rank 2."""
     random = numpy.random.default_rng(0)
-    means = [0.0] + [-50.0] * 7
+    means = [0.0] + [-5000.0] * 7  # so far that two seeds tell it, whose factor is 12.7
     return numpy.mean([ranked(numbers(random, means, seeds, noise))[1:] == [2] * 7 for _ in range(tables)])
 
 
