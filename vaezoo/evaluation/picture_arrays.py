@@ -1,13 +1,13 @@
 """The pictures of a trained model as arrays, and the one .npz file that holds them. Needs no torch."""
 
 import io
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
-from zipfile import ZipFile
 
 import numpy as np
+
+from vaezoo.core.npz import arrays_of
 
 LARGEST = 2**27
 """Bytes of the largest set of pictures that is read."""
@@ -50,16 +50,7 @@ class Pictures:
     @classmethod
     def from_bytes(cls, content: bytes) -> "Pictures":
         """The pictures of an .npz file. Raises ValueError, in one line, where it holds anything else."""
-        known = {field.name for field in fields(cls)}
-        try:
-            with warnings.catch_warnings(), ZipFile(io.BytesIO(content)) as parts:
-                warnings.simplefilter("ignore")
-                if sum(part.file_size for part in parts.infolist()) > LARGEST:
-                    raise ValueError(f"expected at most {LARGEST:,} bytes")
-                with np.load(io.BytesIO(content), allow_pickle=False) as found:
-                    arrays: dict[str, Any] = {str(name): found[name] for name in found.files if name in known}
-        except Exception as error:  # numpy and zipfile raise many kinds for a damaged file
-            raise ValueError((str(error) or type(error).__name__).splitlines()[0][:200]) from None
+        arrays: dict[str, Any] = {**arrays_of(content, LARGEST, {field.name for field in fields(cls)})}
         _check(arrays)
         if "latent_method" in arrays:
             arrays["latent_method"] = str(arrays["latent_method"])

@@ -11,11 +11,11 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 import numpy as np
 
 from vaezoo.core.errors import VaezooError, VaezooWarning
+from vaezoo.core.npz import arrays_of
 from vaezoo.evaluation.picture_arrays import LARGEST, Pictures
 from vaezoo.runner.files import (
     ABANDONED_SECONDS,
@@ -322,21 +322,12 @@ class Store:
         blocks = self.blocks("images", stem, record, LARGEST_IMAGES)
         if blocks is None:
             return {}
-        content = b"".join(blocks)
         try:
-            with warnings.catch_warnings(), ZipFile(io.BytesIO(content)) as parts:
-                warnings.simplefilter("ignore")
-                if sum(part.file_size for part in parts.infolist()) > LARGEST_IMAGES:
-                    raise ValueError(f"expected at most {LARGEST_IMAGES:,} bytes")
-                with np.load(io.BytesIO(content), allow_pickle=False) as found:
-                    values = {
-                        str(name): np.asarray(found[name]) for name in found.files if names is None or name in names
-                    }
+            values = arrays_of(b"".join(blocks), LARGEST_IMAGES, names)
             if not all(value.ndim == 1 and value.dtype in (np.float32, np.float64) for value in values.values()):
                 raise ValueError("expected floats [N] of each name")
-        except Exception as error:  # numpy and zipfile raise many kinds for a damaged file
-            said = (str(error) or type(error).__name__).splitlines()[0][:200]
-            raise DamagedFile(f"{self.path('images', stem)} is damaged: {said}") from None
+        except ValueError as error:
+            raise _damaged(self.path("images", stem), error) from None
         return values
 
     def write_pictures(self, stem: str, pictures: Pictures) -> None:
