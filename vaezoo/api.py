@@ -1,7 +1,7 @@
 """Runs a matrix from Python, from its file to the frame of its results. The command line calls these functions too."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,7 +76,7 @@ def execute(
 ) -> Report:
     """Run a plan and write its tables, its figures, and its report where that is asked for. Ctrl-C, SIGTERM or SIGHUP
     stops it: then it draws no figures, and KeyboardInterrupt or its subclass Terminated is raised. Plugins that have
-    not been checked are proved beside the cells. A VaezooWarning says why figures cannot be drawn.
+    not been checked are proved beside the cells. A VaezooWarning says why figures or a report cannot be written.
     """
     from vaezoo.conformance.beside import Proving
     from vaezoo.reports.html.live import Reporting
@@ -103,20 +103,23 @@ def execute(
 
 
 def _write(folder: Path, options: RunOptions, *, with_figures: bool) -> None:
-    """Write what a run ends with."""
+    """Write what a run ends with. Where figures or the report cannot be written, a VaezooWarning says why."""
     from vaezoo.reports.drawing.folder import draw_figures
     from vaezoo.reports.html.report import NAME, write_report
     from vaezoo.reports.tables import write_tables
 
     results = read_results(folder)
     write_tables(results, folder / "tables")
+    further: dict[str, Callable[[], object]] = {}
     if with_figures:
-        try:
-            draw_figures(folder, results)
-        except Exception as error:  # the results are there all the same
-            warnings.warn(f"the figures were not drawn: {reason_of(error)}", VaezooWarning, stacklevel=3)
+        further["figures were not drawn"] = lambda: draw_figures(folder, results)
     if options.report:
-        write_report([folder], folder / NAME)
+        further["report was not written"] = lambda: write_report([folder], folder / NAME)
+    for failed, write in further.items():
+        try:
+            write()
+        except Exception as error:  # the results are there all the same
+            warnings.warn(f"the {failed}: {reason_of(error)}", VaezooWarning, stacklevel=3)
 
 
 def run(

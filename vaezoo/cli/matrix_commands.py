@@ -255,8 +255,8 @@ def _carry_out(
     say(f"tables: {report.folder / 'tables'}")
     if (figures := report.folder / "figures").is_dir():
         say(f"figures: {figures}")
-    if options.report:
-        say(f"report: {report.folder / 'report.html'}")
+    if options.report and (page := report.folder / "report.html").is_file():
+        say(f"report: {page}")
     passing = sum(failure.may_pass for failure in report.failures)
     if passing:
         say(f"{passing} of these may pass when run again: {again}")
@@ -303,7 +303,7 @@ def tables_command(
     from vaezoo.runner.results import adopt_verdicts, read_results
 
     adopt_verdicts(folder)
-    names = None if columns is None else [name.strip() for name in columns.split(",") if name.strip()]
+    names = None if columns is None else [name.strip() for name in columns.split(",")]
     made = tables(read_results(folder), names)
     paths = write_tables(made, folder / "tables")
     _print_tables(terminal(), made, details)

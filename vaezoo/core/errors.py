@@ -35,13 +35,17 @@ class VaezooWarning(UserWarning):
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
-    """The known names that are near a name that does not exist, or all of them where none is near.
+    """The known names that are near a name that does not exist, or all of them where none is near. Capitals count as
+    small letters.
 
-    >>> nearest("vampprio", ["normal", "vampprior"])
+    >>> nearest("VampPrio", ["normal", "vampprior"])
     "did you mean 'vampprior'?"
     """
     known = list(known)
-    if near := get_close_matches(str(name), known, n=3, cutoff=0.6):
+    small: dict[str, str] = {}
+    for each in known:
+        small.setdefault(each.lower(), each)
+    if near := [small[each] for each in get_close_matches(str(name).lower(), small, n=3, cutoff=0.6)]:
         return f"did you mean {' or '.join(map(repr, near))}?"
     return f"there are: {', '.join(sorted(known))}" if known else "there are none"
 

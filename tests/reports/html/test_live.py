@@ -4,10 +4,12 @@ import pytest
 from folders import write
 from result_folders import a_cell_with_all
 
+from vaezoo import api
 from vaezoo.core.errors import VaezooWarning
 from vaezoo.reports.html import live
 from vaezoo.reports.html.live import LEAST, Reporting
 from vaezoo.reports.html.report import report
+from vaezoo.runner.run import RunOptions
 
 
 class Heard:
@@ -73,6 +75,20 @@ def test_no_exception_of_the_report_ends_the_run(tmp_path, monkeypatch):
     with pytest.warns(VaezooWarning, match="^the report could not be written while the run goes on: KeyError: [^\n]+$"):
         Reporting(watcher, tmp_path).tick([])
     assert watcher.calls == [("tick", [])]
+
+
+def test_figures_and_a_report_that_cannot_be_written_leave_the_tables(tmp_path, monkeypatch):
+    def broken(*given, **named):
+        raise KeyError("a\nb")
+
+    folder = write(tmp_path / "made", [a_cell_with_all("vae", 0, -80.0)])
+    monkeypatch.setattr("vaezoo.reports.drawing.folder.draw_figures", broken)
+    monkeypatch.setattr("vaezoo.reports.html.report.write_report", broken)
+    with pytest.warns(VaezooWarning) as told:
+        api._write(folder, RunOptions(report=True), with_figures=True)
+    said = [str(each.message).partition(": ")[0] for each in told]
+    assert said == ["the figures were not drawn", "the report was not written"]
+    assert list((folder / "tables").glob("*.md"))
 
 
 def test_run_report_leaves_the_report_of_the_finished_run(shell, matrix_file, tmp_path):
