@@ -25,8 +25,10 @@ def test_a_metric_takes_the_context(conditional, name):
     options = {key: SMALL[key] for key in registry("metric")[name].hyperparameters if key in SMALL}
     context = vaezoo.Evaluation(5, 0, data, torch.arange(12), context=data.test.context[:12])
     found = registry("metric")[name].target(model, data.test.x[:12], context, **options)
-    assert found or context.vectors
-    assert all(value is None or math.isfinite(value) for value in found.values()), found
+    vectors = [value for each in context.vectors.values() for value in torch.as_tensor(each).flatten().tolist()]
+    numbers = [*found.values(), *vectors]
+    assert numbers
+    assert all(value is None or math.isfinite(value) for value in numbers), numbers
 
 
 def test_ais_depends_on_the_context(conditional):
