@@ -38,8 +38,8 @@ import numpy as np
 from vaezoo.reports.statistics import ROUNDING, SIGNIFICANT, student_factor
 
 MOST_FILES = 1000
-"""How many files of per-image values one table reads, or one of each row where it has more rows: b then averages over
-the first shared seeds alone, which makes it larger."""
+"""How many files of per-image values the comparisons of one table read, or one of each row where it has more rows: b
+then averages over the first shared seeds alone, which makes it larger. (The errors of the test set read every file.)"""
 _SIMULATED, _AT_ONCE = 4_000_000, 500_000
 
 PerImage = Callable[[int, Hashable], "np.ndarray | None"]
