@@ -322,8 +322,9 @@ class Store:
         blocks = self.blocks("images", stem, record, LARGEST_IMAGES)
         if blocks is None:
             return {}
+        content = b"".join(blocks)
         try:
-            values = arrays_of(b"".join(blocks), LARGEST_IMAGES, names)
+            values = arrays_of(content, LARGEST_IMAGES, names)
             if not all(value.ndim == 1 and value.dtype in (np.float32, np.float64) for value in values.values()):
                 raise ValueError("expected floats [N] of each name")
         except ValueError as error:
