@@ -65,14 +65,15 @@ def main():
     tables = parser.parse_args().tables
     print("all of R equal rows are bold (S seeds)")
     for name, noise in MIXTURES.items():
-        for rows in (3, 5, 8):
+        for rows in (2, 3, 5, 8):
             shares = [f"S = {seeds}: {all_bold(tables, rows, seeds, Noise(*noise)):.1%}" for seeds in (2, 3, 5)]
             print(f"  {name}, R = {rows}: {', '.join(shares)}", flush=True)
     print("one row of R is ten times noisier over seeds")
-    for rows in (3, 5, 8):
-        noise = Noise([10.0] + [1.0] * (rows - 1), 0.1, 0.1)
-        shares = [f"S = {seeds}: {all_bold(tables, rows, seeds, noise):.1%}" for seeds in (2, 3, 5)]
-        print(f"  R = {rows}: {', '.join(shares)}", flush=True)
+    for images in (0.1, 1.0, 3.0):
+        for rows in (2, 3, 5, 8):
+            noise = Noise([10.0] + [1.0] * (rows - 1), images, 0.1)
+            shares = [f"S = {seeds}: {all_bold(tables, rows, seeds, noise):.1%}" for seeds in (2, 3, 5)]
+            print(f"  images {images}, R = {rows}: {', '.join(shares)}", flush=True)
     print("a row that is worse than the best of 5 by d is told from it (0.1 nats over seeds, 0.04 over images)")
     for difference in (0.2, 0.5, 1.0, 2.0):
         shares = [

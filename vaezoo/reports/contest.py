@@ -3,24 +3,29 @@
 A difference between two rows varies for two reasons: a model trained anew, with another seed, gives another number, and
 so do other test images. Both rows of a pair have the seeds and the images (and the noise) in common, so their
 difference d[s, n] in seed s and image n is paired in both. With S shared seeds, N images and R rows, a row is told from
-the best where |mean d| > sqrt(a^2 + b^2):
+the best where |mean d| > f(R, nu) sqrt(a^2 + b^2):
 
-    a = f(R, S) sqrt(max(v, m) / S), v the variance over s of mean_n d, m the median of v over the rows
-    b = t(N) sqrt(max(w - u / S, 0) / N), w the variance over n of mean_s d, u that of what is left of d over s and n
-        without the means of each seed and of each image (their interaction)
+    a^2 = max(v, m) / S, v the variance over s of mean_n d, m the median of v over the rows
+    b^2 = max(w - u / S, 0) / N, w the variance over n of mean_s d, u that of what is left of d over s and n without the
+        means of each seed and of each image (their interaction)
 
-The images are the same in every seed, so that their part of the variance does not shrink with S: a alone, an interval
-over seeds, speaks of these test images only, and b alone of these trained models only. v contains u / N, and w contains
-u / S: the interaction of seeds and images, which shrinks with both, counts in a, and is taken from b. Half-widths that
-are added in squares cover at least as often as each does (Banerjee 1960). With one seed there is no u to take.
+The images are the same in every seed, so that their part of the variance does not shrink with S: a alone speaks of
+these test images only, and b alone of these trained models only. v contains u / N, and w contains u / S: the
+interaction of seeds and images, which shrinks with both, counts in a, and is taken from b. With one seed there is no u
+to take. m guards against variances that are small by chance, which those of few seeds often are; a row that is far
+noisier than the others does not move it.
 
-Family-wise: with no true difference, all rows stay bold in 95 of 100 tables (94 where one row is far noisier than the
-others: `python tests/reports/simulated_tables.py`), although the best is chosen by its number.
-f(R, S) is the 95 % point of the largest (best - row) / sqrt(max(v, m) / S) in simulated tables of R equal rows with S
-seeds of normal noise, and at least Student's factor t(S - 1), which holds for a single row that is noisier than all
-others. t(N) is Student's factor at 5 % over all R (R - 1) / 2 pairs of rows (Bonferroni), any of which may turn out
-as the best and another row. m guards against variances that are small by chance, which those of two or three seeds
-often are: without it f(8, 2) is 126, with it 12.7. A row that is far noisier than the others does not move m.
+a has S - 1 degrees of freedom and b has N - 1. Those of their sum are the harmonic mean of the two, weighted by their
+shares of the variance: 1 / nu = p / (S - 1) + (1 - p) / (N - 1), p = a^2 / (a^2 + b^2). Welch and Satterthwaite weigh
+by the squared shares, which holds where the shares are known; here they are estimated from few seeds, and with squares
+8 % of tables had a false alarm. Two seeds cannot tell the shares: their half-width is sqrt(f(R, 1)^2 a^2 + f(R, N -
+1)^2 b^2), which covers at least as often as each part does (Banerjee 1960).
+
+f(R, nu) makes it family-wise: it is the 95 % point of the largest (best - row) / sqrt(max(v, m) / S) in simulated
+tables of R equal rows with S = nu + 1 seeds of normal noise (for nu = infinity that of the studentised range / sqrt(2),
+Tukey), log-linear in 1 / nu between these, and at least Student's factor, which holds for a single row that is noisier
+than all others. So with no true difference all rows stay bold in 93 to 97 of 100 tables, although the best is chosen by
+its number; with two seeds in more (`python tests/reports/simulated_tables.py`).
 
 With one shared seed b decides alone. Without values of each image a does; with neither no row is told from the best.
 
@@ -34,13 +39,16 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from scipy.special import stdtrit
 
-from vaezoo.reports.statistics import ROUNDING, SIGNIFICANT, student_factor
+from vaezoo.reports.statistics import ROUNDING, SIGNIFICANT
 
 MOST_FILES = 1000
 """How many files of per-image values the comparisons of one table read, or one of each row where it has more rows: b
 then averages over the first shared seeds alone, which makes it larger. (The errors of the test set read every file.)"""
 _SIMULATED, _AT_ONCE = 4_000_000, 500_000
+_MOST_DEGREES = 10
+"""f is simulated up to this nu, and between it and infinity log-linear in 1 / nu."""
 
 PerImage = Callable[[int, Hashable], "np.ndarray | None"]
 """(row, seed) -> its values of the test images [N], or None where there are none."""
@@ -130,10 +138,9 @@ def _gaps(rows: Sequence[Mapping[Hashable, float]], best: int, images: PerImage)
         if place == best or not seeds:
             return None
         error, count = _image_error([(images(place, seed), images(best, seed)) for seed in seeds[:files]])
-        half = image_factor(len(rows), count) * error if count else 0.0
-        if len(seeds) > 1:
-            half = math.hypot(half, seed_factor(len(rows), len(seeds)) * math.sqrt(max(variance, middle) / len(seeds)))
-        elif not count:
+        of_seeds = max(variance, middle) / len(seeds) if len(seeds) > 1 else 0.0
+        half = float(half_width(len(rows), len(seeds), of_seeds, count, error**2))
+        if len(seeds) == 1 and not count:
             return Gap(mean, -math.inf, math.inf, seeds)
         scale = max(map(abs, rows[best].values()))
         if abs(mean) <= ROUNDING * scale:  # however regular it is
@@ -181,23 +188,51 @@ def _differences(pairs: Sequence[tuple[np.ndarray | None, np.ndarray | None]]) -
     return np.array(found) if found else None
 
 
-@cache
-def image_factor(rows: int, images: int) -> float:
-    """t(N): Student's factor at 5 % over all pairs of rows."""
-    return student_factor(images - 1, SIGNIFICANT / math.comb(rows, 2))
+def half_width(
+    rows: int, seeds: int, of_seeds: float | np.ndarray, images: int, of_images: float | np.ndarray
+) -> np.ndarray:
+    """f(R, nu) sqrt(a^2 + b^2) of this module's rule, of one pair of R rows or of many that share as many seeds.
+
+    of_seeds: a^2, 0 for one seed. of_images: b^2, 0 without values of the images.
+    """
+    a, b = np.asarray(of_seeds, dtype=float), np.asarray(of_images, dtype=float)
+    inverses = 1 / max(seeds - 1, 1), 1 / max(images - 1, 1)
+    if seeds == 2:
+        squares: np.ndarray = factor(rows, inverses[0]) ** 2 * a + factor(rows, inverses[1]) ** 2 * b
+        return squares**0.5
+    with np.errstate(all="ignore"):
+        share = np.nan_to_num(a / (a + b), nan=0.0 if images else 1.0)
+        half: np.ndarray = factor(rows, share * inverses[0] + (1 - share) * inverses[1]) * (a + b) ** 0.5
+    return half
 
 
-@cache
-def seed_factor(rows: int, seeds: int) -> float:
-    """f(R, S) of this module's rule. Student's factor for two rows; else also from simulated tables, always the same,
-    two standard errors of their share above the 95 % point.
+def factor(rows: int, inverse: float | np.ndarray) -> np.ndarray:
+    """f(R, nu) of this module's rule, by 1 / nu: Student's factor for two rows.
 
-    >>> round(seed_factor(2, 3), 2), round(seed_factor(6, 2), 2)
+    >>> factor(2, 1 / 2).round(2).item(), factor(6, 1).round(2).item()
     (4.3, 12.71)
     """
-    student = student_factor(seeds - 1, SIGNIFICANT)
+    wanted = np.maximum(np.asarray(inverse, dtype=float), 1e-9)
+    student: np.ndarray = -stdtrit(1 / wanted, SIGNIFICANT / 2)
     if rows == 2:
         return student
+    fewest = min(_MOST_DEGREES, math.floor(1 / wanted.max()))
+    most = 1 / wanted.min()
+    degrees = [math.inf] if most > _MOST_DEGREES else []
+    degrees += range(min(_MOST_DEGREES, math.ceil(most)), fewest - 1, -1)
+    logs = [math.log(_family_factor(rows, nu)) for nu in degrees]
+    larger: np.ndarray = np.maximum(student, np.exp(np.interp(wanted, [1 / nu for nu in degrees], logs)))
+    return larger
+
+
+@cache
+def _family_factor(rows: int, degrees: float) -> float:
+    """The 95 % point of f, from simulated tables that are always the same: two standard errors of their share above."""
+    if math.isinf(degrees):
+        from scipy.stats import studentized_range  # takes half a second
+
+        return float(studentized_range.ppf(1 - SIGNIFICANT, rows, math.inf)) / math.sqrt(2)
+    seeds = int(degrees) + 1
     random = np.random.default_rng(0)
     wanted = min(40_000, max(400, _SIMULATED // (rows * seeds)))
     found: list[np.ndarray] = []
@@ -206,7 +241,7 @@ def seed_factor(rows: int, seeds: int) -> float:
         found.append(_largest(numbers))
     largest = np.concatenate(found)
     point = 1 - SIGNIFICANT + 2 * math.sqrt(SIGNIFICANT * (1 - SIGNIFICANT) / len(largest))
-    return max(student, float(np.quantile(largest, point)))
+    return float(np.quantile(largest, point))
 
 
 def _largest(numbers: np.ndarray) -> np.ndarray:

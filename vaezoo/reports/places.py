@@ -10,7 +10,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
-from vaezoo.reports.contest import MOST_FILES, Contest, PerImage, image_factor, seed_factor
+from vaezoo.reports.contest import MOST_FILES, Contest, PerImage, half_width
 from vaezoo.reports.statistics import ROUNDING
 
 
@@ -38,22 +38,24 @@ def _told_above(rows: Sequence[Mapping[Hashable, float]], images: PerImage, bett
         variance = (np.where(both, differences - mean[:, :, None], 0.0) ** 2).sum(2) / (shared - 1)
         variance[(shared < 2) | np.eye(len(rows), dtype=bool)] = math.nan
         middle = np.array([np.median(each[~np.isnan(each)]) if (~np.isnan(each)).any() else 0.0 for each in variance])
-        factor = np.zeros(shared.shape)
-        for count in np.unique(shared[shared > 1]).tolist():
-            factor[shared == count] = seed_factor(len(rows), count)
         widest = np.fmax(variance, np.maximum(middle[:, None], middle[None]))
-        half = np.where(shared > 1, factor**2 * widest / np.maximum(shared, 1), 0.0)
-        errors = _image_errors(rows, images)
-        half = np.sqrt(half + np.where(np.isnan(errors), 0.0, errors))
-        tested = (shared > 1) | ((shared == 1) & ~np.isnan(errors))
+        of_seeds = np.where(shared > 1, widest / np.maximum(shared, 1), 0.0)
+        of_images, counts = _image_errors(rows, images)
+        half = np.zeros(shared.shape)
+        for seeds_of_pair, count in {*zip(shared.flat, counts.flat, strict=True)}:
+            alike = (shared == seeds_of_pair) & (counts == count)
+            half[alike] = half_width(len(rows), seeds_of_pair, of_seeds[alike], count, of_images[alike])
+        tested = (shared > 1) | ((shared == 1) & (counts > 0))
         scale = np.abs(kept).max(1)
         told = tested & (np.abs(mean) > half) & (np.abs(mean) > ROUNDING * np.maximum(scale[:, None], scale[None]))
         above: np.ndarray = told & (better * mean > 0)
     return above
 
 
-def _image_errors(rows: Sequence[Mapping[Hashable, float]], images: PerImage) -> np.ndarray:
-    """The square of the half-width over the images of each difference [R, R]; NaN where values are not there."""
+def _image_errors(rows: Sequence[Mapping[Hashable, float]], images: PerImage) -> tuple[np.ndarray, np.ndarray]:
+    """The squared standard error over the images of each difference [R, R], and their number: 0 where values are not
+    there.
+    """
     few = max(1, MOST_FILES // len(rows))
     profiles: list[np.ndarray | None] = []
     for place, row in enumerate(rows):
@@ -61,7 +63,7 @@ def _image_errors(rows: Sequence[Mapping[Hashable, float]], images: PerImage) ->
         usable = [each.astype(np.float64) for each in read if each is not None and each.ndim == 1 and len(each) > 1]
         is_whole = len(usable) == len(read) and len({each.shape for each in usable}) == 1
         profiles.append(np.array(usable) if is_whole and np.isfinite(usable).all() else None)
-    squares = np.full((len(rows), len(rows)), math.nan)
+    squares, counts = np.zeros((len(rows), len(rows))), np.zeros((len(rows), len(rows)), dtype=int)
     alike: dict[int, list[int]] = {}
     for place, profile in enumerate(profiles):
         if profile is not None:
@@ -73,8 +75,9 @@ def _image_errors(rows: Sequence[Mapping[Hashable, float]], images: PerImage) ->
         found = {tuple(rows[place])[:few] for place in at}
         if len(found) == 1 and (seeds := len(next(iter(found)))) > 1:
             over = np.maximum(over - _spread(_residuals(np.array(chosen))) / ((seeds - 1) * (count - 1) * seeds), 0.0)
-        squares[np.ix_(at, at)] = image_factor(len(rows), count) ** 2 * over / count
-    return squares
+        squares[np.ix_(at, at)] = over / count
+        counts[np.ix_(at, at)] = count
+    return squares, counts
 
 
 def _residuals(values: np.ndarray) -> np.ndarray:
