@@ -58,7 +58,8 @@ def test_right_models_pass(variant, dataset):
                 continue
             found = audited(model, data)
             assert found.failure is None, (name, found)
-            assert set(found.figures) | set(found.not_decided) == set(CLAIMS) - {"later_pixels"}
+            pixel_by_pixel = {"later_pixels"} - ({"later_pixels"} if model.decoder.autoregressive else set())
+            assert set(found.figures) | set(found.not_decided) == set(CLAIMS) - pixel_by_pixel
             assert found.images == 16
 
 
@@ -153,7 +154,8 @@ ADDED = Path(__file__).parents[1] / "additions" / "decoders" / "masked_linear.py
 
 @pytest.mark.parametrize(("sees_itself", "names"), [(False, set()), (True, {"later_pixels"})])
 def test_an_autoregressive_decoder_that_sees_its_own_pixel_fails(own_registry, sees_itself, names, dataset):
-    own_registry.load_file(ADDED)
+    if "masked-linear" not in vaezoo.names("decoder"):
+        own_registry.load_file(ADDED)
     model = small(dataset)
     model.decoder = registry("decoder")["masked-linear"].target(5, model.spec, model.likelihood.parameter_shape)
     if sees_itself:

@@ -20,10 +20,10 @@ class TotalCorrelation(Objective):
 
     batch_coupled = True
 
-    def __init__(self, latent: int, *, gamma: float = 2.0, width: int = 8):
+    def __init__(self, latents: tuple[int, ...], *, gamma: float = 2.0, width: int = 8):
         super().__init__()
         self.gamma = gamma
-        self.discriminator = nn.Sequential(Linear(latent, width), nn.Tanh(), Linear(width, 1))
+        self.discriminator = nn.Sequential(Linear(sum(latents), width), nn.Tanh(), Linear(width, 1))
 
     def forward(self, draws: Draws) -> dict[str, Tensor]:
         z = torch.cat(draws.z, -1)[0]

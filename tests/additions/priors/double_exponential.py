@@ -10,7 +10,7 @@ from vaezoo.core.contracts import Prior
 from vaezoo.registry import register
 
 
-@register.prior("double-exponential")
+@register.prior("double-exponential", paper="Geadah et al. (2024), Neural Computation 36(12)")
 class DoubleExponential(Prior):
     """A product of Laplace densities of learned scales: log p(z) = -sum_j (|z_j| / b_j + log 2 b_j)."""
 
