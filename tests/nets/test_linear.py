@@ -12,9 +12,10 @@ from torch.utils.checkpoint import checkpoint
 
 import vaezoo
 from vaezoo.builder import build
+from vaezoo.core import products as chosen
 from vaezoo.core.model import LatentModel
+from vaezoo.core.products import PRODUCTS, SETTING
 from vaezoo.core.torch_internals import onednn_linear
-from vaezoo.nets import linear as module
 from vaezoo.nets.linear import Linear, linear
 
 OUT, IN = 300, 250
@@ -41,11 +42,17 @@ def assert_near(found, exact):
         assert float((found - exact).abs().max()) <= BOUND * float(exact.abs().max())
 
 
+@pytest.fixture(autouse=True)
+def setting(monkeypatch):
+    """oneDNN multiplies, unless a test says otherwise."""
+    monkeypatch.setenv(SETTING, "onednn")
+
+
 @pytest.fixture
 def products(monkeypatch):
     """Counts the products that oneDNN made."""
     made = []
-    monkeypatch.setattr(module, "onednn_linear", lambda: lambda *given: made.append(1) or ONEDNN(*given))
+    monkeypatch.setattr(chosen, "onednn_linear", lambda: lambda *given: made.append(1) or ONEDNN(*given))
     return made
 
 
@@ -56,7 +63,7 @@ def test_the_product_and_its_gradients_are_those_of_float64(products, shape, bia
     x, weight, bias = (each.requires_grad_() for each in tensors(*shape))
     given = (x, weight, bias) if biased else (x, weight)
     value = linear(*given)
-    assert products
+    assert bool(products) == (x.numel() > 0)
     exact = F.linear(*(each.double() for each in given))
     assert_near(value, exact)
     found = torch.autograd.grad(value.square().sum(), given)
@@ -137,6 +144,50 @@ def test_mapped_over_any_of_its_arguments(places, middle):
         assert_near(one, other)
 
 
+@pytest.mark.parametrize("places", [(0, 0, 0), (None, 0, 0), (0, 0, None), (1, 0, 1), (0, 2, 0), (0, None, 0)])
+@pytest.mark.parametrize("middle", [(), (3,), (2, 3)])
+@pytest.mark.parametrize("size", [(OUT, IN), (4, 5)], ids=["large", "small"])
+@pytest.mark.parametrize("biased", [True, False])
+def test_a_pack_of_seeds_differentiated_from_outside(places, middle, size, biased):
+    """As a packed step is: the value, the gradients, which lie as the weights do, and second derivatives."""
+    out, inputs = size
+    single = (*middle, inputs), (out, inputs), (out,)
+    generator = torch.Generator().manual_seed(0)
+    given = [torch.randn(4, *shape, generator=generator) for shape in single]
+    given[1] /= inputs**0.5
+    given = [
+        (each[0] if place is None else each.movedim(0, min(place, each.dim() - 1)).contiguous()).requires_grad_()
+        for each, place in zip(given, places, strict=True)
+    ]
+    places = tuple(p if p is None else min(p, len(s)) for p, s in zip(places, single, strict=True))
+    if not biased:
+        given, places = given[:2], places[:2]
+    found = vmap(linear, places)(*given)
+    doubles = [each.detach().double().requires_grad_() for each in given]
+    exact = vmap(F.linear, places)(*doubles)
+    assert_near(found, exact)
+    first = torch.autograd.grad(found.sin().sum(), given, create_graph=True)
+    wanted = torch.autograd.grad(exact.sin().sum(), doubles, create_graph=True)
+    second = torch.autograd.grad(first[1].square().sum(), given)
+    for one, other in zip(first, wanted, strict=True):
+        assert_near(one, other)
+    for one, other in zip(second, torch.autograd.grad(wanted[1].square().sum(), doubles), strict=True):
+        assert_near(one, other)
+    if places[:2] == (0, 0):
+        assert first[1].is_contiguous()
+
+
+@pytest.mark.parametrize("needed", [(0,), (1,), (0, 2), (1, 2)])
+def test_a_pack_of_which_only_some_need_gradients(needed):
+    given = [torch.randn(3, *shape).requires_grad_(n in needed) for n, shape in enumerate(((5, 4), (6, 4), (6,)))]
+    doubles = [each.detach().double().requires_grad_(each.requires_grad) for each in given]
+    wanted = torch.autograd.grad(vmap(F.linear)(*doubles).sin().sum(), [doubles[n] for n in needed])
+    for one, other in zip(
+        torch.autograd.grad(vmap(linear)(*given).sin().sum(), [given[n] for n in needed]), wanted, strict=True
+    ):
+        assert_near(one, other)
+
+
 def test_forward_derivatives_of_forward_derivatives():
     """By x of the one by W: x itself does not matter, and the tangents' product is left."""
     (x, weight, _), (by_x, by_weight, _) = tensors(5, IN), tensors(5, IN, seed=1)
@@ -176,7 +227,55 @@ def test_only_what_a_gradient_needs_is_kept(products):
     x.requires_grad_()
     value = linear(x.clone(), weight.detach(), bias)
     value.sum().backward()
-    assert len(products) == 3, "two forwards, one of them back to x; by the weights it is torch's product"
+    assert len(products) == 4, "two forwards, one of them back to the weights and one to x"
+
+
+def each_of(onednn, rows):
+    """A choice: oneDNN for these products, with few rows or many, torch for the others."""
+    return {name + of: "onednn" if name in onednn else "torch" for name in PRODUCTS for of in ("", " of a block")}
+
+
+@here
+@pytest.mark.parametrize("rows", [7, 300])
+@pytest.mark.parametrize("onednn", [(), *((name,) for name in PRODUCTS), PRODUCTS[:2], PRODUCTS[1:], PRODUCTS])
+def test_each_product_is_made_by_its_library(monkeypatch, products, onednn, rows):
+    monkeypatch.setattr(chosen, "choice", lambda: each_of(onednn, rows))
+    x, weight, bias = (each.requires_grad_() for each in tensors(rows, IN))
+    value = linear(x, weight, bias)
+    found = torch.autograd.grad(value.square().sum(), (x, weight, bias), create_graph=True)
+    assert len(products) == len(onednn)
+    exact = F.linear(x.double(), weight.double(), bias.double())
+    assert_near(value, exact)
+    wanted = torch.autograd.grad(exact.square().sum(), (x, weight, bias), create_graph=True)
+    for one, other in zip(found, wanted, strict=True):
+        assert_near(one, other.double())
+    for one, other in zip(
+        torch.autograd.grad(found[1].square().sum(), (x, weight)),
+        torch.autograd.grad(wanted[1].square().sum(), (x, weight)),
+        strict=True,
+    ):
+        assert_near(one, other.double())
+
+
+@here
+def test_the_choice_is_by_the_number_of_images(monkeypatch, products):
+    """A block has BOUNDARY rows or more; by weight the images are summed over."""
+    choice = {name + of: "onednn" if of else "torch" for name in PRODUCTS for of in ("", " of a block")}
+    monkeypatch.setattr(chosen, "choice", lambda: choice)
+    for rows, count in ((chosen.BOUNDARY - 1, 0), (chosen.BOUNDARY, 3)):
+        x, weight, bias = (each.requires_grad_() for each in tensors(rows, IN))
+        linear(x, weight, bias).sum().backward()
+        assert len(products) == count
+
+
+@here
+def test_torch_can_be_set_for_every_product(monkeypatch, products):
+    monkeypatch.setenv(SETTING, "torch")
+    x, weight, bias = (each.requires_grad_() for each in tensors(7, IN))
+    value = linear(x, weight, bias)
+    value.sum().backward()
+    assert not products
+    assert torch.equal(value, F.linear(x, weight, bias))
 
 
 @here
@@ -213,7 +312,7 @@ def test_elsewhere_it_is_torch_s_own(monkeypatch, products, why):
     if why in ("float64", "bfloat16"):
         x, weight = x.to(getattr(torch, why)), weight.to(getattr(torch, why))
     if why == "not there":
-        monkeypatch.setattr(module, "onednn_linear", lambda: None)
+        monkeypatch.setattr(chosen, "onednn_linear", lambda: None)
     if why == "switched off":
         monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
     if why == "compiling":
@@ -265,5 +364,5 @@ def test_the_fast_layer_multiplies_with_onednn_and_torch_s_own_layer_is_left_alo
     x = vaezoo.load_dataset("digits-binary").test.x[:5]
     model.draw(model.batch(x), 1).log_weight.sum().backward()
     quick = ONEDNN is not None and kind is Linear
-    assert len(products) == (3 if quick else 0), "forward, recomputed, and by its input"
+    assert len(products) == (4 if quick else 0), "forward, recomputed, and by its input and its weight"
     assert isinstance(getattr(getattr(model, part), name).wide, kind)

@@ -16,6 +16,11 @@ def expanded(path: str | Path) -> Path:
         raise VaezooError(f"{path}: there is no home folder {user}; write the whole path") from None
 
 
+def user_cache() -> Path:
+    """The folder of vaezoo in the user's cache: `vaezoo` in $XDG_CACHE_HOME, else in ~/.cache. Nothing is created."""
+    return expanded(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "vaezoo").absolute()
+
+
 def files_below(folder: Path) -> Iterator[Path]:
     """The files of a folder, of its subfolders and of folders that links lead to, but none that holds the link."""
     for place, folders, files in os.walk(folder, followlinks=True):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from vaezoo.core.errors import Skip, VaezooError, VaezooWarning
 from vaezoo.core.options import checked_options
 from vaezoo.core.overlaps import refusal
-from vaezoo.core.paths import expanded, files_below
+from vaezoo.core.paths import expanded, files_below, user_cache
 from vaezoo.registry import Plugin, registry
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def data_root(root: str | Path | None = None) -> Path:
 
     The last is `vaezoo` in $XDG_CACHE_HOME, else in ~/.cache. The path is absolute; nothing is created.
     """
-    place = root or os.environ.get("VAEZOO_DATA") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "vaezoo"
-    return expanded(place).absolute()
+    chosen = root or os.environ.get("VAEZOO_DATA")
+    return expanded(chosen).absolute() if chosen else user_cache()
 
 
 def load_dataset(

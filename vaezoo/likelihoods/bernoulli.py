@@ -15,7 +15,7 @@ from vaezoo.registry import register
 
 FACTORS = 112
 """The most numbers of [0.5, 1] that are multiplied at once in float32, whose smallest normal number is 2^-126."""
-PIECE = 2**18
+PIECE = 2**17
 """The most logits that a CPU works on at once: their intermediate results stay in its second-level cache."""
 
 

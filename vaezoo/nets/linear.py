@@ -1,4 +1,4 @@
-"""A dense layer whose product is computed by oneDNN or by torch's own library, whichever is faster."""
+"""A dense layer whose products are computed by oneDNN or by torch's own library, whichever is faster here."""
 
 from typing import Any
 
@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaezoo.core.torch_internals import onednn_linear, transform_active
+from vaezoo.core import products
+from vaezoo.core.torch_internals import mapped_once, transform_active
 
 LARGE = 2**16
-"""Number of weights from which on oneDNN is faster at every batch size."""
+"""Number of weights below which torch multiplies: the call takes more time than the choice could save."""
 
 
 class Linear(nn.Linear):
@@ -20,37 +21,40 @@ class Linear(nn.Linear):
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x W^T + b, by oneDNN where a large float32 weight is on a CPU, else by torch. [..., in] -> [..., out]
+    """x W^T + b. Where a large float32 weight is on a CPU, by the library that is the faster one on this machine
+    (`core/products.py`), and its gradients too; else by torch. [..., in] -> [..., out]
 
-    torch multiplies with MKL there, which is slower on processors that Intel did not make
-    (`pytest benchmarks/test_speed.py -k product`). `torch.backends.mkldnn.enabled = False` brings MKL back; the two
-    round differently. Transforms of `torch.func`, forward derivatives, autocast and compilers get torch's operators.
+    The libraries round differently. `torch.backends.mkldnn.enabled = False` keeps oneDNN out, and so do transforms of
+    `torch.func`, forward derivatives, autocast and compilers, which get torch's operators. Mapped over the weights of
+    several seeds, the gradients come as they lie in memory, without a copy.
     """
-    if _onednn_accepts(x, weight, bias) and not _torch_must_multiply():
-        rows: Tensor = _Product.apply(x if x.dim() == 2 else x.reshape(-1, x.shape[-1]), weight, bias)
+    if mapped_once(weight) and _accepted(x, weight, bias) and not torch.is_autocast_enabled("cpu"):
+        stacked: Tensor = _Stacked.apply(x.reshape(-1, x.shape[-1]), weight, bias)
+        return stacked.view(*x.shape[:-1], len(weight))
+    if weight.numel() >= LARGE and _accepted(x, weight, bias) and not _torch_must_multiply():
+        rows = _product("forward", x if x.dim() == 2 else x.reshape(-1, x.shape[-1]), weight, bias)
         return rows if x.dim() == 2 else rows.view(*x.shape[:-1], len(weight))
     return F.linear(x, weight, bias)
 
 
-def _onednn_accepts(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+def _accepted(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     """Whether type, layout and shapes are ones that oneDNN multiplies rightly. oneDNN does not check them itself."""
     tensors = [x, weight] if bias is None else [x, weight, bias]
     return (
         all(type(each) in (Tensor, nn.Parameter) and each.layout == torch.strided for each in tensors)
         and not x.is_nested
+        and x.numel() > 0
         and all(each.dtype == torch.float32 and each.device.type == "cpu" for each in tensors)
         and weight.dim() == 2
-        and weight.numel() >= LARGE
         and x.shape[-1:] == weight.shape[1:]
         and (bias is None or (bias.shape == weight.shape[:1] and bias.is_contiguous()))
     )
 
 
 def _torch_must_multiply() -> bool:
-    """Whether a transform, autocast or a compiler needs torch's operators, or oneDNN is missing or switched off."""
+    """Whether a transform, autocast or a compiler needs torch's operators, or oneDNN is switched off."""
     return (
-        onednn_linear() is None
-        or not torch.backends.mkldnn.enabled
+        not torch.backends.mkldnn.enabled
         or torch.is_autocast_enabled("cpu")
         or torch.compiler.is_compiling()
         or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
@@ -58,24 +62,72 @@ def _torch_must_multiply() -> bool:
     )
 
 
+def _product(kind: str, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x W^T + b as one of the products of a layer. [B, in], [out, in], [out] -> [B, out]"""
+    if _accepted(x, weight, bias) and not _torch_must_multiply():
+        value: Tensor = _Product.apply(x, weight, bias, kind)
+        return value
+    return F.linear(x, weight, bias)
+
+
 class _Product(torch.autograd.Function):
-    """oneDNN's x W^T + b, with the derivatives that its operator lacks. [B, in], [out, in], [out] -> [B, out]"""
+    """x W^T + b by the chosen library, and its derivatives by theirs."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, kind: str) -> Tensor:
         """The product. It saves x only where the weight needs a gradient, and the weight only where x does."""
-        multiply = onednn_linear()
-        assert multiply is not None
-        by_x, by_weight, _ = ctx.needs_input_grad
+        by_x, by_weight, _, _ = ctx.needs_input_grad
         ctx.save_for_backward(x if by_weight else None, weight if by_x else None)
-        return multiply(x, weight, bias, "none", [], "")
+        rows = x.shape[1] if kind == "by weight" else x.shape[0]
+        return products.multiplied(products.library(kind, rows), x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+        """By x: g W. By W: g^T x. By b: the sum of g."""
+        x, weight = ctx.saved_tensors
+        return (
+            None if weight is None else _product("by input", grad, weight.t()),
+            None if x is None else _product("by weight", grad.t(), x.t()),
+            grad.sum(0) if ctx.needs_input_grad[2] else None,
+            None,
+        )
+
+
+class _Stacked(torch.autograd.Function):
+    """x W^T + b of each of S seeds at once. It is applied under `torch.vmap`, whose rule gives it all seeds."""
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """[S, B, in], [S, out, in], [S, out] -> [S, B, out]"""
+        value = torch.bmm(x, weight.transpose(1, 2))
+        return value if bias is None else value.add_(bias.unsqueeze(1))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
+        """Saves x only where the weight needs a gradient, and the weight only where x does."""
+        by_x, by_weight, _ = ctx.needs_input_grad
+        ctx.save_for_backward(inputs[0] if by_weight else None, inputs[1] if by_x else None)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """By x: g W. By W: g^T x, computed by MKL, which is as fast there. By b: the sum of g."""
+        """By x: g W. By W: g^T x. By b: the sum of g."""
         x, weight = ctx.saved_tensors
         return (
-            None if weight is None else linear(grad, weight.t()),
-            None if x is None else grad.t() @ x,
-            grad.sum(0) if ctx.needs_input_grad[2] else None,
+            None if weight is None else torch.bmm(grad, weight),
+            None if x is None else torch.bmm(grad.transpose(1, 2), x),
+            grad.sum(1) if ctx.needs_input_grad[2] else None,
         )
+
+    @staticmethod
+    def vmap(info: Any, places: tuple[int | None, ...], *given: Tensor | None) -> tuple[Tensor, int]:
+        """All seeds at once. places: of the axis of seeds of each tensor; None where all seeds share it."""
+        first = [
+            each
+            if each is None
+            else each.movedim(at, 0)
+            if at is not None
+            else each.expand(info.batch_size, *each.shape)
+            for each, at in zip(given, places, strict=True)
+        ]
+        value: Tensor = _Stacked.apply(*first)
+        return value, 0

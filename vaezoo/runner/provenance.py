@@ -37,8 +37,8 @@ class Provenance:
     """Where, when and with what a cell was run.
 
     memory_bytes: the device's memory; plugins: names of plugin files; started, finished: times in UTC. versions: of
-    the dependencies that compute. driver: of the GPU, None on a CPU. command, git: see RunFacts. Records of version
-    0.1.0 lack what has a default.
+    the dependencies that compute. driver: of the GPU, None on a CPU. products: the library of each product of a dense
+    layer on a CPU (`core/products.py`). command, git: see RunFacts. Records of version 0.1.0 lack what has a default.
     """
 
     vaezoo: str
@@ -56,6 +56,7 @@ class Provenance:
     git: str | None = None
     command: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
+    products: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Every fact by name; what is not known is left out, except memory_bytes."""

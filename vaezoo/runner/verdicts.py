@@ -15,6 +15,7 @@ from typing import Any
 
 import vaezoo
 from vaezoo.core.errors import one_line
+from vaezoo.core.paths import expanded, user_cache
 from vaezoo.registry import SLOTS
 from vaezoo.runner.files import DamagedFile, read_file, write_atomically
 from vaezoo.runner.formats import opened, sealed
@@ -65,8 +66,8 @@ class Verdict:
 
 def cache_folder() -> Path:
     """Where verdicts are kept for all runs of this user: $VAEZOO_PROOFS, else `vaezoo/proofs` in the user's cache."""
-    cached = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "vaezoo" / "proofs"
-    return Path(os.environ.get("VAEZOO_PROOFS") or cached).expanduser().absolute()
+    chosen = os.environ.get("VAEZOO_PROOFS")
+    return expanded(chosen).absolute() if chosen else user_cache() / "proofs"
 
 
 def path_of(folder: Path, plugin: str, fingerprint: str) -> Path:

@@ -1,7 +1,6 @@
 """Facts about a device: its name, its cores, its memory, and the peak of the memory in use."""
 
 import os
-import platform
 import re
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ import psutil
 import torch
 
 from vaezoo.core.errors import VaezooError
+from vaezoo.core.processor import processor_name
 
 try:
     import resource
@@ -43,15 +43,8 @@ def resolve_device(name: str) -> str:
 
 
 def describe(device: str) -> str:
-    """The name of the GPU or of the processor. psutil does not know the latter, so Linux is asked for it."""
-    if device.startswith("cuda"):
-        return str(torch.cuda.get_device_name(device))
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    """The name of the GPU or of the processor."""
+    return str(torch.cuda.get_device_name(device)) if device.startswith("cuda") else processor_name()
 
 
 def cores() -> int:

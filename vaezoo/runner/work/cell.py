@@ -14,6 +14,7 @@ import torch
 
 import vaezoo
 from vaezoo.builder import Ingredients, construct
+from vaezoo.core import products
 from vaezoo.core.contracts import Objective
 from vaezoo.core.data import Dataset
 from vaezoo.core.errors import Skip, VaezooError, VaezooWarning
@@ -302,4 +303,5 @@ def provenance(device: str, task: Task) -> Provenance:
         git=task.run.git,
         command=task.run.command,
         versions=versions(),
+        products={} if device.startswith("cuda") else dict(products.choice()),
     )

@@ -1,0 +1,227 @@
+"""Which library multiplies: the faster one by a timer that the test gives, kept, the same for all, and settable."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from vaezoo.core import products
+from vaezoo.core.errors import VaezooError
+from vaezoo.core.torch_internals import onednn_linear
+
+pytestmark = pytest.mark.skipif(onednn_linear() is None, reason="this build of torch has no oneDNN")
+SCRIPT = Path(sys.executable).with_name("vaezoo")
+NAMES = [name + of for of in ("", " of a block") for name in products.PRODUCTS]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """An empty cache of the user."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(products.SETTING, raising=False)
+    forget()
+    yield tmp_path / "vaezoo" / "products"
+    forget()
+
+
+def forget():
+    """As a new process."""
+    products._choice.cache_clear()
+
+
+def timer(monkeypatch, times):
+    """(product, library) -> seconds, in place of the clock; a list of what was timed."""
+    timed = []
+    monkeypatch.setattr(
+        products, "seconds_of", lambda product, name, multiply: timed.append((product, name)) or times(product, name)
+    )
+    return timed
+
+
+@pytest.mark.parametrize("faster", products.LIBRARIES)
+def test_the_faster_library_multiplies_everything(monkeypatch, faster):
+    timer(monkeypatch, lambda product, name: 1.0 if name == faster else 1.19)
+    assert products.choice() == dict.fromkeys(NAMES, faster)
+
+
+@pytest.mark.parametrize("best", NAMES)
+def test_each_product_is_chosen_alone(monkeypatch, best):
+    timer(monkeypatch, lambda product, name: 0.5 if (product, name) == (best, "onednn") else 1.0)
+    assert products.choice() == dict.fromkeys(NAMES, "torch") | {best: "onednn"}
+
+
+def test_a_tie_is_torch_s_so_that_noise_does_not_choose(monkeypatch):
+    timer(monkeypatch, lambda product, name: 1.0 if name == "torch" else 0.98)
+    assert set(products.choice().values()) == {"torch"}
+
+
+def test_the_least_time_of_the_rounds_counts_without_the_first_one(monkeypatch):
+    """The first call is slow or fast for other reasons; another process may disturb most of the others."""
+    seen = {}
+
+    def seconds(product, name):
+        number = seen[product, name] = seen.get((product, name), 0) + 1
+        if name == "torch":
+            return 0.001 if number == 1 else 1.0
+        return 0.5 if number == 3 else 9.0
+
+    timer(monkeypatch, seconds)
+    assert set(products.choice().values()) == {"onednn"}
+
+
+def test_it_ends_after_the_first_round_on_a_slow_machine(monkeypatch):
+    timed = timer(monkeypatch, lambda product, name: 1.0)
+    monkeypatch.setattr(products, "SECONDS", 0.0)
+    products.choice()
+    assert len(timed) == 2 * 2 * len(NAMES)
+
+
+def test_the_choice_is_kept_for_the_next_process_and_measured_anew_where_it_is_removed(monkeypatch, cache):
+    timer(monkeypatch, lambda product, name: 1.0 if name == "torch" else 0.1)
+    first = products.choice()
+    (file,) = cache.iterdir()
+    timed = timer(monkeypatch, lambda product, name: 0.1 if name == "torch" else 1.0)
+    forget()
+    assert products.choice() == first
+    assert not timed
+    file.unlink()
+    forget()
+    assert products.choice() == dict.fromkeys(NAMES, "torch")
+    assert timed
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"libraries": {}}', '{"libraries": {"forward": "mkl"}}', "\0"])
+def test_a_damaged_file_is_replaced(monkeypatch, cache, content):
+    timer(monkeypatch, lambda product, name: 1.0 if name == "torch" else 0.1)
+    products.choice()
+    (file,) = cache.iterdir()
+    file.write_text(content)
+    forget()
+    assert products.choice() == dict.fromkeys(NAMES, "onednn")
+    assert json.loads(file.read_text())["libraries"] == products.choice()
+    assert list(cache.iterdir()) == [file]
+
+
+def test_of_two_processes_that_measure_at_once_the_first_decides_for_both(monkeypatch, cache):
+    timer(monkeypatch, lambda product, name: 1.0 if name == "torch" else 0.1)
+    first = products.choice()
+    (file,) = cache.iterdir()
+    content = file.read_text()
+    file.unlink()
+    forget()
+
+    def other_way(product, name):
+        file.write_text(content)  # the other process ends first
+        return 0.1 if name == "torch" else 1.0
+
+    timer(monkeypatch, other_way)
+    assert products.choice() == first
+
+
+def test_where_nothing_can_be_kept_torch_multiplies(monkeypatch, tmp_path):
+    """A choice of this process alone could differ from that of the next one."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    timer(monkeypatch, lambda product, name: 1.0 if name == "torch" else 0.1)
+    assert products.choice() == dict.fromkeys(NAMES, "torch")
+
+
+def test_each_number_of_threads_has_its_choice(monkeypatch, cache):
+    threads = torch.get_num_threads()
+    timer(monkeypatch, lambda product, name: 1.0 if name == "torch" else 0.1 * torch.get_num_threads() ** 4)
+    try:
+        found = []
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found.append(products.library("forward", 1))
+    finally:
+        torch.set_num_threads(threads)
+    assert found == ["onednn", "torch"]
+    assert len(list(cache.iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", products.LIBRARIES)
+def test_it_can_be_set(monkeypatch, name):
+    timed = timer(monkeypatch, lambda product, name: 1.0)
+    monkeypatch.setenv(products.SETTING, name)
+    assert products.choice() == dict.fromkeys(NAMES, name)
+    assert not timed
+
+
+def test_a_wrong_setting_is_said(monkeypatch):
+    monkeypatch.setenv(products.SETTING, "mkl")
+    with pytest.raises(VaezooError, match="VAEZOO_PRODUCTS is 'mkl'; set it to torch or onednn, or leave it unset"):
+        products.choice()
+
+
+def test_without_onednn_it_is_torch(monkeypatch):
+    monkeypatch.setattr(products, "onednn_linear", lambda: None)
+    assert set(products.choice().values()) == {"torch"}
+    monkeypatch.setenv(products.SETTING, "onednn")
+    assert set(products.choice().values()) == {"torch"}
+
+
+def test_what_is_timed_are_the_products_of_a_layer():
+    """Their shapes, by both libraries."""
+    inputs, outputs = products.SHAPE
+    shapes = {"forward": (5, outputs), "by input": (5, inputs), "by weight": (outputs, inputs)}
+    for product, shape in shapes.items():
+        one, other = (products._product(product, 5, name)() for name in products.LIBRARIES)
+        assert one.shape == shape
+        torch.testing.assert_close(one, other)
+
+
+MATRIX = """
+datasets = ["digits-binary"]
+seeds = [0]
+[model]
+latent = 2
+hidden = [1100]
+[train]
+epochs = 1
+[evaluate]
+importance_samples = 10
+images = 20
+throughput = false
+[[variants]]
+name = "vae"
+"""
+
+
+def run(folder, setting):
+    """Of the real command: the record of each cell, without its times."""
+    folder.mkdir()
+    (folder / "m.toml").write_text(MATRIX)
+    environment = {**os.environ, products.SETTING: setting}
+    words = [SCRIPT, "run", "m.toml", "--out", "out", "--device", "cpu"]
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    records = {path.name: json.loads(path.read_text()) for path in (folder / "out" / "cells").glob("*.json")}
+    assert len(records) == 1
+    return records
+
+
+def test_runs_give_the_same_numbers_and_the_records_say_which_library_multiplied(tmp_path):
+    first, second, torch_s = (run(tmp_path / name, setting) for name, setting in (("a", ""), ("b", ""), ("c", "torch")))
+    for name, record in first.items():
+        assert set(record["provenance"]["products"]) == set(NAMES)
+        assert record["provenance"]["products"] == second[name]["provenance"]["products"]
+        for number in ("elbo", "iwll", "kl"):
+            assert record["results"][number] == second[name]["results"][number]
+        assert set(torch_s[name]["provenance"]["products"].values()) == {"torch"}
+        assert record["results"]["iwll"] == pytest.approx(torch_s[name]["results"]["iwll"], rel=1e-3)
+
+
+def test_a_wrong_setting_stops_the_command_with_one_line(tmp_path):
+    (tmp_path / "m.toml").write_text(MATRIX)
+    words = [SCRIPT, "run", "m.toml", "--out", "out", "--device", "cpu"]
+    environment = {**os.environ, products.SETTING: "mkl"}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "VAEZOO_PRODUCTS is 'mkl'; set it to torch or onednn, or leave it unset" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert not (tmp_path / "out" / "cells").exists()

@@ -1,0 +1,166 @@
+"""Which library multiplies the matrices of a dense layer on a CPU: torch's own (MKL in its builds for x86) or oneDNN.
+
+Neither is the faster one everywhere: it depends on the processor, on which of a layer's products it is, and on the
+number of rows. So each is timed once a machine, in less than a second, and the choice is kept in the user's cache, by
+processor, torch version and number of threads: the numbers of two runs differ by no rounding. VAEZOO_PRODUCTS = torch
+or onednn sets the library of every product; where nothing can be kept, it is torch.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vaezoo.core.errors import VaezooError
+from vaezoo.core.paths import user_cache
+from vaezoo.core.processor import processor_name
+from vaezoo.core.torch_internals import onednn_linear
+
+SETTING = "VAEZOO_PRODUCTS"
+LIBRARIES = ("torch", "onednn")
+PRODUCTS = ("forward", "by input", "by weight")
+"""Of a layer y = x W^T + b with the gradient g of y: x W^T + b, g W and g^T x."""
+BATCH, BLOCK = 128, 512
+"""The rows that are timed: of a batch in training, and of a block of samples in an estimate."""
+BOUNDARY = 256
+"""The rows from which on the choice for a block holds."""
+SHAPE = (784, 400)
+"""The inputs and outputs of the layer that is timed."""
+ROUNDS, SECONDS = 5, 0.7
+"""Rounds in which all products are timed in turn, at most for so many seconds."""
+MARGIN = 0.97
+"""oneDNN is chosen where it takes less than this share of torch's time, so that no choice hangs on noise alone."""
+
+Choice = Mapping[str, str]
+"""product -> library, the product's name followed by "of a block" where it has many rows."""
+
+
+def library(product: str, rows: int) -> str:
+    """The library of one of PRODUCTS for so many rows. VaezooError where VAEZOO_PRODUCTS is neither library."""
+    return choice()[product + _of(rows)]
+
+
+def _of(rows: int) -> str:
+    return "" if rows < BOUNDARY else " of a block"
+
+
+def multiplied(name: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x W^T + b by a library, of float32 on a CPU, without a gradient. [B, in], [out, in], [out] -> [B, out]
+
+    torch's `addmm` copies the bias into each row before it multiplies; it takes less time to add it afterwards.
+    """
+    onednn = onednn_linear()
+    if name == "torch" or onednn is None:
+        value = torch.mm(x, weight.t())
+        return value if bias is None else value.add_(bias)
+    return onednn(x, weight, bias, "none", [], "")
+
+
+def setting() -> str:
+    """What VAEZOO_PRODUCTS is, or nothing. VaezooError where it is neither library."""
+    given = os.environ.get(SETTING, "")
+    if given and given not in LIBRARIES:
+        raise VaezooError(f"{SETTING} is {given!r}; set it to torch or onednn, or leave it unset")
+    return given
+
+
+def choice() -> Choice:
+    """The library of each product on this machine, with the threads that torch has now."""
+    return _choice(setting(), torch.get_num_threads())
+
+
+@lru_cache(maxsize=64)
+def _choice(given: str, threads: int) -> Choice:
+    names = [name + of for of in ("", " of a block") for name in PRODUCTS]
+    if given or onednn_linear() is None:
+        return dict.fromkeys(names, "torch" if onednn_linear() is None else given)
+    machine = f"{processor_name()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}, {threads}"
+    path = user_cache() / "products" / f"{sha256(machine.encode()).hexdigest()[:16]}.json"
+    return _kept(path, names) or _measured_and_kept(path, names, machine) or dict.fromkeys(names, "torch")
+
+
+def _kept(path: Path, names: list[str]) -> Choice | None:
+    """The choice in a file; None where there is none, or anything else is in it."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))["libraries"]
+        return {name: LIBRARIES[LIBRARIES.index(value[name])] for name in names}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _measured_and_kept(path: Path, names: list[str], machine: str) -> Choice | None:
+    """Time the products and keep the choice. Of several processes that do so at once, the first one decides for all.
+    None where nothing can be kept.
+    """
+    times = measured()
+    found = {name: fastest(each) for name, each in times.items()}
+    milliseconds = {name: {which: round(1000 * s, 4) for which, s in each.items()} for name, each in times.items()}
+    content = json.dumps({"machine": machine, "libraries": found, "milliseconds": milliseconds}, indent=1)
+    own = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        own.write_text(content, encoding="utf-8")
+        with suppress(FileExistsError):
+            os.link(own, path)
+        if _kept(path, names) is None:  # a file that is damaged
+            os.replace(own, path)
+    except OSError:
+        return None
+    finally:
+        with suppress(OSError):
+            own.unlink(missing_ok=True)
+    return _kept(path, names)
+
+
+def fastest(seconds: Mapping[str, float]) -> str:
+    """The library with the least time; torch where oneDNN is not clearly faster."""
+    return "onednn" if seconds["onednn"] < MARGIN * seconds["torch"] else "torch"
+
+
+def measured() -> dict[str, dict[str, float]]:
+    """product -> library -> the least seconds of one product of a layer of SHAPE."""
+    work = {
+        (product + of, name): _product(product, rows, name)
+        for of, rows in (("", BATCH), (" of a block", BLOCK))
+        for product in PRODUCTS
+        for name in LIBRARIES
+    }
+    times: dict[str, dict[str, float]] = {product: {} for product, _ in work}
+    end = time.perf_counter() + SECONDS
+    with torch.no_grad():
+        for number in range(ROUNDS + 1):
+            for (product, name), multiply in work.items():
+                seconds = seconds_of(product, name, multiply)
+                if number:  # the first one warms up
+                    times[product][name] = min(seconds, times[product].get(name, seconds))
+            if number and time.perf_counter() > end:
+                break
+    return times
+
+
+def seconds_of(product: str, name: str, multiply: Callable[[], Tensor]) -> float:
+    """How long one product takes. product, name: for a test that gives other times."""
+    start = time.perf_counter()
+    multiply()
+    return time.perf_counter() - start
+
+
+def _product(product: str, rows: int, name: str) -> Callable[[], Tensor]:
+    inputs, outputs = SHAPE
+    x, weight, bias, grad = (
+        torch.full(shape, 0.5, dtype=torch.float32, device="cpu")
+        for shape in ((rows, inputs), (outputs, inputs), (outputs,), (rows, outputs))
+    )
+    given: tuple[Tensor, Tensor, Tensor | None] = {
+        "forward": (x, weight, bias),
+        "by input": (grad, weight.t(), None),
+        "by weight": (grad.t(), x.t(), None),
+    }[product]
+    return lambda: multiplied(name, *given)
