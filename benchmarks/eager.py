@@ -19,7 +19,7 @@ from torch import Tensor
 
 import vaezoo
 from vaezoo.builder import Ingredients, construct, resolve
-from vaezoo.core import noise
+from vaezoo.core import denormals, noise
 from vaezoo.core.errors import Skip, VaezooWarning
 from vaezoo.datasets import load_dataset
 from vaezoo.evaluation.blocks import now
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--markdown", type=Path, help="write the table here too")
     given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    denormals.use_threads(given.threads)
     lines = [
         f"{describe('cpu')}, threads: {given.threads}, torch {torch.__version__}, {given.rounds} rounds, batch {BATCH}",
         "",

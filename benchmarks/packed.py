@@ -14,6 +14,7 @@ import torch
 
 import vaezoo
 from vaezoo.builder import Ingredients, construct, resolve
+from vaezoo.core import denormals
 from vaezoo.evaluation.blocks import now
 from vaezoo.runner.machine.timing import orders
 from vaezoo.training.loop import make_packed_step, make_step
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--variant", default="vae")
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    denormals.use_threads(args.threads)
     generator = torch.Generator().manual_seed(0)
     images = (torch.rand(IMAGES, 1, 28, 28, generator=generator) < 0.13).to(torch.uint8)
     data = vaezoo.Dataset(images, images[:100], images[:100], measure="binary")

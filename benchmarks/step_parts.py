@@ -20,6 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import vaezoo
 from vaezoo.builder import Ingredients, construct, resolve
+from vaezoo.core import denormals
 from vaezoo.runner.machine.device import describe
 from vaezoo.runner.throughput import matmul_peak
 from vaezoo.training.loop import epoch_order, make_step
@@ -112,7 +113,7 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, nargs="+", default=[400])
     parser.add_argument("--latent", type=int, default=20)
     given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    denormals.use_threads(given.threads)
     step = step_of(given.hidden, given.latent)
     times = [epoch(step, number) for number in range(1, 17)][1:]
     median = statistics.median(times)

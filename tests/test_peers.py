@@ -62,7 +62,7 @@ def test_a_plain_loop_has_our_objective_and_its_gradient(made, loss):
         torch.testing.assert_close(found, gradient, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["Loop", "Resident", "Fast"])
+@pytest.mark.parametrize("name", ["Loop", "Resident", "Fast", "Flushed"])
 def test_an_epoch_of_a_plain_loop_takes_every_image_once_and_learns(made, name, monkeypatch):
     import loops
 

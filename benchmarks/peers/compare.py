@@ -19,12 +19,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from loops import BATCH, RATE, Fast, Loop, Net, Resident, log_likelihood
+from loops import BATCH, RATE, Fast, Flushed, Loop, Net, Resident, log_likelihood
 from rounds import Table, agree, same_objective
 from torch import Tensor
 
 import vaezoo
 from vaezoo.builder import Ingredients, construct, resolve
+from vaezoo.core import denormals
 from vaezoo.core.errors import VaezooError, VaezooWarning
 from vaezoo.runner.machine.device import cores, describe
 from vaezoo.training.loop import epoch_order, make_step
@@ -37,6 +38,7 @@ HAND_WRITTEN = {
     "plain PyTorch loop with DataLoader": Loop,
     "the same, data resident in memory": Resident,
     "resident, BCE on logits, fused Adam": Fast,
+    "the same, denormal numbers flushed": Flushed,
 }
 VAEZOO, PYTHAE, JAX = "vaezoo", "Pythae 0.1.2", "JAX, one compiled epoch"
 TEST_IMAGES = 100
@@ -152,7 +154,7 @@ def main() -> None:
         mnist = vaezoo.load_dataset("mnist-fixed")
     except VaezooError as error:
         sys.exit(f"nothing to compare on: {error}")
-    torch.set_num_threads(args.threads)
+    denormals.use_threads(args.threads)
     available = cores()
     if args.device == "cpu":
         use_cores(args.threads)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from vaezoo.core import denormals
 from vaezoo.core.errors import VaezooError, VaezooWarning
 from vaezoo.core.precision import computing
 from vaezoo.core.torch_internals import onednn_linear
@@ -112,7 +113,7 @@ def throughput(
     before = torch.get_num_threads()
     try:
         for plan, count in product(plans, threads):
-            torch.set_num_threads(count)
+            denormals.use_threads(count)
             [cell] = plan.cells
             precision = rows(plan.matrix)[0].train.precision
             if cell.skip is None and (precision, count) not in peaks:

@@ -9,11 +9,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from vaezoo.core import noise
+from vaezoo.core import denormals, noise
 from vaezoo.core.contracts import PARAMETER_GROUPS, Objective
 from vaezoo.core.data import Split
 from vaezoo.core.errors import VaezooError, VaezooWarning, unknown
 from vaezoo.core.precision import computing
+from vaezoo.core.torch_internals import plain_adam
 from vaezoo.evaluation.blocks import keep_freed_memory
 from vaezoo.training.module import TrainingModule, Values
 from vaezoo.training.options import TrainingOptions
@@ -45,7 +46,8 @@ class TrainingStep:
     """Gather a batch on the device, draw, differentiate, clip, and take one fused Adam step, without waiting for the
     device.
 
-    An epoch begins with `start_epoch(order)`; each call is then the step on the next row of that order. With a Pack,
+    An epoch begins with `start_epoch(order)`; each call is then the step on the next row of that order, in which
+    denormal numbers count as 0. With a Pack,
     everything has a first axis S: each seed has its own images, noise and gradient norm. After a warm-up the whole step
     is one captured graph on CUDA and a recording on a CPU, where the replay rule allows it; else, or where `eager`, it
     runs eagerly, and a warning names the part that the rule does not allow. Where code from outside is replayed, one
@@ -79,7 +81,7 @@ class TrainingStep:
         rated = list(_rated_groups(self.groups, modules[0].objective, options))
         self.learning_rates = [torch.tensor(rate, device=self.device if cuda else "cpu") for _, rate in rated]
         adam = [{"params": group, "lr": rate} for (group, _), rate in zip(rated, self.learning_rates, strict=True)]
-        self.optimizer = torch.optim.Adam(adam, fused=True, capturable=cuda)
+        self.optimizer = plain_adam()(adam, fused=True, capturable=cuda)
         tables = [learning_rates(replace(options, learning_rate=rate), steps_per_epoch) for _, rate in rated]
         self.schedules = torch.stack(
             [kl_weights(options, steps_per_epoch), progress(options, steps_per_epoch), *tables]
@@ -95,6 +97,7 @@ class TrainingStep:
         self._order = self._keys.new_zeros(*self._keys.shape, batch_size)
         self._images = ImageStream(split.x, self._order, self.device, staged)
         self._steps = self._next = 0
+        self._flushed = False
         self._weights, self._progress, *self._rates = self.values.new_zeros(len(self.schedules), steps_per_epoch)
         self._down = -torch.ones_like(self.values[0])  # Adam descends
         self.prefetched_noise = PrefetchedNoise(self._keys, self._order, module.model.dtype)
@@ -120,7 +123,7 @@ class TrainingStep:
             expected = ", ".join([f"1 to {most} steps", *map(str, row)])
             raise VaezooError(f"the order of an epoch must be [{expected}], got {list(order.shape)}")
         self._order[: len(order)].copy_(order)
-        self._steps, self._next = len(order), 0
+        self._steps, self._next, self._flushed = len(order), 0, denormals.flushed()
         steps = self.count + torch.arange(len(self.values), device=self.device)
         self._keys.copy_(noise.mix(self.key + steps.view(-1, *[1] * self.key.dim()) * noise.GOLDEN))
         now = steps.clamp(max=self.schedules.shape[1] - 1)  # beyond its end a schedule keeps its last value
@@ -165,12 +168,16 @@ class TrainingStep:
             raise VaezooError("no step is left of the epoch's order: call start_epoch(order) before the next step")
         self._steps = 0  # a step that fails leaves the epoch unusable
         prefetching = self.forward is self.module
-        with self.prefetched_noise.around(step, steps) if prefetching else nullcontext():
-            checked = step == self._checked or (compared and self._watched)
-            if checked and isinstance(self._run, RecordedStep | CudaGraphStep):
-                self._run.checked()
-            else:
-                self._run()
+        denormals.flush()
+        try:
+            with self.prefetched_noise.around(step, steps) if prefetching else nullcontext():
+                checked = step == self._checked or (compared and self._watched)
+                if checked and isinstance(self._run, RecordedStep | CudaGraphStep):
+                    self._run.checked()
+                else:
+                    self._run()
+        finally:
+            denormals.flush(self._flushed)
         self._images.load(step + 1)
         self._steps, self._next = steps, step + 1
         self.count += 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from vaezoo.core import heartbeat
+from vaezoo.core import denormals, heartbeat
 from vaezoo.core.precision import no_hidden_tf32
 from vaezoo.runner.machine.sharing import say_through
 from vaezoo.runner.plan.cell import Task
@@ -32,6 +32,7 @@ def serve(
             raise Interrupted("stopped; the same command goes on from there")
 
     signal.signal(signal.SIGTERM, stop)
+    denormals.flush()  # before torch starts its threads, which then do so too
     torch.set_num_threads(threads)
     no_hidden_tf32()
     say_through(lambda line: send(say=line))
