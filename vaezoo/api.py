@@ -2,10 +2,13 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from vaezoo.core import products
 from vaezoo.core.errors import VaezooWarning
 from vaezoo.registry import existing_file
 from vaezoo.runner.children.child import refuse_in_child
@@ -81,9 +84,11 @@ def execute(
     from vaezoo.conformance.beside import Proving
     from vaezoo.reports.html.live import Reporting
 
+    products.setting()  # a wrong one would fail each cell
     folder = Path(out) if out is not None else Path("results") / plan.name
     options = options or RunOptions()
     found = packs(chosen(plan.cells, options.selection), plan, options.engine.device(device))
+    Thread(target=_import_what_writes, daemon=True).start()
     own = [cell for pack in options.selection.own(found) for cell in pack]
     watcher = Reporting(watcher, folder) if options.report else watcher
     try:
@@ -100,6 +105,13 @@ def execute(
         raise
     _write(folder, options, with_figures=True)
     return report
+
+
+def _import_what_writes() -> None:
+    """While the cells run; it takes most of a second."""
+    with suppress(Exception):  # it is raised again where it matters
+        for name in ("tables", "drawing.folder", "drawing.charts", "drawing.grids"):
+            import_module(f"vaezoo.reports.{name}")
 
 
 def _write(folder: Path, options: RunOptions, *, with_figures: bool) -> None:

@@ -1,6 +1,6 @@
 """Where a version of torch lacks a private part, vaezoo computes the same in another way."""
 
-import importlib
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -18,7 +18,7 @@ from vaezoo.core.torch_internals import (
     intercepted_operators,
     onednn_linear,
     operator_schema,
-    preload,
+    plain_adam,
     tensor_reference,
     transform_active,
 )
@@ -156,8 +156,42 @@ def test_a_schema_tells_what_an_operator_writes():
     assert operator_schema(object()) is None
 
 
-def test_what_cannot_be_preloaded_is_left_out(monkeypatch):
-    hide(monkeypatch, "torch._dynamo")
-    with pytest.raises(ImportError):
-        importlib.import_module("torch._dynamo")
-    preload()  # raises nothing
+def trained(adam, groups):
+    """Three steps of an optimiser: the parameters, and its state."""
+    generator = torch.Generator().manual_seed(0)
+    parameters = [torch.nn.Parameter(torch.randn(3, 4, generator=generator)) for _ in range(groups)]
+    optimizer = adam([{"params": [p], "lr": 0.1 * (n + 1)} for n, p in enumerate(parameters)], fused=True)
+    for _ in range(3):
+        optimizer.zero_grad(set_to_none=True)
+        sum(p.square().sum() for p in parameters).backward()
+        optimizer.step()
+    assert optimizer.step(lambda: 5.0) == 5.0
+    return parameters, optimizer.state_dict()
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_the_plain_adam_is_torch_s(groups):
+    (ours, own_state), (theirs, state) = trained(plain_adam(), groups), trained(torch.optim.Adam, groups)
+    assert all(map(torch.equal, ours, theirs))
+    assert str(own_state) == str(state)
+
+
+WITHOUT_COMPILER = """
+import sys
+import torch, vaezoo
+from vaezoo.builder import Ingredients, construct, resolve
+from vaezoo.training.loop import epoch_order, make_step
+from vaezoo.training.options import TrainingOptions
+data = vaezoo.load_dataset("digits-binary")
+step = make_step(*construct(resolve("vae", data.spec), Ingredients.of(data, 2, (4,))), data, TrainingOptions(1, 100), 0)
+step.start_epoch(epoch_order(len(data.train), 100, 0, 0))
+while step.left:
+    step()
+print([name for name in ("torch._dynamo", "sklearn.datasets", "scipy.stats", "matplotlib") if name in sys.modules])
+"""
+
+
+def test_training_imports_neither_torch_s_compiler_nor_scikit_learn():
+    """Each takes a second. The step is recorded, and replayed."""
+    done = subprocess.run([sys.executable, "-c", WITHOUT_COMPILER], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -152,6 +152,7 @@ def run(
     report: ReportFlag = False,
 ) -> None:
     """Run a matrix and write its tables. The same command goes on after a stop: finished cells are not run again."""
+    children = _warming_up()
     from vaezoo.runner.engines.choice import EngineChoice
     from vaezoo.runner.events import receivers
     from vaezoo.runner.kept_weights import parse_kept
@@ -164,7 +165,7 @@ def run(
     limits = limits if checkpoint is None else replace(limits, checkpoint=checkpoint)
     asked = receivers(events, tensorboard)
     options = RunOptions(jobs, fail_fast, selection, limits, kept, choice, check, report)
-    _carry_out(matrix, out, device, data_root, plugin, "run", options, asked)
+    _carry_out(children, matrix, out, device, data_root, plugin, "run", options, asked)
 
 
 def _limits(timeout: float | None, stall: float | None, max_memory: str | None, retries: int) -> "Limits":
@@ -189,6 +190,7 @@ def try_command(
     report: ReportFlag = False,
 ) -> None:
     """Run one variant on one data set: a matrix of one row."""
+    children = _warming_up()
     from vaezoo.runner.run import RunOptions
 
     bare = name.removeprefix("variant/")
@@ -201,7 +203,7 @@ def try_command(
     row = {"name": bare, **row_settings(settings)}
     matrix |= {key: row.pop(key) for key in ("seeds", "timeout", "datasets", "pack") if key in row}
     matrix["variants"] = [row]
-    _carry_out(matrix, out, device, data_root, plugin, "try", RunOptions(jobs, prove=False, report=report))
+    _carry_out(children, matrix, out, device, data_root, plugin, "try", RunOptions(jobs, prove=False, report=report))
 
 
 def _words() -> str:
@@ -210,7 +212,17 @@ def _words() -> str:
     return shlex.join(sys.argv[2:])
 
 
+def _warming_up() -> "Children":
+    """The children of a run, whose server imports torch while this process does."""
+    from vaezoo.runner.children.client import Children
+
+    children = Children()
+    children.warm_up()
+    return children
+
+
 def _carry_out(
+    children: "Children",
     matrix: Path | dict[str, Any],
     out: Path | None,
     device: str,
@@ -224,7 +236,6 @@ def _carry_out(
     from vaezoo.cli.display import best_lines, proof_lines
     from vaezoo.cli.progress import Live
     from vaezoo.reports.tables import tables
-    from vaezoo.runner.children.client import Children
     from vaezoo.runner.events import Events
     from vaezoo.runner.results import read_results
     from vaezoo.runner.run import Terminated, ignore_signals, signals_as_interrupt
@@ -232,8 +243,7 @@ def _carry_out(
     console, again = terminal(), f"vaezoo {command} {_words()}"
     watcher = Live(console)
     try:
-        with signals_as_interrupt(), Children() as children, Events(watcher, receivers) as seen:
-            children.warm_up()
+        with signals_as_interrupt(), children, Events(watcher, receivers) as seen:
             made, where = _planned(matrix, children, device, data_root, plugins, options.limits)
             report = execute(made, where, out, seen, children, options)
     except KeyboardInterrupt as stop:

@@ -7,7 +7,7 @@ torch does not have it, the function gives an answer that is right, though slowe
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
-from importlib import import_module
+from inspect import unwrap
 from typing import Any, cast
 
 import torch
@@ -45,6 +45,21 @@ def forward_derivative_active() -> bool:
         return True
 
 
+def mapped_once(tensor: Tensor) -> bool:
+    """Whether one `torch.vmap` is active, no other transform is, and it maps over this tensor.
+
+    False where this torch does not tell: callers then use torch's own operators.
+    """
+    try:
+        from torch._C._functorch import TransformType, get_interpreter_stack, is_batchedtensor
+
+        stack = get_interpreter_stack() or ()
+        only = len(stack) == 1 and stack[0].key() == TransformType.Vmap
+        return only and forward_ad._current_level < 0 and bool(is_batchedtensor(tensor))
+    except (ImportError, AttributeError):
+        return False
+
+
 @lru_cache(maxsize=1)
 def onednn_linear() -> Callable[..., Tensor] | None:
     """oneDNN's x W^T + b of float32, the operator that `torch.compile` uses for a frozen layer. None where this build
@@ -73,6 +88,7 @@ def intercepted_operators(handler: OperatorHandler) -> AbstractContextManager[An
         ) -> Any:
             return handler(func, args, kwargs or {})
 
+    Interceptor.__torch_dispatch__ = unwrap(Interceptor.__torch_dispatch__)  # type: ignore[method-assign]  # unmarked
     return Interceptor()  # type: ignore[no-untyped-call]
 
 
@@ -102,11 +118,22 @@ def tensor_reference(tensor: Tensor) -> Callable[[], Tensor | None]:
     return cast("Callable[[], Tensor | None]", TensorWeakRef(tensor))
 
 
-def preload() -> None:
-    """Import the modules that torch itself imports late. Else the first optimiser imports them, inside the time of the
-    first training.
+@lru_cache(maxsize=1)
+def plain_adam() -> type[torch.optim.Adam]:
+    """torch's Adam without its marks for torch's compiler: each marked method imports the compiler, which takes a
+    second. Where this torch marks its methods otherwise, they are as they are.
     """
-    try:
-        import_module("torch._dynamo")
-    except ImportError:
-        return
+    plain_step = unwrap(torch.optim.Adam.step)
+
+    class Adam(torch.optim.Adam):
+        """Has torch's formulas and state."""
+
+        add_param_group = unwrap(torch.optim.Adam.add_param_group)
+        zero_grad = unwrap(torch.optim.Adam.zero_grad)
+
+        @torch.no_grad()
+        def step(self, closure: Any = None) -> Any:
+            """Take one step; the closure's value."""
+            return plain_step(self, closure)
+
+    return Adam

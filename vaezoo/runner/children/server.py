@@ -29,14 +29,7 @@ import psutil
 
 from vaezoo.runner.children.child import MOST, run_job
 
-PRELOADED = (
-    "torch._dynamo",
-    "pandas",
-    "scipy.stats",
-    "sklearn.datasets",
-    "safetensors.torch",
-    "vaezoo.runner.work.cell",
-)
+PRELOADED = ("safetensors.torch", "vaezoo.runner.work.cell")
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 OOM_SCORE = 500
 """Where memory runs out, Linux ends a cell rather than the run or another program."""
@@ -59,14 +52,12 @@ def import_all() -> None:
 
 def preload() -> None:
     """Import what the jobs need: all modules and built-in plugins, none from outside."""
-    from vaezoo.core.torch_internals import preload as preload_torch
     from vaezoo.registry import SLOTS, register
 
     import_all()
     register.isolate()
     for slot in SLOTS:
         register.load(slot)
-    preload_torch()
     gc.collect()
     gc.freeze()  # the pages of these objects stay shared with the children
 
