@@ -126,7 +126,7 @@ print(len(frame), record["specification"]["slots"]["prior"], type(model.prior)._
 )
 def test_try_times_only_where_it_is_asked_to(monkeypatch, words, timings):
     matrices = []
-    monkeypatch.setattr(matrix_commands, "_carry_out", lambda matrix, *rest: matrices.append(matrix))
+    monkeypatch.setattr(matrix_commands, "_carry_out", lambda children, matrix, *rest: matrices.append(matrix))
     command_line.app(["try", "vae", "--dataset", "digits-binary", "--device", "cpu", *words], standalone_mode=False)
     assert [len(plan_of(matrix, device="cpu")[0].timings) > 0 for matrix in matrices] == [timings > 0]
 

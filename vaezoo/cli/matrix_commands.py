@@ -152,20 +152,20 @@ def run(
     report: ReportFlag = False,
 ) -> None:
     """Run a matrix and write its tables. The same command goes on after a stop: finished cells are not run again."""
-    children = _warming_up()
-    from vaezoo.runner.engines.choice import EngineChoice
-    from vaezoo.runner.events import receivers
-    from vaezoo.runner.kept_weights import parse_kept
-    from vaezoo.runner.run import RunOptions
+    with _warming_up() as children:
+        from vaezoo.runner.engines.choice import EngineChoice
+        from vaezoo.runner.events import receivers
+        from vaezoo.runner.kept_weights import parse_kept
+        from vaezoo.runner.run import RunOptions
 
-    kept = parse_kept(keep_weights)
-    choice = EngineChoice(engine, address, gpus_per_cell)
-    selection = _selection(only, variant, dataset, shard, retry_failed, force, timings)
-    limits = _limits(timeout, stall, max_memory, retries)
-    limits = limits if checkpoint is None else replace(limits, checkpoint=checkpoint)
-    asked = receivers(events, tensorboard)
-    options = RunOptions(jobs, fail_fast, selection, limits, kept, choice, check, report)
-    _carry_out(children, matrix, out, device, data_root, plugin, "run", options, asked)
+        kept = parse_kept(keep_weights)
+        choice = EngineChoice(engine, address, gpus_per_cell)
+        selection = _selection(only, variant, dataset, shard, retry_failed, force, timings)
+        limits = _limits(timeout, stall, max_memory, retries)
+        limits = limits if checkpoint is None else replace(limits, checkpoint=checkpoint)
+        asked = receivers(events, tensorboard)
+        options = RunOptions(jobs, fail_fast, selection, limits, kept, choice, check, report)
+        _carry_out(children, matrix, out, device, data_root, plugin, "run", options, asked)
 
 
 def _limits(timeout: float | None, stall: float | None, max_memory: str | None, retries: int) -> "Limits":
@@ -190,20 +190,22 @@ def try_command(
     report: ReportFlag = False,
 ) -> None:
     """Run one variant on one data set: a matrix of one row."""
-    children = _warming_up()
-    from vaezoo.runner.run import RunOptions
+    with _warming_up() as children:
+        from vaezoo.runner.run import RunOptions
 
-    bare = name.removeprefix("variant/")
-    if not plugin:
-        with register.without_packages():
-            refuse_other_slots(bare, "try")
-    stem = re.sub(r"[^a-z0-9._-]+", "-", bare.lower()).strip("-._") or "variant"
-    matrix: dict[str, Any] = {"name": f"try-{stem}", "datasets": [dataset], "seeds": seeds}
-    matrix["evaluate"] = {"throughput": throughput}
-    row = {"name": bare, **row_settings(settings)}
-    matrix |= {key: row.pop(key) for key in ("seeds", "timeout", "datasets", "pack") if key in row}
-    matrix["variants"] = [row]
-    _carry_out(children, matrix, out, device, data_root, plugin, "try", RunOptions(jobs, prove=False, report=report))
+        bare = name.removeprefix("variant/")
+        if not plugin:
+            with register.without_packages():
+                refuse_other_slots(bare, "try")
+        stem = re.sub(r"[^a-z0-9._-]+", "-", bare.lower()).strip("-._") or "variant"
+        matrix: dict[str, Any] = {"name": f"try-{stem}", "datasets": [dataset], "seeds": seeds}
+        matrix["evaluate"] = {"throughput": throughput}
+        row = {"name": bare, **row_settings(settings)}
+        matrix |= {key: row.pop(key) for key in ("seeds", "timeout", "datasets", "pack") if key in row}
+        matrix["variants"] = [row]
+        _carry_out(
+            children, matrix, out, device, data_root, plugin, "try", RunOptions(jobs, prove=False, report=report)
+        )
 
 
 def _words() -> str:
