@@ -65,3 +65,21 @@ print("torch" in sys.modules)
         text=True,
     )
     assert ended.stdout.splitlines()[-1] == "False"
+
+
+def test_the_server_of_the_cells_imports_what_every_cell_needs_and_nothing_else_that_is_heavy():
+    code = f"""
+import sys
+from vaezoo.runner.children.server import preload
+preload()
+heavy = (*{HEAVY}, "torch._dynamo", "scipy.stats", "sklearn.datasets")
+print([name for name in heavy if name in sys.modules])
+"""
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert set(ended.stdout.strip("[]\n").replace("'", "").split(", ")) <= {
+        "torch",
+        "numpy",
+        "scipy",
+        "pydantic",
+        "pandas",
+    }

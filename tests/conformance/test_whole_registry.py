@@ -171,6 +171,7 @@ def test_a_file_that_registers_nothing_or_breaks_is_one_line(shell, tmp_path):
 CHOSEN = ("declaration", "density integrates to 1", "images alone")
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("name", "act", "figure"), [("hangs", "time.sleep(600)", "time-out"), ("crashes", "os._exit(7)", "crash")]
 )
@@ -261,6 +262,7 @@ class BuildsForEver(Crashes):
 """
 
 
+@pytest.mark.nightly
 def test_whatever_ends_a_process_is_a_failed_check_of_its_own(shell, tmp_path):
     """At import, in a constructor, in a method; also what is no Exception. The right plugin beside them passes."""
     (tmp_path / "ends.py").write_text("import os\nos._exit(7)\n")

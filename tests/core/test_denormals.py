@@ -1,4 +1,4 @@
-"""Denormal numbers count as 0 in a training step and in a cell, and nowhere else."""
+"""Denormal numbers count as 0 in a training step and in a cell; this thread is afterwards as it was before."""
 
 import subprocess
 import sys
@@ -113,6 +113,7 @@ print(torch.get_num_threads(), int((value != 0).sum()))
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a new thread may not be as the one that starts it")
 def test_threads_that_torch_starts_afterwards_flush_them_too():
     """As in the process of a cell. (Those that it has started before do not.)"""
     done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=True)

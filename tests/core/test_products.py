@@ -1,9 +1,11 @@
 """Which library multiplies: the faster one by a timer that the test gives, kept, the same for all, and settable."""
 
+import itertools
 import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -130,6 +132,41 @@ def test_where_nothing_can_be_kept_torch_multiplies(monkeypatch, tmp_path):
     assert products.choice() == dict.fromkeys(NAMES, "torch")
 
 
+def test_nothing_is_timed_where_nothing_can_be_kept(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    timed = timer(monkeypatch, lambda product, name: 1.0)
+    products.choice()
+    assert not timed
+
+
+def test_without_a_home_folder_it_is_torch(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "~nobody-of-this-name/cache")
+    timer(monkeypatch, lambda product, name: 1.0 if name == "torch" else 0.1)
+    assert products.choice() == dict.fromkeys(NAMES, "torch")
+
+
+def test_where_files_cannot_be_linked_it_is_kept_all_the_same(monkeypatch, cache):
+    def no_links(*paths):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    timer(monkeypatch, lambda product, name: 1.0 if name == "torch" else 0.1)
+    assert set(products.choice().values()) == {"onednn"}
+    assert len(list(cache.iterdir())) == 1
+    forget()
+    assert set(products.choice().values()) == {"onednn"}
+
+
+def test_threads_of_one_process_choose_the_same(monkeypatch, cache):
+    numbers = itertools.count()
+    timer(monkeypatch, lambda product, name: float(next(numbers)) if name == "torch" else 1.0)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: products.choice(), range(8)))
+    assert all(each == found[0] for each in found)
+    assert len(list(cache.iterdir())) == 1
+
+
 def test_each_number_of_threads_has_its_choice(monkeypatch, cache):
     threads = torch.get_num_threads()
     timer(monkeypatch, lambda product, name: 1.0 if name == "torch" else 0.1 * torch.get_num_threads() ** 4)
@@ -144,11 +181,11 @@ def test_each_number_of_threads_has_its_choice(monkeypatch, cache):
     assert len(list(cache.iterdir())) == 2
 
 
-@pytest.mark.parametrize("name", products.LIBRARIES)
+@pytest.mark.parametrize("name", [*products.LIBRARIES, "Torch", " oneDNN "])
 def test_it_can_be_set(monkeypatch, name):
     timed = timer(monkeypatch, lambda product, name: 1.0)
     monkeypatch.setenv(products.SETTING, name)
-    assert products.choice() == dict.fromkeys(NAMES, name)
+    assert products.choice() == dict.fromkeys(NAMES, name.strip().lower())
     assert not timed
 
 

@@ -1,5 +1,7 @@
 """Where a version of torch lacks a private part, vaezoo computes the same in another way."""
 
+import copy
+import pickle
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -174,6 +176,19 @@ def test_the_plain_adam_is_torch_s(groups):
     (ours, own_state), (theirs, state) = trained(plain_adam(), groups), trained(torch.optim.Adam, groups)
     assert all(map(torch.equal, ours, theirs))
     assert str(own_state) == str(state)
+
+
+def test_the_plain_adam_can_be_pickled_and_copied():
+    parameter = torch.nn.Parameter(torch.ones(3))
+    optimizer = plain_adam()([parameter], lr=0.1, fused=True)
+    parameter.sum().backward()
+    optimizer.step()
+    for found in (pickle.loads(pickle.dumps(optimizer)), copy.deepcopy(optimizer)):
+        assert str(found.state_dict()) == str(optimizer.state_dict())
+        (own,) = found.param_groups[0]["params"]
+        own.grad = torch.ones(3)
+        found.step()
+        assert (own < parameter).all()
 
 
 WITHOUT_COMPILER = """

@@ -188,6 +188,30 @@ def test_a_pack_of_which_only_some_need_gradients(needed):
         assert_near(one, other)
 
 
+@pytest.mark.parametrize("mapped", [False, True])
+def test_torch_s_compiler_sees_one_graph(mapped):
+    x, weight, bias = tensors(3, 7, IN) if mapped else tensors(7, IN)
+    if mapped:
+        weight, bias = weight.expand(3, OUT, IN).contiguous(), bias.expand(3, OUT).contiguous()
+    product = vmap(linear) if mapped else linear
+    found = torch.compile(product, backend="eager", fullgraph=True)(x, weight, bias)
+    assert_near(found, (vmap(F.linear) if mapped else F.linear)(x.double(), weight.double(), bias.double()))
+
+
+@here
+@pytest.mark.parametrize("rows", [130, 300])
+def test_rows_that_lie_over_each_other(products, rows):
+    """As those of `unfold` do, which oneDNN refuses."""
+    x = torch.randn(rows + IN - 1, generator=torch.Generator().manual_seed(0)).unfold(0, IN, 1)
+    _, weight, bias = (each.requires_grad_() for each in tensors(5, IN))
+    found = torch.autograd.grad(linear(x, weight, bias).sin().sum(), (weight, bias))
+    doubles = [each.detach().double().requires_grad_() for each in (weight, bias)]
+    wanted = torch.autograd.grad(F.linear(x.double(), *doubles).sin().sum(), doubles)
+    assert products
+    for one, other in zip(found, wanted, strict=True):
+        assert_near(one, other)
+
+
 def test_forward_derivatives_of_forward_derivatives():
     """By x of the one by W: x itself does not matter, and the tangents' product is left."""
     (x, weight, _), (by_x, by_weight, _) = tensors(5, IN), tensors(5, IN, seed=1)
@@ -275,7 +299,7 @@ def test_torch_can_be_set_for_every_product(monkeypatch, products):
     value = linear(x, weight, bias)
     value.sum().backward()
     assert not products
-    assert torch.equal(value, F.linear(x, weight, bias))
+    assert_near(value, F.linear(x.double(), weight.double(), bias.double()))
 
 
 @here

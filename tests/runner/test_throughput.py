@@ -68,11 +68,13 @@ def test_wrong_options_are_one_line(changes, words):
         asked(**changes)
 
 
+@pytest.mark.parametrize("library", ["torch", "onednn"])
 @pytest.mark.parametrize("hidden", [7, LARGE // PIXELS])
-def test_flops_are_those_of_the_products(hidden):
+def test_flops_are_those_of_the_products(hidden, library, monkeypatch):
     """Encoder 64-hidden, heads hidden-3 twice, decoder 3-hidden-64: 2 FLOPs a weight forward; backward twice as many
-    again, but for the gradient of the images, which is not asked for. The larger products are oneDNN's.
+    again, but for the gradient of the images, which is not asked for.
     """
+    monkeypatch.setenv("VAEZOO_PRODUCTS", library)
     weights = {"encoder": PIXELS * hidden, "heads": 2 * hidden * 3, "decoder": 3 * hidden + hidden * PIXELS}
     forward = 2 * sum(weights.values())
     net = {"model": {"latent": 3, "hidden": [hidden]}}
@@ -105,6 +107,7 @@ def test_the_peak_is_a_rate_of_multiplications(monkeypatch):
     assert rates == [2 * 8**3, 2 * 8**3, 2 * 16**3, 2 * 16**3]
 
 
+@pytest.mark.nightly
 def test_the_command_prints_a_table_or_json(shell):
     words = (
         "throughput",

@@ -1,7 +1,7 @@
 """Denormal numbers, float32 below 1.2e-38, count as 0 while a model trains.
 
 The moments of Adam decay to denormal numbers where the gradient of a weight is 0 for some hundred steps, as behind a
-pixel that is hardly ever on or a unit that is dead, and a processor takes a hundred times as long for each of them.
+pixel that is hardly ever on or a unit that is dead, and a processor takes many times as long for each of them.
 """
 
 import torch
@@ -22,11 +22,11 @@ def flush(on: bool = True) -> None:
 
 
 def use_threads(count: int) -> None:
-    """Have torch compute with so many threads, which flush denormal numbers as in the process of a cell, in as far as
-    torch starts them now; this thread goes on as before.
+    """Have torch compute with so many threads as in the process of a cell: those that torch starts now flush denormal
+    numbers from then on, also in operations after this call. This thread itself goes on as before.
     """
     before = flushed()
     flush()
     torch.set_num_threads(count)
-    torch.ones(2**20).add_(1)  # starts them
+    torch.ones(2**20, device="cpu").add_(1)  # starts them
     flush(before)

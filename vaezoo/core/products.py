@@ -2,18 +2,21 @@
 
 Neither is the faster one everywhere: it depends on the processor, on which of a layer's products it is, and on the
 number of rows. So each is timed once a machine, in less than a second, and the choice is kept in the user's cache, by
-processor, torch version and number of threads: the numbers of two runs differ by no rounding. VAEZOO_PRODUCTS = torch
-or onednn sets the library of every product; where nothing can be kept, it is torch.
+processor, torch version and number of threads: the numbers of two runs with as many threads on one machine are the
+same, bit for bit. VAEZOO_PRODUCTS = torch or onednn sets the library of every product; where nothing can be kept, it is
+torch.
 """
 
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -38,6 +41,8 @@ ROUNDS, SECONDS = 5, 0.7
 MARGIN = 0.97
 """oneDNN is chosen where it takes less than this share of torch's time, so that no choice hangs on noise alone."""
 
+_ONE_AT_A_TIME = Lock()
+
 Choice = Mapping[str, str]
 """product -> library, the product's name followed by "of a block" where it has many rows."""
 
@@ -60,20 +65,29 @@ def multiplied(name: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Ten
     if name == "torch" or onednn is None:
         value = torch.mm(x, weight.t())
         return value if bias is None else value.add_(bias)
-    return onednn(x, weight, bias, "none", [], "")
+    return onednn(_without_overlap(x), _without_overlap(weight), bias, "none", [], "")
+
+
+def _without_overlap(matrix: Tensor) -> Tensor:
+    """A copy where the rows lie over each other in memory, as those of `unfold` do: oneDNN refuses them."""
+    (rows, columns), (down, right) = matrix.shape, matrix.stride()
+    lies_apart = (right == 1 and down >= columns) or (down == 1 and right >= rows)
+    return matrix if lies_apart or 0 in (down, right) else matrix.contiguous()
 
 
 def setting() -> str:
     """What VAEZOO_PRODUCTS is, or nothing. VaezooError where it is neither library."""
     given = os.environ.get(SETTING, "")
-    if given and given not in LIBRARIES:
+    name = given.strip().lower()
+    if name and name not in LIBRARIES:
         raise VaezooError(f"{SETTING} is {given!r}; set it to torch or onednn, or leave it unset")
-    return given
+    return name
 
 
 def choice() -> Choice:
     """The library of each product on this machine, with the threads that torch has now."""
-    return _choice(setting(), torch.get_num_threads())
+    with _ONE_AT_A_TIME:
+        return _choice(setting(), torch.get_num_threads())
 
 
 @lru_cache(maxsize=64)
@@ -82,8 +96,10 @@ def _choice(given: str, threads: int) -> Choice:
     if given or onednn_linear() is None:
         return dict.fromkeys(names, "torch" if onednn_linear() is None else given)
     machine = f"{processor_name()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}, {threads}"
-    path = user_cache() / "products" / f"{sha256(machine.encode()).hexdigest()[:16]}.json"
-    return _kept(path, names) or _measured_and_kept(path, names, machine) or dict.fromkeys(names, "torch")
+    with suppress(VaezooError, OSError):  # there is no home folder, no working folder, or nothing can be written
+        path = user_cache() / "products" / f"{sha256(machine.encode()).hexdigest()[:16]}.json"
+        return _kept(path, names) or _measured_and_kept(path, names, machine)
+    return dict.fromkeys(names, "torch")
 
 
 def _kept(path: Path, names: list[str]) -> Choice | None:
@@ -95,28 +111,26 @@ def _kept(path: Path, names: list[str]) -> Choice | None:
         return None
 
 
-def _measured_and_kept(path: Path, names: list[str], machine: str) -> Choice | None:
+def _measured_and_kept(path: Path, names: list[str], machine: str) -> Choice:
     """Time the products and keep the choice. Of several processes that do so at once, the first one decides for all.
-    None where nothing can be kept.
+    OSError where nothing can be kept; then nothing is timed.
     """
-    times = measured()
-    found = {name: fastest(each) for name, each in times.items()}
-    milliseconds = {name: {which: round(1000 * s, 4) for which, s in each.items()} for name, each in times.items()}
-    content = json.dumps({"machine": machine, "libraries": found, "milliseconds": milliseconds}, indent=1)
-    own = path.with_name(f".{path.name}.{os.getpid()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, own = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        own.write_text(content, encoding="utf-8")
-        with suppress(FileExistsError):
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            times = measured()
+            found = {name: fastest(each) for name, each in times.items()}
+            rounded = {name: {which: round(1000 * s, 4) for which, s in each.items()} for name, each in times.items()}
+            json.dump({"machine": machine, "libraries": found, "milliseconds": rounded}, file, indent=1)
+        with suppress(OSError):  # it is there, or the file system has no links
             os.link(own, path)
-        if _kept(path, names) is None:  # a file that is damaged
+        if _kept(path, names) is None:  # it has no links, or the file is damaged
             os.replace(own, path)
-    except OSError:
-        return None
+        return _kept(path, names) or found
     finally:
         with suppress(OSError):
-            own.unlink(missing_ok=True)
-    return _kept(path, names)
+            os.unlink(own)
 
 
 def fastest(seconds: Mapping[str, float]) -> str:

@@ -136,4 +136,12 @@ def plain_adam() -> type[torch.optim.Adam]:
             """Take one step; the closure's value."""
             return plain_step(self, closure)
 
+        def __reduce__(self) -> Any:
+            """For pickle, which finds no class that a function has made."""
+            return _bare_adam, (), self.__getstate__()
+
     return Adam
+
+
+def _bare_adam() -> torch.optim.Adam:
+    return plain_adam().__new__(plain_adam())

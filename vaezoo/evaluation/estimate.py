@@ -87,11 +87,13 @@ class _Running:
         self._kept, self._tail = tail_size(samples) + 1, torch.empty(0, images, dtype=torch.float64, device=device)
         self.at: dict[int, Tensor] = {}
         self._waiting: list[tuple[Tensor, Tensor]] = []
+        self._waiting_samples = 0
 
     def add(self, log_weight: Tensor, log_likelihood: Tensor) -> None:
         """Add one block of samples. [K, B] each"""
         self._waiting.append((log_weight, log_likelihood))
-        if sum(len(waiting) for waiting, _ in self._waiting) >= FOLDED:
+        self._waiting_samples += log_weight.shape[0]
+        if self._waiting_samples >= FOLDED:
             self._fold()
 
     def _fold(self) -> None:
@@ -99,7 +101,7 @@ class _Running:
         if not self._waiting:
             return
         log_weight, log_likelihood = (torch.cat(each).double() for each in zip(*self._waiting, strict=True))
-        self._waiting = []
+        self._waiting, self._waiting_samples = [], 0
         self._tail = largest(torch.cat([self._tail, log_weight]), self._kept)
         end = self.samples + len(log_weight)
         ends = [stage for stage in self.stages if self.samples < stage < end] + [end]

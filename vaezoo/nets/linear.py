@@ -28,7 +28,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     `torch.func`, forward derivatives, autocast and compilers, which get torch's operators. Mapped over the weights of
     several seeds, the gradients come as they lie in memory, without a copy.
     """
-    if mapped_once(weight) and _accepted(x, weight, bias) and not torch.is_autocast_enabled("cpu"):
+    compiling = torch.compiler.is_compiling()
+    if not compiling and mapped_once(weight) and _accepted(x, weight, bias) and not torch.is_autocast_enabled("cpu"):
         stacked: Tensor = _Stacked.apply(x.reshape(-1, x.shape[-1]), weight, bias)
         return stacked.view(*x.shape[:-1], len(weight))
     if weight.numel() >= LARGE and _accepted(x, weight, bias) and not _torch_must_multiply():

@@ -137,7 +137,8 @@ def _gaps(rows: Sequence[Mapping[Hashable, float]], best: int, images: PerImage)
         seeds, mean, variance = found[place]
         if place == best or not seeds:
             return None
-        error, count = _image_error([(images(place, seed), images(best, seed)) for seed in seeds[:files]])
+        with np.errstate(all="ignore"):
+            error, count = _image_error([(images(place, seed), images(best, seed)) for seed in seeds[:files]])
         of_seeds = max(variance, middle) / len(seeds) if len(seeds) > 1 else 0.0
         half = float(half_width(len(rows), len(seeds), of_seeds, count, error**2))
         if len(seeds) == 1 and not count:

@@ -37,8 +37,9 @@ class Provenance:
     """Where, when and with what a cell was run.
 
     memory_bytes: the device's memory; plugins: names of plugin files; started, finished: times in UTC. versions: of
-    the dependencies that compute. driver: of the GPU, None on a CPU. products: the library of each product of a dense
-    layer on a CPU (`core/products.py`). command, git: see RunFacts. Records of version 0.1.0 lack what has a default.
+    the dependencies that compute. driver: of the GPU, None on a CPU. products: the library of each product of a large
+    float32 layer on a CPU, of a seed that trains alone (`core/products.py`). command, git: see RunFacts. Records of
+    version 0.1.0 lack what has a default.
     """
 
     vaezoo: str

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from vaezoo.core import denormals, noise
+from vaezoo.core import denormals, noise, products
 from vaezoo.core.contracts import PARAMETER_GROUPS, Objective
 from vaezoo.core.data import Split
 from vaezoo.core.errors import VaezooError, VaezooWarning, unknown
@@ -47,11 +47,11 @@ class TrainingStep:
     device.
 
     An epoch begins with `start_epoch(order)`; each call is then the step on the next row of that order, in which
-    denormal numbers count as 0. With a Pack,
-    everything has a first axis S: each seed has its own images, noise and gradient norm. After a warm-up the whole step
-    is one captured graph on CUDA and a recording on a CPU, where the replay rule allows it; else, or where `eager`, it
-    runs eagerly, and a warning names the part that the rule does not allow. Where code from outside is replayed, one
-    random step of each epoch is compared with the eager step; ReplayDiffers is raised where they differ. Where
+    denormal numbers count as 0 (afterwards as before `start_epoch`). With a Pack, everything has a first axis S: each
+    seed has its own images, noise and gradient norm. After a warm-up the whole step is one captured graph on CUDA and a
+    recording on a CPU, where the replay rule allows it; else, or where `eager`, it runs eagerly, and a warning names
+    the part that the rule does not allow. Where code from outside is replayed, one random step of each epoch is
+    compared with the eager step; ReplayDiffers is raised where they differ. Where
     `torch.compile` (options.compile) fails, one warning says so and the step runs without it. `values` holds the
     objective of each step since `start_epoch`, on the device: [steps_per_epoch] or [steps_per_epoch, S]; where an
     objective has a value for each group, that of `generative`, or else the first. Images that are not on the model's
@@ -76,6 +76,8 @@ class TrainingStep:
         batch_size = min(options.batch_size, len(split))
         steps_per_epoch = len(split) // batch_size
         cuda = self.device.type == "cuda"
+        if not cuda:
+            products.choice()  # before the step is recorded
         self.groups = parameter_groups(module)
         self.modules = modules = [module] if isinstance(module, TrainingModule) else module.members
         rated = list(_rated_groups(self.groups, modules[0].objective, options))

@@ -1,4 +1,5 @@
-"""The fork server: `python -m vaezoo.runner.children.server` imports everything once and forks a child for each job.
+"""The fork server: `python -m vaezoo.runner.children.server` imports once what every job needs, and forks a child for
+each job.
 
 It reads commands from its standard input, a JSON object a line: `{"start": id, "call": "module:function",
 "arguments": {...}, "log": path or null, "folder": working folder}` and `{"kill": id, "signal": number}`. It writes
@@ -45,13 +46,13 @@ class _Child:
 
 
 def import_all() -> None:
-    """Import what the jobs need: all modules."""
+    """Import what every job needs."""
     for name in PRELOADED:
         importlib.import_module(name)
 
 
 def preload() -> None:
-    """Import what the jobs need: all modules and built-in plugins, none from outside."""
+    """Import what every job needs, and all built-in plugins, none from outside."""
     from vaezoo.registry import SLOTS, register
 
     import_all()
