@@ -27,7 +27,7 @@ import pandas
 import vaezoo.api, vaezoo.cli, vaezoo.cli.progress, vaezoo.conformance.beside, vaezoo.reports.tables
 import vaezoo.reports.drawing.charts, vaezoo.reports.drawing.grids
 import vaezoo.runner.children.client, vaezoo.runner.children.server
-vaezoo.runner.children.server.import_all()
+vaezoo.runner.children.server.import_all(vaezoo.runner.children.server.FOR_PROOFS)
 vaezoo.api.plan_of({"datasets": ["digits-binary"], "model": {"hidden": [4]}, "variants": [{"name": "vae"}]})
 print("ready", flush=True)
 for line in sys.stdin:
@@ -54,7 +54,7 @@ os.environ.update(asked["env"])
 class ForkedServer:
     # A fork server that is forked from this process, which has imported everything, in place of a new interpreter.
 
-    def __init__(self):
+    def __init__(self, also):
         self.lock = threading.Lock()
         (commands, self.stdin), (self.stdout, events) = os.pipe(), os.pipe()
         self.returncode, self.pid = None, os.fork()

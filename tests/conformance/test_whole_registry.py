@@ -106,6 +106,7 @@ def run_pytest(*files: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.nightly
 def test_the_pytest_plugin_passes_a_right_plugin_and_fails_a_wrong_one(tmp_path):
     done = run_pytest(written(tmp_path, "right", RIGHT), written(tmp_path, "wrong", WRONG))
     assert done.returncode == 1, done.stdout + done.stderr
@@ -135,6 +136,7 @@ main()
 FEW = "name in ('declaration', 'density integrates to 1', 'shapes')"
 
 
+@pytest.mark.nightly
 def test_check_prints_the_formula_and_the_numbers_of_what_is_wrong(shell, tmp_path):
     done = check_by_some(shell, FEW, written(tmp_path, "right", RIGHT), written(tmp_path, "wrong", WRONG))
     assert (done.code, done.err) == (1, ""), done

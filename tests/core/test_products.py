@@ -243,14 +243,12 @@ def run(folder, setting):
 
 
 def test_runs_give_the_same_numbers_and_the_records_say_which_library_multiplied(tmp_path):
-    first, second, torch_s = (run(tmp_path / name, setting) for name, setting in (("a", ""), ("b", ""), ("c", "torch")))
+    first, second = (run(tmp_path / name, "") for name in ("a", "b"))
     for name, record in first.items():
         assert set(record["provenance"]["products"]) == set(NAMES)
         assert record["provenance"]["products"] == second[name]["provenance"]["products"]
         for number in ("elbo", "iwll", "kl"):
             assert record["results"][number] == second[name]["results"][number]
-        assert set(torch_s[name]["provenance"]["products"].values()) == {"torch"}
-        assert record["results"]["iwll"] == pytest.approx(torch_s[name]["results"]["iwll"], rel=1e-3)
 
 
 def test_a_wrong_setting_stops_the_command_with_one_line(tmp_path):

@@ -94,6 +94,7 @@ def check(
     from vaezoo.conformance.check import nothing_proved, proved_in_children
     from vaezoo.conformance.verdict import FAIL, NOT_RUN, PASS, Finding
     from vaezoo.runner.children.client import Children
+    from vaezoo.runner.children.server import FOR_PROOFS
     from vaezoo.runner.files import DamagedFile
     from vaezoo.runner.verdicts import cache_folder, keep
 
@@ -107,7 +108,7 @@ def check(
 
     files = [Path(name) for name in names if name.endswith(".py")]
     points = [point for name in names if not name.endswith(".py") for point in points_of(name)]
-    with Children() as children:
+    with Children(FOR_PROOFS) as children:
         outside = Outside.of(children, [*plugin, *files], points, timeout)
         for named in everything_named(outside, names):
             for slot, name in named.plugins:

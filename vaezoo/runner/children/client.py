@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import IO, Any
@@ -112,7 +112,9 @@ class Children:
     lane, a server that runs one job at a time. A job whose lane is killed too is the culprit, and ends as killed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, also: Sequence[str] = ()) -> None:
+        """also: modules that the server imports besides, because many jobs need them."""
+        self._also = also
         self._events: queue.Queue[Event] = queue.Queue()
         self._numbers = itertools.count()
         self._server: _Server | None = None
@@ -144,7 +146,7 @@ class Children:
             return self._server
 
     def _started(self, alone: bool) -> _Server:
-        server = _Server(started_server(), alone)
+        server = _Server(started_server(self._also), alone)
         server.reader = threading.Thread(target=self._read_server, args=(server,), daemon=True)
         server.reader.start()
         return server
@@ -304,9 +306,9 @@ class Children:
         self._tell(Event(job, ended=ended))
 
 
-def started_server() -> "subprocess.Popen[bytes]":
-    """A fork server in a new interpreter."""
-    command = _command("vaezoo.runner.children.server")
+def started_server(also: Sequence[str]) -> "subprocess.Popen[bytes]":
+    """A fork server in a new interpreter, which imports these modules besides."""
+    command = _command("vaezoo.runner.children.server", *also)
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
 
 

@@ -21,7 +21,7 @@ import os
 import selectors
 import signal
 import sys
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ import psutil
 from vaezoo.runner.children.child import MOST, run_job
 
 PRELOADED = ("safetensors.torch", "vaezoo.runner.work.cell")
+FOR_PROOFS = ("torch._dynamo", "pandas", "scipy.stats", "sklearn.datasets", "sklearn.mixture")
+"""What `vaezoo check` imports besides, since it starts a child for each proof. It takes two seconds."""
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 OOM_SCORE = 500
 """Where memory runs out, Linux ends a cell rather than the run or another program."""
@@ -45,17 +47,17 @@ class _Child:
     rest: bytes = field(default=b"", repr=False)
 
 
-def import_all() -> None:
-    """Import what every job needs."""
-    for name in PRELOADED:
+def import_all(also: Sequence[str] = ()) -> None:
+    """Import what every job needs, and other modules."""
+    for name in (*PRELOADED, *also):
         importlib.import_module(name)
 
 
-def preload() -> None:
-    """Import what every job needs, and all built-in plugins, none from outside."""
+def preload(also: Sequence[str] = ()) -> None:
+    """Import what every job needs, other modules, and all built-in plugins, none from outside."""
     from vaezoo.registry import SLOTS, register
 
-    import_all()
+    import_all(also)
     register.isolate()
     for slot in SLOTS:
         register.load(slot)
@@ -276,16 +278,16 @@ def open_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)
 
 
-def main() -> None:
-    """Import everything, and serve."""
+def main(also: Sequence[str] = ()) -> None:
+    """Import what every job needs, and other modules, and serve."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the run decides; it ends the server by closing its input
     open_standard_streams()
     fork_below_keeper()
     server = Server()
-    preload()
+    preload(also)
     server.serve()
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
