@@ -251,7 +251,7 @@ def install(folder: Path, name: str, source: str) -> None:
     (facts / "entry_points.txt").write_text(f"[vaezoo.plugins]\n{name} = {name}\n")
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_an_installed_package_is_found_and_a_broken_one_is_harmless(tmp_path, shell, matrix_file):
     """In processes that have not looked for packages yet, the worker among them."""
     install(tmp_path, "heavy_tails", EXAMPLE)

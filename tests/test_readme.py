@@ -94,7 +94,7 @@ def told(shell, tmp_path_factory):
     return here, done
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_every_command_and_script_ends_well(told):
     for line, words, code, out, err in told[1]:
         assert (code, err) == (0, ""), f"README.md:{line}: {shlex.join(words)}\n{out}\n{err}"

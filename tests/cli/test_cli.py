@@ -61,7 +61,7 @@ def test_without_a_command_there_is_help():
         assert re.search(rf"\b{command}\b", done.stdout + done.stderr)
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_a_closed_pipe_is_no_error(finished):
     """`vaezoo list | head`."""
     with subprocess.Popen(

@@ -106,7 +106,7 @@ def run_pytest(*files: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_the_pytest_plugin_passes_a_right_plugin_and_fails_a_wrong_one(tmp_path):
     done = run_pytest(written(tmp_path, "right", RIGHT), written(tmp_path, "wrong", WRONG))
     assert done.returncode == 1, done.stdout + done.stderr
@@ -136,7 +136,7 @@ main()
 FEW = "name in ('declaration', 'density integrates to 1', 'shapes')"
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_check_prints_the_formula_and_the_numbers_of_what_is_wrong(shell, tmp_path):
     done = check_by_some(shell, FEW, written(tmp_path, "right", RIGHT), written(tmp_path, "wrong", WRONG))
     assert (done.code, done.err) == (1, ""), done
@@ -173,7 +173,7 @@ def test_a_file_that_registers_nothing_or_breaks_is_one_line(shell, tmp_path):
 CHOSEN = ("declaration", "density integrates to 1", "images alone")
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "act", "figure"), [("hangs", "time.sleep(600)", "time-out"), ("crashes", "os._exit(7)", "crash")]
 )
@@ -264,7 +264,7 @@ class BuildsForEver(Crashes):
 """
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_whatever_ends_a_process_is_a_failed_check_of_its_own(shell, tmp_path):
     """At import, in a constructor, in a method; also what is no Exception. The right plugin beside them passes."""
     (tmp_path / "ends.py").write_text("import os\nos._exit(7)\n")

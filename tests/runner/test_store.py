@@ -336,7 +336,7 @@ def without_circumstances(record: dict) -> dict:
     return kept | {"results": results, "history": history}
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_the_same_cells_give_the_same_records(finished, elsewhere):
     shared = sorted(
         {path.name for path in finished.folder.glob("cells/*")} & {p.name for p in elsewhere.glob("cells/*")}

@@ -107,7 +107,7 @@ def test_the_peak_is_a_rate_of_multiplications(monkeypatch):
     assert rates == [2 * 8**3, 2 * 8**3, 2 * 16**3, 2 * 16**3]
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_the_command_prints_a_table_or_json(shell):
     words = (
         "throughput",

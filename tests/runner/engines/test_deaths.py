@@ -134,7 +134,7 @@ def _read(path: Path) -> bytes:
         return b""
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_a_plugin_that_dies_costs_its_own_rows_only(shell, matrix_file, tmp_path):
     assert_only_own_rows_fail(shell, matrix_file, tmp_path, SHORT)
 
@@ -144,7 +144,7 @@ def test_every_kind_of_death_at_every_place(shell, matrix_file, tmp_path):
     assert_only_own_rows_fail(shell, matrix_file, tmp_path, EVERY)
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["import", pytest.param("constructor", marks=pytest.mark.nightly)])
 def test_what_a_plugin_sets_for_its_process_reaches_no_other_row(shell, matrix_file, tmp_path, place):
     """Torch's default dtype, threads and generator, the environment and the working folder. Its own row runs."""

@@ -139,7 +139,7 @@ def stopped(shell, tmp_path_factory, matrix_file):
 AGAIN = "stopped; what was finished is kept. Go on with: vaezoo run slow.toml --jobs 1 --device cpu\n"
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_status_during_a_run(stopped):
     assert (stopped.during.code, stopped.during.err) == (0, "")
     first, second = stopped.during.out.splitlines()

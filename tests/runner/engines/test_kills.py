@@ -97,7 +97,7 @@ def assert_ends_undisturbed(shell, matrix_file, tmp_path, kills: int, rows: int,
         assert not list((tmp_path / "storm" / name).glob("*")), name
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_a_run_that_is_killed_twice_ends_as_an_undisturbed_one(shell, matrix_file, tmp_path):
     assert_ends_undisturbed(shell, matrix_file, tmp_path, kills=2, rows=2, seeds=1, epochs=250)
 

@@ -25,7 +25,7 @@ def run(tmp_path, script, *, stdin=False):
     return subprocess.run(command, input=given, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 @pytest.mark.parametrize("stdin", [pytest.param(False, marks=pytest.mark.nightly), True])
 def test_a_script_without_a_guard_runs_its_matrix_once(tmp_path, stdin):
     """Also from standard input: the children import no script that registers nothing."""
@@ -34,7 +34,7 @@ def test_a_script_without_a_guard_runs_its_matrix_once(tmp_path, stdin):
     assert (done.returncode, done.stdout) == (0, "['ok']\n"), done.stderr
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_the_plugins_of_a_script_are_found_by_the_children(tmp_path):
     call = f"print(vaezoo.run({OWN}, 'there', device='cpu', jobs=1)['status'].tolist())"
     script = f"import torch, vaezoo\n{PRIOR}\nif __name__ == '__main__':\n    {call}\n"
@@ -42,7 +42,7 @@ def test_the_plugins_of_a_script_are_found_by_the_children(tmp_path):
     assert (done.returncode, done.stdout) == (0, "['ok']\n"), done.stderr
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_such_a_script_without_a_guard_ends_with_one_line_that_names_it(tmp_path):
     call = (
         f"frame = vaezoo.run({OWN}, 'there', device='cpu', jobs=1)\nprint(frame[['status', 'reason']].values.tolist())"

@@ -25,7 +25,7 @@ def results(folder):
     return found
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 @pytest.mark.parametrize(("runs", "shards"), [(2, 2), pytest.param(3, 4, marks=pytest.mark.nightly)])
 def test_runs_at_once_share_the_cells_and_shards_are_merged(shell, matrix_file, tmp_path, runs, shards):
     matrix_file(tmp_path / "m.toml", ROWS, **CHANGES)

@@ -108,7 +108,7 @@ def odd(shell, tmp_path_factory, matrix_file):
     return Odd(shell, folder)
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_a_cell_that_misbehaves_is_a_record_with_its_reason(odd):
     assert {label: record["status"] for label, record in odd.records.items()} == {
         "well": "ok",
