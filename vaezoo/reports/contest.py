@@ -17,8 +17,8 @@ noisier than the others does not move it.
 
 a has S - 1 degrees of freedom and b has N - 1. Those of their sum are the harmonic mean of the two, weighted by their
 shares of the variance: 1 / nu = p / (S - 1) + (1 - p) / (N - 1), p = a^2 / (a^2 + b^2). Welch and Satterthwaite weigh
-by the squared shares, which holds where the shares are known; here they are estimated from few seeds, and with squares
-8 % of tables had a false alarm. Two seeds cannot tell the shares: their half-width is sqrt(f(R, 1)^2 a^2 + f(R, N -
+by the squared shares, which holds where the shares are known; here few seeds estimate them, and squares would give too
+many false alarms. Two seeds cannot tell the shares: their half-width is sqrt(f(R, 1)^2 a^2 + f(R, N -
 1)^2 b^2), which covers at least as often as each part does (Banerjee 1960).
 
 f(R, nu) makes it family-wise: it is the 95 % point of the largest (best - row) / sqrt(max(v, m) / S) in simulated
@@ -230,7 +230,7 @@ def factor(rows: int, inverse: float | np.ndarray) -> np.ndarray:
 def _family_factor(rows: int, degrees: float) -> float:
     """The 95 % point of f, from simulated tables that are always the same: two standard errors of their share above."""
     if math.isinf(degrees):
-        from scipy.stats import studentized_range  # takes half a second
+        from scipy.stats import studentized_range  # a slow import, which two rows do not need
 
         return float(studentized_range.ppf(1 - SIGNIFICANT, rows, math.inf)) / math.sqrt(2)
     seeds = int(degrees) + 1
