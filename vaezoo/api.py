@@ -108,7 +108,7 @@ def execute(
 
 
 def _import_what_writes() -> None:
-    """While the cells run; it takes most of a second."""
+    """Import what writes tables and figures, which is slow, while the cells run."""
     with suppress(Exception):  # it is raised again where it matters
         for name in ("tables", "drawing.folder", "drawing.charts", "drawing.grids"):
             import_module(f"vaezoo.reports.{name}")

@@ -120,8 +120,8 @@ def tensor_reference(tensor: Tensor) -> Callable[[], Tensor | None]:
 
 @lru_cache(maxsize=1)
 def plain_adam() -> type[torch.optim.Adam]:
-    """torch's Adam without its marks for torch's compiler: each marked method imports the compiler, which takes a
-    second. Where this torch marks its methods otherwise, they are as they are.
+    """torch's Adam without its marks for torch's compiler: each marked method imports the compiler, which is
+    slow. Where this torch marks its methods otherwise, they are as they are.
     """
     plain_step = unwrap(torch.optim.Adam.step)
 

@@ -26,7 +26,7 @@ GRID = 2.0**16
 def _rows() -> Tensor:
     """The 64 levels and the label of each image, int64 [1797, 65].
 
-    Reads scikit-learn's file where it lies, because an import of scikit-learn takes a second.
+    Reads scikit-learn's file where it lies, because scikit-learn is slow to import.
     """
     found = find_spec("sklearn")
     for folder in (found.submodule_search_locations if found else None) or ():

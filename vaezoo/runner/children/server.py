@@ -32,7 +32,7 @@ from vaezoo.runner.children.child import MOST, run_job
 
 PRELOADED = ("safetensors.torch", "vaezoo.runner.work.cell")
 FOR_PROOFS = ("torch._dynamo", "pandas", "scipy.stats", "sklearn.datasets", "sklearn.mixture")
-"""What `vaezoo check` imports besides, since it starts a child for each proof. It takes two seconds."""
+"""What `vaezoo check` imports besides, since it starts a child for each proof."""
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 OOM_SCORE = 500
 """Where memory runs out, Linux ends a cell rather than the run or another program."""
