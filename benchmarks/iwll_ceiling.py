@@ -17,7 +17,6 @@ from collections.abc import Callable
 import torch
 
 import vaezoo
-from vaezoo.core.precision import computing
 from vaezoo.evaluation import blocks
 from vaezoo.evaluation.estimate import evaluating
 
@@ -96,8 +95,7 @@ def measured(model: vaezoo.LatentModel, rounds: int, samples: int) -> dict[tuple
 
 def decoded(model: vaezoo.LatentModel, batch: vaezoo.Batch, z: tuple[torch.Tensor]) -> torch.Tensor:
     """The decoder's products in the model's precision, without what comes after. [K, B, 1, 28, 28]"""
-    with computing(model.precision, model.device):
-        return model.decoder.parameters_of(z, model._parts(batch))
+    return model.decoder_output(batch, z)
 
 
 def best(times: dict[int, list[float]]) -> int:

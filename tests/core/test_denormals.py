@@ -84,6 +84,19 @@ def test_where_they_were_flushed_they_still_are():
     denormals.flush(False)
 
 
+def test_they_are_flushed_in_an_estimate_and_not_after_it():
+    data = vaezoo.load_dataset("digits-binary")
+    model, _ = construct(resolve("vae", data.spec), Ingredients.of(data, 2, (4,)))
+    model.encoder = Watching(model.encoder)
+    vaezoo.log_likelihood(model, data.test.x[:2], 3)
+    assert model.encoder.seen == [True]
+    assert not denormals.flushed()
+    model.encoder.fails = True
+    with pytest.raises(RuntimeError, match="it fails"):
+        vaezoo.log_likelihood(model, data.test.x[:2], 3)
+    assert not denormals.flushed()
+
+
 def test_no_moment_of_adam_stays_denormal():
     """A unit that is dead after the first steps: its gradient is 0 from then on."""
     data = vaezoo.load_dataset("digits-binary")

@@ -1,7 +1,5 @@
 """Where a version of torch lacks a private part, vaezoo computes the same in another way."""
 
-import copy
-import pickle
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -20,7 +18,6 @@ from vaezoo.core.torch_internals import (
     intercepted_operators,
     onednn_linear,
     operator_schema,
-    plain_adam,
     tensor_reference,
     transform_active,
 )
@@ -156,39 +153,6 @@ def test_a_schema_tells_what_an_operator_writes():
     assert operator_schema(torch.ops.aten.add_.Tensor).is_mutable
     assert not operator_schema(torch.ops.aten.add.Tensor).is_mutable
     assert operator_schema(object()) is None
-
-
-def trained(adam, groups):
-    """Three steps of an optimiser: the parameters, and its state."""
-    generator = torch.Generator().manual_seed(0)
-    parameters = [torch.nn.Parameter(torch.randn(3, 4, generator=generator)) for _ in range(groups)]
-    optimizer = adam([{"params": [p], "lr": 0.1 * (n + 1)} for n, p in enumerate(parameters)], fused=True)
-    for _ in range(3):
-        optimizer.zero_grad(set_to_none=True)
-        sum(p.square().sum() for p in parameters).backward()
-        optimizer.step()
-    assert optimizer.step(lambda: 5.0) == 5.0
-    return parameters, optimizer.state_dict()
-
-
-@pytest.mark.parametrize("groups", [1, 2])
-def test_the_plain_adam_is_torch_s(groups):
-    (ours, own_state), (theirs, state) = trained(plain_adam(), groups), trained(torch.optim.Adam, groups)
-    assert all(map(torch.equal, ours, theirs))
-    assert str(own_state) == str(state)
-
-
-def test_the_plain_adam_can_be_pickled_and_copied():
-    parameter = torch.nn.Parameter(torch.ones(3))
-    optimizer = plain_adam()([parameter], lr=0.1, fused=True)
-    parameter.sum().backward()
-    optimizer.step()
-    for found in (pickle.loads(pickle.dumps(optimizer)), copy.deepcopy(optimizer)):
-        assert str(found.state_dict()) == str(optimizer.state_dict())
-        (own,) = found.param_groups[0]["params"]
-        own.grad = torch.ones(3)
-        found.step()
-        assert (own < parameter).all()
 
 
 WITHOUT_COMPILER = """

@@ -77,3 +77,21 @@ def test_bernoulli_is_exact_far_in_the_tails():
     likelihood = made("bernoulli", DataSpec((1,), "binary"), torch.float32)
     value = likelihood.log_prob(torch.zeros(1, 1), torch.tensor([[[200.0]], [[-200.0]]]))
     assert value.tolist() == [[-200.0], [0.0]]
+
+
+def test_bernoulli_mapped_over_images_or_logits_alone():
+    generator = torch.Generator().manual_seed(0)
+    x, logits = torch.rand(4, 2, 5, generator=generator).round(), torch.randn(4, 3, 2, 5, generator=generator)
+    for places, given in (((0, None), (x, logits[0])), ((None, 0), (x[0], logits)), ((0, 0), (x, logits))):
+        pairs = zip(*(each if at == 0 else [each] * 4 for each, at in zip(given, places, strict=True)), strict=True)
+        expected = torch.stack([bernoulli(*pair) for pair in pairs])
+        assert torch.equal(torch.vmap(bernoulli, places)(*given), expected)
+        with torch.no_grad():
+            assert torch.equal(torch.vmap(bernoulli, places)(*given), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.float64])
+def test_bernoulli_of_images_of_another_type(dtype):
+    generator = torch.Generator().manual_seed(0)
+    x, logits = torch.rand(2, 5, generator=generator).round(), torch.randn(3, 2, 5, generator=generator)
+    torch.testing.assert_close(bernoulli(x.to(dtype), logits).float(), bernoulli(x, logits))

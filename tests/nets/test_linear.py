@@ -390,3 +390,16 @@ def test_the_fast_layer_multiplies_with_onednn_and_torch_s_own_layer_is_left_alo
     quick = ONEDNN is not None and kind is Linear
     assert len(products) == (4 if quick else 0), "forward, recomputed, and by its input and its weight"
     assert isinstance(getattr(getattr(model, part), name).wide, kind)
+
+
+@pytest.mark.parametrize("size", [(3, 5), (OUT, IN)])
+@pytest.mark.parametrize("shape", [(), (7,), (2, 3)])
+def test_without_a_graph_the_numbers_are_the_same(size, shape):
+    """Also those of a weight so small that torch multiplies it where there is one."""
+    generator = torch.Generator().manual_seed(0)
+    x, weight, bias = (torch.randn(each, generator=generator) for each in ((*shape, size[1]), size, size[:1]))
+    expected = linear(x, weight.requires_grad_(), bias)
+    with torch.no_grad():
+        found = linear(x, weight, bias)
+    assert not found.requires_grad
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-5, atol=1e-5)

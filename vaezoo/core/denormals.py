@@ -1,8 +1,12 @@
-"""Denormal numbers, float32 below 1.2e-38, count as 0 while a model trains.
+"""Denormal numbers, float32 below 1.2e-38, count as 0 while a model trains and while log p(x) is estimated.
 
-The moments of Adam decay to denormal numbers where the gradient of a weight is 0 for some hundred steps, as behind a
-pixel that is hardly ever on or a unit that is dead, and a processor takes many times as long for each of them.
+A processor takes many times as long for each of them. The moments of Adam decay to denormal numbers where the gradient
+of a weight is 0 for some hundred steps, as behind a pixel that is hardly ever on or a unit that is dead; and e^-|l| is
+one for a logit beyond 87, as trained models have at such pixels.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -21,12 +25,21 @@ def flush(on: bool = True) -> None:
     torch.set_flush_denormal(on)
 
 
+@contextmanager
+def flushing() -> Iterator[None]:
+    """Inside, this thread counts denormal numbers as 0; afterwards as before."""
+    before = flushed()
+    flush()
+    try:
+        yield
+    finally:
+        flush(before)
+
+
 def use_threads(count: int) -> None:
     """Have torch compute with so many threads as in the process of a cell: those that torch starts now flush denormal
     numbers from then on, also in operations after this call. This thread itself goes on as before.
     """
-    before = flushed()
-    flush()
-    torch.set_num_threads(count)
-    torch.ones(2**20, device="cpu").add_(1)  # starts them
-    flush(before)
+    with flushing():
+        torch.set_num_threads(count)
+        torch.ones(2**20, device="cpu").add_(1)  # starts them

@@ -19,7 +19,7 @@ def bounded_log_std(log_std: Tensor) -> Tensor:
     The identity, bit for bit, up to a size of 7; beyond it 7 + t / (1 + t) with t = |log_std| - 7, whose slope
     1 / (1 + t)^2 is continuous and falls slowly, so that training can return from far outside.
     """
-    middle = log_std.clamp(-LOG_STD_AS_GIVEN, LOG_STD_AS_GIVEN)
+    middle = log_std.detach().clamp(-LOG_STD_AS_GIVEN, LOG_STD_AS_GIVEN)  # softsign's slope is all of the slope
     return middle + F.softsign(log_std - middle)
 
 
@@ -38,7 +38,8 @@ class DiagonalGaussian:
     @classmethod
     def from_heads(cls, params: Tensor) -> "DiagonalGaussian":
         """The Gaussian of a network's output: the first half is the mean, the second log_std, bounded. [..., 2 Z]"""
-        mean, log_std = params.chunk(2, -1)
+        half = params.shape[-1] // 2
+        mean, log_std = torch.split_with_sizes(params, (half, half), -1)
         return cls(mean, bounded_log_std(log_std))
 
     @property
@@ -87,7 +88,7 @@ class DiagonalGaussian:
 
         0.5 (mean^2 + std^2 - 1) - log_std; 0 exactly where mean = log_std = 0.
         """
-        return 0.5 * (self.mean.square() + (2 * self.log_std).exp() - 1) - self.log_std
+        return 0.5 * (self.mean * self.mean + (2 * self.log_std).exp() - 1) - self.log_std
 
     def kl(self, p: "DiagonalGaussian") -> Tensor:
         """KL(q || p) of each dimension in closed form, in nats. [..., Z]

@@ -116,32 +116,3 @@ def tensor_reference(tensor: Tensor) -> Callable[[], Tensor | None]:
     except ImportError:
         return lambda: tensor
     return cast("Callable[[], Tensor | None]", TensorWeakRef(tensor))
-
-
-@lru_cache(maxsize=1)
-def plain_adam() -> type[torch.optim.Adam]:
-    """torch's Adam without its marks for torch's compiler: each marked method imports the compiler, which is
-    slow. Where this torch marks its methods otherwise, they are as they are.
-    """
-    plain_step = unwrap(torch.optim.Adam.step)
-
-    class Adam(torch.optim.Adam):
-        """Has torch's formulas and state."""
-
-        add_param_group = unwrap(torch.optim.Adam.add_param_group)
-        zero_grad = unwrap(torch.optim.Adam.zero_grad)
-
-        @torch.no_grad()
-        def step(self, closure: Any = None) -> Any:
-            """Take one step; the closure's value."""
-            return plain_step(self, closure)
-
-        def __reduce__(self) -> Any:
-            """For pickle, which finds no class that a function has made."""
-            return _bare_adam, (), self.__getstate__()
-
-    return Adam
-
-
-def _bare_adam() -> torch.optim.Adam:
-    return plain_adam().__new__(plain_adam())

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from vaezoo.core import heartbeat, noise
+from vaezoo.core import denormals, heartbeat, noise
 from vaezoo.core.encodings import encoding_once
 from vaezoo.core.errors import VaezooWarning
 from vaezoo.core.model import Images, LatentModel
 from vaezoo.evaluation import blocks
 from vaezoo.evaluation.given import checked
 from vaezoo.evaluation.pareto import RELIABLE, fitted_tail, largest, tail_size
+from vaezoo.evaluation.sample_noise import SampleNoise
 
 FEWEST = 100
 """An estimate with fewer samples is a quick look (validation during training) and gives no warning."""
@@ -202,7 +203,7 @@ def _estimate(
     """`log_likelihood` after its checks, and the standard errors at each stage."""
     values: list[Tensor] = []
     start, images = 0, blocks.images_a_block(model.device)
-    with evaluating(model), encoding_once(model):
+    with evaluating(model), encoding_once(model), denormals.flushing():
         while start < len(x):
             heartbeat.beat()
             rows = slice(start, start + images)
@@ -272,12 +273,13 @@ def _images(
     with noise.stream(noise.derive(seed, "posterior"), index=index, dtype=model.dtype):
         q = model.posterior(batch)
     running = _Running(x.shape[0], model.device, importance_samples)
-    first, key = 0, noise.derive(seed, "samples")
+    drawn = SampleNoise(noise.derive(seed, "samples"), index, importance_samples, model.dtype)
+    first = 0
     while first < importance_samples:
         heartbeat.beat()
         samples = min(size.samples, importance_samples - first)
         try:
-            with size.timed(), noise.stream(key, index=index, first=first, dtype=model.dtype):
+            with size.timed(), drawn.block(first, samples):
                 draws = model.draw_from(q, batch, samples)
                 terms = draws.log_weight, draws.log_likelihood
         except (RuntimeError, MemoryError) as error:

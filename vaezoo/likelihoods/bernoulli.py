@@ -10,13 +10,13 @@ from torch.nn import functional
 from vaezoo.core import noise
 from vaezoo.core.contracts import Likelihood
 from vaezoo.core.data import DataSpec
-from vaezoo.core.torch_internals import forward_derivative_active
+from vaezoo.core.torch_internals import forward_derivative_active, transform_active
 from vaezoo.registry import register
 
-FACTORS = 112
-"""The most numbers of [0.5, 1] that are multiplied at once in float32, whose smallest normal number is 2^-126."""
+FACTORS = 100
+"""The most numbers of [1, 2] that are multiplied at once: float32 holds the product of 127."""
 PIECE = 2**17
-"""The most logits that a CPU works on at once: their intermediate results stay in its second-level cache."""
+"""The most logits that each thread of a CPU works on at once: their intermediate results stay in its own cache."""
 
 
 @register.likelihood("bernoulli")
@@ -43,6 +43,8 @@ class Bernoulli(Likelihood):
         x, logits = x.flatten(1), parameters.flatten(2)
         if forward_derivative_active():
             return (x * logits - functional.softplus(logits)).sum(-1)
+        if not torch.is_grad_enabled():
+            return _LogProb.forward(x, logits, self._factors)
         value: Tensor = _LogProb.apply(x, logits, self._factors)
         return value
 
@@ -53,11 +55,23 @@ class Bernoulli(Likelihood):
         return (noise.uniform(*parameters.shape).to(parameters) < parameters.sigmoid()).to(parameters.dtype)
 
 
-class _LogProb(torch.autograd.Function):
-    """sum over pixels of x l - log(1 + e^l) = x l - max(l, 0) + log sigmoid(|l|), in nats. [B, P], [K, B, P] -> [K, B]
+def _sum_over_pixels(x: Tensor, logits: Tensor, factors: int) -> Tensor:
+    """`_LogProb` of one piece. Memory that is in the cache is used again. [B, P], [K, B, P] -> [K, B]"""
+    larger = logits.clamp_min(0)
+    factor = torch.sub(logits, larger, alpha=2)  # l - 2 max(l, 0) = -|l|
+    in_place = x.dtype == logits.dtype and not transform_active()  # a transform may map x alone
+    rest = larger.addcmul_(x, logits, value=-1) if in_place else torch.addcmul(larger, x, logits, value=-1)
+    rest = rest.sum(-1)
+    del larger
+    products = torch.unflatten(factor.exp_().add_(1), -1, (-1, factors)).prod(-1)
+    return products.log_().sum(-1).add(rest).neg_()
 
-    sigmoid(|l|) is in [0.5, 1], so the sigmoids of `factors` pixels are multiplied before one logarithm is taken.
-    (torch's own cross-entropy spends most of its time on logarithms.) A product has as many roundings as the sum.
+
+class _LogProb(torch.autograd.Function):
+    """sum over pixels of x l - log(1 + e^l) = x l - max(l, 0) - log(1 + e^-|l|), in nats. [B, P], [K, B, P] -> [K, B]
+
+    1 + e^-|l| is in [1, 2], so `factors` of them are multiplied before one logarithm is taken. (torch's own
+    cross-entropy spends most of its time on logarithms.) A product has as many roundings as the sum.
     """
 
     generate_vmap_rule = True
@@ -65,12 +79,11 @@ class _LogProb(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, logits: Tensor, factors: int) -> Tensor:
         """Works piece by piece, so that each piece is still in the cache when it is read again."""
-        samples = max(1, PIECE // max(1, x.numel())) if x.device.type == "cpu" else len(logits)
-        values = []
-        for piece in torch.split(logits, samples) if len(logits) > samples else [logits]:
-            value = (x * piece).sub_(piece.clamp_min(0)).sum(-1)
-            products = torch.unflatten(piece.abs().sigmoid_(), -1, (-1, factors)).prod(-1)
-            values.append(value.add_(products.log_().sum(-1)))
+        samples = len(logits)
+        if x.device.type == "cpu":
+            samples = max(1, torch.get_num_threads() * PIECE // max(1, x.numel()))
+        pieces = torch.split(logits, samples) if len(logits) > samples else [logits]
+        values = [_sum_over_pixels(x, piece, factors) for piece in pieces]
         return torch.cat(values) if len(values) > 1 else values[0]
 
     @staticmethod

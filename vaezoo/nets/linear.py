@@ -32,8 +32,13 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if not compiling and mapped_once(weight) and _accepted(x, weight, bias) and not torch.is_autocast_enabled("cpu"):
         stacked: Tensor = _Stacked.apply(x.reshape(-1, x.shape[-1]), weight, bias)
         return stacked.view(*x.shape[:-1], len(weight))
-    if weight.numel() >= LARGE and _accepted(x, weight, bias) and not _torch_must_multiply():
-        rows = _product("forward", x if x.dim() == 2 else x.reshape(-1, x.shape[-1]), weight, bias)
+    large, graph = weight.numel() >= LARGE, torch.is_grad_enabled()
+    if (large or not graph) and _accepted(x, weight, bias) and not _torch_must_multiply():
+        rows = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
+        if graph:
+            rows = _Product.apply(rows, weight, bias, "forward")
+        else:
+            rows = products.multiplied(products.library("forward", len(rows)) if large else "torch", rows, weight, bias)
         return rows if x.dim() == 2 else rows.view(*x.shape[:-1], len(weight))
     return F.linear(x, weight, bias)
 

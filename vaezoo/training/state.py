@@ -88,11 +88,13 @@ def restore(saved: SavedState, step: TrainingStep, runs: Sequence[SeedRun]) -> P
     with torch.no_grad():
         for title, tensor in _module_tensors(step):
             tensor.copy_(found[title])
+        counts: dict[float, Tensor] = {}  # parameters share a count
         for name in adam:
-            for part in ADAM:
-                source = found[f"adam.{part}.{name}"]
-                own_tensor = torch.zeros_like(parameters[name]) if source.dim() else source.to(step.device)
-                step.optimizer.state[parameters[name]][part] = own_tensor.copy_(source)
+            count = found[f"adam.step.{name}"]
+            own_count = counts.setdefault(float(count), count.to(step.device, copy=True))
+            step.optimizer.state[parameters[name]] = {"step": own_count} | {
+                part: torch.zeros_like(parameters[name]).copy_(found[f"adam.{part}.{name}"]) for part in ADAM[1:]
+            }
     _set_generators(found, step.device)
     for run, own_facts in zip(runs, facts["runs"], strict=True):
         _restore_run(run, own_facts, found, run.place)

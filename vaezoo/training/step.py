@@ -14,8 +14,8 @@ from vaezoo.core.contracts import PARAMETER_GROUPS, Objective
 from vaezoo.core.data import Split
 from vaezoo.core.errors import VaezooError, VaezooWarning, unknown
 from vaezoo.core.precision import computing
-from vaezoo.core.torch_internals import plain_adam
 from vaezoo.evaluation.blocks import keep_freed_memory
+from vaezoo.training.adam import Adam
 from vaezoo.training.module import TrainingModule, Values
 from vaezoo.training.options import TrainingOptions
 from vaezoo.training.pack import Pack
@@ -82,8 +82,7 @@ class TrainingStep:
         self.modules = modules = [module] if isinstance(module, TrainingModule) else module.members
         rated = list(_rated_groups(self.groups, modules[0].objective, options))
         self.learning_rates = [torch.tensor(rate, device=self.device if cuda else "cpu") for _, rate in rated]
-        adam = [{"params": group, "lr": rate} for (group, _), rate in zip(rated, self.learning_rates, strict=True)]
-        self.optimizer = plain_adam()(adam, fused=True, capturable=cuda)
+        self.optimizer = Adam([(group, rate) for (group, _), rate in zip(rated, self.learning_rates, strict=True)])
         tables = [learning_rates(replace(options, learning_rate=rate), steps_per_epoch) for _, rate in rated]
         self.schedules = torch.stack(
             [kl_weights(options, steps_per_epoch), progress(options, steps_per_epoch), *tables]
@@ -232,7 +231,7 @@ class TrainingStep:
 
     def _differentiate(self, values: Mapping[str, Tensor]) -> None:
         """Set the gradient of each group of parameters to that of its own value."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         for number, (group, value) in enumerate(values.items()):
             if group not in (GROUPS if len(values) > 1 else self.groups):  # "all" is allowed only alone
                 raise VaezooError(f"objective: {unknown('group of parameters', group, GROUPS)}")

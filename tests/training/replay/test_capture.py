@@ -65,7 +65,7 @@ def test_a_step_waits_for_nothing(variant, seeds):
         order = torch.arange(40).view(2, 2, 10)
     step.start_epoch(order)
     step()
-    step.optimizer.step = lambda: None  # torch's own, which on a CPU reads its rate and on CUDA is capturable
+    step.optimizer.step = lambda: None  # its operator reads the rate on a CPU; on CUDA it does not
     with waiting_operators() as found:
         step()
     assert found == []

@@ -169,6 +169,35 @@ def test_an_operator_is_called_through_the_function_that_calls_it_alone(operator
     assert python_binding(operator, args, kwargs) is (function or operator)
 
 
+@pytest.mark.parametrize(
+    ("operator", "args", "function"),
+    [
+        (ATEN.add_.Tensor, (1,), torch.Tensor.add_),
+        (ATEN.addcmul_.default, (X, X), torch.Tensor.addcmul_),
+        (ATEN.exp_.default, (), torch.exp_),
+        (ATEN.index_copy_.default, (0, torch.tensor([1]), X[:1]), torch.Tensor.index_copy_),
+    ],
+    ids=lambda value: str(value) if is_overload(value) else "",
+)
+def test_an_operator_that_changes_a_tensor_is_not_run_to_find_its_function(operator, args, function):
+    changed = torch.full((2, 3), 2.0)
+    found = python_binding(operator, (changed, *args), {})
+    assert found is function
+    assert torch.equal(changed, torch.full((2, 3), 2.0))
+    expected = operator(changed.clone(), *args)
+    found(changed, *args)
+    assert torch.equal(changed, expected)
+
+
+def test_other_operators_that_write_are_called_as_they_are():
+    changed = torch.ones(2, 3)
+    assert python_binding(ATEN.add.out, (X, X), {"out": changed}) is ATEN.add.out
+    lists = ([changed], [X], [X], [X], [], [torch.ones(())])
+    more = {"lr": 1.0, "beta1": 0.9, "beta2": 0.9, "weight_decay": 0.0, "eps": 1.0, "amsgrad": False, "maximize": False}
+    assert python_binding(ATEN._fused_adam_.default, lists, more) is ATEN._fused_adam_.default
+    assert torch.equal(changed, torch.ones(2, 3))
+
+
 def test_operators_with_an_effect_are_not_tried_out():
     """Else the sum would count twice in the recorded run, and the generator would move on twice."""
     total, generator = torch.zeros(()), torch.Generator().manual_seed(0)

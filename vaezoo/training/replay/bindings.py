@@ -16,20 +16,23 @@ def python_binding(operator: Any, args: Sequence[Any], kwargs: dict[str, Any]) -
     """torch's function or method of an operator's name, where it calls that operator alone with the very same
     arguments; else the operator itself.
 
-    Python calls such a function faster than the operator. It is tried out here, so the operator must have no effect but
-    its result.
+    Python calls such a function faster than the operator. It is tried out here; an operator that changes a tensor in
+    place is not run then.
     """
     plain: Callable[..., Any] = operator
-    name = operator_schema(operator).name.removeprefix("aten::")
+    schema = operator_schema(operator)
+    name, in_place = schema.name.removeprefix("aten::"), schema.is_mutable
+    if in_place and not (name.endswith("_") and len(schema.returns) == 1):
+        return plain
     function = getattr(torch, name, None) or getattr(Tensor, name, None)
     if not isinstance(function, BUILT_IN):
         return plain
     calls: list[tuple[Any, ...]] = []
 
     def note(called: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        """Note a call and make it."""
+        """Note a call and make it; one that changes a tensor in place gives that tensor."""
         calls.append((called, args, kwargs))
-        return called(*args, **kwargs)
+        return args[0] if in_place else called(*args, **kwargs)
 
     interception = intercepted_operators(note)
     if interception is None:

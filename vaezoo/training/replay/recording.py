@@ -85,7 +85,8 @@ class OperationRecorder:
             return result
         self._note_writes(operator, args, kwargs)
         if operator.namespace != "profiler":
-            call = operator if _has_effect(operator) else python_binding(operator, args, kwargs)
+            unbound = _has_effect(operator) and not operator_schema(operator).is_mutable
+            call = operator if unbound else python_binding(operator, args, kwargs)
             self.operations.append(Operation(operator, call, arg_names, kwarg_names, self._result_names(result)))
         return result
 

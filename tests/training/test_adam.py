@@ -1,0 +1,92 @@
+"""Adam takes the steps of torch's, with one count for parameters that have had the same gradients."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from vaezoo.training.adam import BETAS, EPSILON, Adam
+
+RATES = (0.1, 0.01)
+
+
+def parameters():
+    """Two groups: three parameters of two types, and one."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [((3, 4), torch.float32), ((5,), torch.float32), ((2, 2), torch.float64), ((4,), torch.float32)]
+    made = [nn.Parameter(torch.randn(shape, generator=generator).to(dtype)) for shape, dtype in shapes]
+    return made[:3], made[3:]
+
+
+def gradient(parameter, number):
+    return (number + 1.5) * parameter.detach().cos()
+
+
+def ours(groups):
+    return Adam([(group, torch.tensor(rate)) for group, rate in zip(groups, RATES, strict=True)])
+
+
+def moved(adam, groups, skipped):
+    """The parameters after a step for each row of `skipped`: the places of those without a gradient in it."""
+    everything = [p for group in groups for p in group]
+    for number, places in enumerate(skipped):
+        adam.zero_grad()
+        for place, parameter in enumerate(everything):
+            if place not in places:
+                parameter.grad = gradient(parameter, number)
+        adam.step()
+    return everything
+
+
+@pytest.mark.parametrize("skipped", [[()] * 4, [(1,), (), (0, 3), ()], [(0, 1, 2, 3), (3,), (), (0,)]])
+def test_it_takes_the_steps_of_torchs_adam(skipped):
+    """Bit for bit, also where some parameters have no gradient in some steps."""
+    one, other = parameters(), parameters()
+    adam = ours(one)
+    theirs = torch.optim.Adam(
+        [{"params": group, "lr": torch.tensor(rate)} for group, rate in zip(other, RATES, strict=True)],
+        betas=BETAS,
+        eps=EPSILON,
+        fused=True,
+    )
+    for found, expected in zip(moved(adam, one, skipped), moved(theirs, other, skipped), strict=True):
+        assert torch.equal(found, expected)
+        assert adam.state[found].keys() == theirs.state[expected].keys()
+        assert all(torch.equal(own, theirs.state[expected][name]) for name, own in adam.state[found].items())
+
+
+def test_it_follows_the_formula():
+    """Two steps in float64, by hand."""
+    parameter = nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
+    adam, value, mean, square = Adam([([parameter], torch.tensor(0.1))]), 2.0, 0.0, 0.0
+    for number, slope in enumerate((3.0, -1.0), 1):
+        parameter.grad = torch.full_like(parameter, slope)
+        adam.step()
+        mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope**2
+        unbiased = mean / (1 - 0.9**number), square / (1 - 0.999**number)
+        value -= 0.1 * unbiased[0] / (unbiased[1] ** 0.5 + 1e-8)
+        torch.testing.assert_close(parameter.item(), value, rtol=1e-7, atol=0)  # the rate is a float32
+
+
+def test_parameters_with_the_same_gradients_share_a_count():
+    groups = parameters()
+    adam = ours(groups)
+    one, two, wide, other = moved(adam, groups, [()] * 3)
+    assert adam.state[one]["step"] is adam.state[two]["step"]
+    moved(adam, groups, [(1,)])
+    assert [float(adam.state[p]["step"]) for p in (one, two, wide, other)] == [4.0, 3.0, 4.0, 4.0]
+
+
+def test_it_can_be_pickled_and_copied():
+    groups = parameters()
+    adam = ours(groups)
+    moved(adam, groups, [()])
+    for found in (pickle.loads(pickle.dumps(adam)), copy.deepcopy(adam)):
+        assert [str(own) for own in found.state.values()] == [str(own) for own in adam.state.values()]
+        own = next(iter(found.state))
+        before = own.detach().clone()
+        own.grad = torch.ones_like(own)
+        found.step()
+        assert (own < before).all()

@@ -1,0 +1,75 @@
+"""Adam: one pass over parameters, gradients and moments, by torch's fused operator."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
+
+
+class Adam:
+    """p <- p - rate m / (sqrt(v) + epsilon), m and v the unbiased running means of the gradient and of its square.
+
+    torch.optim.Adam takes the same steps. But it has a count of steps for each parameter, and each count is an
+    operation. Here all parameters share one count as long as they get a gradient in the same steps. A parameter without
+    a gradient stays as it is, and so do its moments and its count. Kingma and Ba (2015), arXiv:1412.6980.
+
+    groups: parameters with their learning rate, a scalar tensor. state: parameter -> its "step" (the count), "exp_avg"
+    (m, biased) and "exp_avg_sq" (v, biased), once it had a gradient.
+    """
+
+    def __init__(self, groups: Iterable[tuple[Sequence[nn.Parameter], Tensor]]):
+        self._groups = [
+            ([p for p in parameters if p.dtype == dtype], rate)
+            for parameters, rate in groups
+            for dtype in dict.fromkeys(p.dtype for p in parameters)
+        ]
+        self.state: dict[nn.Parameter, dict[str, Tensor]] = {}
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for parameters, _ in self._groups:
+            for parameter in parameters:
+                parameter.grad = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Take one step."""
+        for parameters, rate in self._groups:
+            moved = {p: p.grad for p in parameters if p.grad is not None}
+            if not moved:
+                continue
+            self._count(list(moved))
+            steps, means, squares = zip(*(self.state[p].values() for p in moved), strict=True)
+            torch._fused_adam_(
+                tuple(moved),
+                tuple(moved.values()),
+                means,
+                squares,
+                [],
+                steps,
+                lr=rate,
+                beta1=BETAS[0],
+                beta2=BETAS[1],
+                weight_decay=0.0,
+                eps=EPSILON,
+                amsgrad=False,
+                maximize=False,
+            )
+
+    def _count(self, moved: Sequence[nn.Parameter]) -> None:
+        """Add 1 to the counts of these parameters, with a new count for those whose count others share."""
+        zero = torch.zeros((), dtype=torch.float32, device=moved[0].device)
+        for p in moved:
+            if p not in self.state:
+                self.state[p] = {"step": zero, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+        for count in {id(self.state[p]["step"]): self.state[p]["step"] for p in moved}.values():
+            sharing = sum(own["step"] is count for own in self.state.values())
+            counted = [self.state[p] for p in moved if self.state[p]["step"] is count]
+            if len(counted) < sharing:
+                count = count.clone()
+                for own in counted:
+                    own["step"] = count
+            count.add_(1)
