@@ -32,9 +32,9 @@ def test_the_rows_are_those_that_scikit_learn_loads():
         b"no gzip",
         CONTENT[:5000],
         CONTENT[:-20],
-        gzip.compress(b""),
-        gzip.compress(b"a,b\n"),
-        gzip.compress(b"\n".join(gzip.decompress(CONTENT).splitlines()[:100])),
+        gzip.compress(b"", mtime=0),
+        gzip.compress(b"a,b\n", mtime=0),
+        gzip.compress(b"\n".join(gzip.decompress(CONTENT).splitlines()[:100]), mtime=0),
     ],
 )
 def test_any_other_file_is_left_to_scikit_learn(monkeypatch, tmp_path, content):
