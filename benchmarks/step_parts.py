@@ -4,9 +4,9 @@
 
 The step of `vae` on binarised MNIST-sized images, batch 128, replayed. Each operation of the recording is timed and
 belongs to a part by its name and the size of its tensors. Pixels: the Bernoulli likelihood, the images' conversion and
-the last bias. Layers: other biases and activations. Small: the latents. The floor of products is their FLOPs at the
-rate of the fastest square product; that of the others is the bytes that must be read and written once, at the rate of a
-copy in the cache (pixels) or of one as large as the parameters (Adam).
+the last bias. Noise: it is drawn for many steps at once. Layers: other biases and activations. Small: the latents. The
+floor of products is their FLOPs at the rate of the fastest square product; that of the others is the bytes that must be
+read and written once, at the rate of a copy in the cache (pixels) or of one as large as the parameters (Adam).
 """
 
 import argparse
@@ -32,7 +32,7 @@ from vaezoo.training.step import TrainingStep
 BATCH, PIXELS, IMAGES = 128, 784, 5120
 PRODUCTS = ("mm", "addmm", "bmm", "_linear_pointwise.default")
 GATHERS = ("index_select", "index")
-PARTS = ("products", "Adam", "pixels", "gathers", "layers", "small")
+PARTS = ("products", "Adam", "pixels", "gathers", "noise", "layers", "small")
 
 
 def step_of(hidden: Sequence[int], latent: int) -> TrainingStep:
@@ -87,11 +87,18 @@ def parts(step: TrainingStep, hidden: Sequence[int]) -> dict[str, float]:
 
         return run
 
-    before = dict(calls)
+    before, draw, drawing = dict(calls), step.prefetched_noise._draw, [0.0]
+
+    def timed_draw(*args: Any) -> None:
+        started = time.perf_counter()
+        draw(*args)
+        drawing[0] += time.perf_counter() - started
+
     calls.update({name: timed(name, call) for name, call in before.items() if name[0] == "o" and name[1:].isdigit()})
+    step.prefetched_noise._draw = timed_draw  # type: ignore[method-assign]
     epoch(step, 9)
     calls.update(before)
-    total: dict[str, float] = defaultdict(float)
+    total: dict[str, float] = defaultdict(float, noise=1e3 * drawing[0] / (IMAGES // BATCH))
     for (_, part), each in times.items():
         total[part] += statistics.median(each)
     return total
