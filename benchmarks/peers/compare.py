@@ -150,11 +150,11 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=500, help="importance samples of each of 100 images a round")
     parser.add_argument("--check-samples", type=int, default=5000, help="K of the check that the estimates agree")
     args = parser.parse_args()
+    denormals.use_threads(args.threads)  # before any operation starts torch's threads
     try:
         mnist = vaezoo.load_dataset("mnist-fixed")
     except VaezooError as error:
         sys.exit(f"nothing to compare on: {error}")
-    denormals.use_threads(args.threads)
     available = cores()
     if args.device == "cpu":
         use_cores(args.threads)
@@ -171,14 +171,20 @@ def main() -> None:
         print(f"{line}\n")
     trained = training(ours, x, args.rounds)
     print(trained.markdown(), end="\n\n")
-    print(trained.against(VAEZOO, HAND_WRITTEN), end="\n\n", flush=True)
+    print(trained.against(VAEZOO, HAND_WRITTEN, "fastest hand-written loop"), end="\n\n")
+    if jax_peer:
+        print(trained.against(VAEZOO, [JAX], "JAX"), end="\n\n", flush=True)
 
     ways = estimators(ours, test, args.samples)
     agreement = agree({name: way(args.check_samples) for name, way in ways.items()}, args.check_samples)
     work = len(test) * args.samples
     table = Table(f"log-likelihood, {len(test)} x {args.samples} a round", "image-samples/s", work, test.device)
     table.run({name: lambda way=way: way(args.samples) for name, way in ways.items()}, args.rounds)
-    print(table.markdown(), agreement, sep="\n\n")
+    print(table.markdown(), end="\n\n")
+    for peer in ("Pythae", "JAX"):
+        if theirs := [name for name in ways if name.startswith(peer)]:
+            print(table.against(list(ways)[-1], theirs, f"fastest of {peer}"), end="\n\n")
+    print(agreement)
     if args.json:
         facts = {"device": describe(args.device), "threads": args.threads, "torch": torch.__version__, "net": net}
         with open(args.json, "w", encoding="utf-8") as file:

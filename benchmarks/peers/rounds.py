@@ -63,11 +63,11 @@ class Table:
             lines.append(f"| {name} | {statistics.median(rates):,.0f} | {median:.2f} | {low:.2f} .. {high:.2f} |")
         return "\n".join(lines)
 
-    def against(self, name: str, others: Iterable[str]) -> str:
-        """One line: the ratio to the fastest of the others."""
+    def against(self, name: str, others: Iterable[str], what: str) -> str:
+        """One line: the ratio to the fastest of the others, which are called so."""
         fastest = max(others, key=lambda other: statistics.median(self.rates[other]))
         low, median, high = self.ratios(name, fastest)
-        return f"{name} / fastest hand-written loop ({fastest}): {median:.3f} (quartiles {low:.3f} .. {high:.3f})"
+        return f"{name} / {what} ({fastest}): {median:.3f} (quartiles {low:.3f} .. {high:.3f})"
 
 
 def same_objective(values: Mapping[str, float]) -> None:

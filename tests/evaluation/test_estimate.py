@@ -91,6 +91,7 @@ def test_a_seed_repeats_and_another_differs():
 def test_exactly_so_many_samples_are_drawn(monkeypatch, samples):
     monkeypatch.setattr("vaezoo.evaluation.blocks.CPU_BLOCK", 9 * 10 * 16)
     monkeypatch.setattr("vaezoo.evaluation.blocks.IMAGES_A_BLOCK", 10)
+    monkeypatch.setattr("vaezoo.evaluation.blocks.MOST_TIMES", 1)
     model = small_model()
     decoded = []
     model.decoder.register_forward_hook(lambda module, own, out: decoded.append(len(out)))
@@ -111,6 +112,8 @@ def test_the_encoder_runs_once_an_image(monkeypatch):
     model.encoder.register_forward_hook(lambda module, own, out: seen.append(len(out)))
     log_likelihood(model, images(), 50)
     assert seen == [10, 10, 3]
+    log_likelihood(model, images(), 16)  # few samples, so more images at once
+    assert seen[3:] == [20, 3]
 
 
 @pytest.mark.parametrize("shift", [0.0, -1e5, 1e3])

@@ -10,6 +10,8 @@ import torch
 from vaezoo.core.model import LatentModel
 
 IMAGES_A_BLOCK = 100
+"""Images that are evaluated at once, where there are MANY_SAMPLES of each; with fewer there are more images."""
+MANY_SAMPLES, MOST_TIMES = 32, 4
 CPU_BLOCK = 2**21
 """The guess on a CPU, in elements of the decoder's widest layer: 8 MB of float32, which fit the last cache."""
 GPU_BLOCK = 2**27
@@ -34,9 +36,10 @@ def keep_freed_memory() -> None:
     torch.empty(KEPT, dtype=torch.uint8)
 
 
-def images_a_block(device: torch.device) -> int:
-    """How many images go through the encoder at once, where memory allows."""
-    return IMAGES_A_BLOCK if device.type == "cpu" else 10 * IMAGES_A_BLOCK
+def images_a_block(device: torch.device, samples: int) -> int:
+    """How many images are evaluated at once with K samples each, where memory allows."""
+    images = IMAGES_A_BLOCK * min(max(1, MANY_SAMPLES // samples), MOST_TIMES)
+    return images if device.type == "cpu" else 10 * images
 
 
 def out_of_memory(error: Exception) -> bool:

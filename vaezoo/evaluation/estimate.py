@@ -202,7 +202,7 @@ def _estimate(
 ) -> tuple[Estimate, dict[int, Tensor]]:
     """`log_likelihood` after its checks, and the standard errors at each stage."""
     values: list[Tensor] = []
-    start, images = 0, blocks.images_a_block(model.device)
+    start, images = 0, blocks.images_a_block(model.device, importance_samples)
     with evaluating(model), encoding_once(model), denormals.flushing():
         while start < len(x):
             heartbeat.beat()

@@ -34,7 +34,7 @@ def iwll_curve(model: LatentModel, images: Tensor, context: Evaluation, *, count
     sizes.append(samples)
     found = []
     with evaluating(model), encoding_once(model):
-        for batch in batches(model, images[:count], context, blocks.images_a_block(model.device)):
+        for batch in batches(model, images[:count], context, blocks.images_a_block(model.device, samples)):
             with noise.stream(noise.derive(context.seed, "posterior"), index=batch.index, dtype=model.dtype):
                 q = model.posterior(batch)
             log_weights, first, size = [], 0, blocks.BlockSize(model, len(batch.x), samples, len(batch.x))

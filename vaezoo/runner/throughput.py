@@ -101,17 +101,18 @@ def throughput(
     for key in ("precision", "batch_size"):
         if isinstance(train, Mapping) and key in train:
             raise VaezooError(f"--set train.{key} has an option of its own here; write --{key.replace('_', '-')}")
-    plans = []
-    for name, precision, batch_size in product(names, precisions, batch_sizes):
-        row = {"name": name, **settings}
-        if isinstance(train, Mapping):  # the matrix refuses anything else
-            row["train"] = {**train, "precision": precision, "batch_size": batch_size}
-        matrix = load({"name": "throughput", "datasets": [dataset], "variants": [row]})
-        kind = where.partition(":")[0]
-        plans.append(make_plan(matrix, data_root=data_root, device=describe(where), kind=kind))
-    peaks: dict[tuple[str, int], float] = {}
     before = torch.get_num_threads()
+    denormals.use_threads(max(threads, default=1))  # before the data start torch's threads
     try:
+        plans = []
+        for name, precision, batch_size in product(names, precisions, batch_sizes):
+            row = {"name": name, **settings}
+            if isinstance(train, Mapping):  # the matrix refuses anything else
+                row["train"] = {**train, "precision": precision, "batch_size": batch_size}
+            matrix = load({"name": "throughput", "datasets": [dataset], "variants": [row]})
+            kind = where.partition(":")[0]
+            plans.append(make_plan(matrix, data_root=data_root, device=describe(where), kind=kind))
+        peaks: dict[tuple[str, int], float] = {}
         for plan, count in product(plans, threads):
             denormals.use_threads(count)
             [cell] = plan.cells
