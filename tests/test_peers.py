@@ -160,8 +160,7 @@ def test_rates_are_of_the_round_and_ratios_within_it():
     table.rates = {"a": [10.0, 20.0, 40.0], "b": [20.0, 40.0, 40.0]}
     assert table.ratios("b", "a") == (1.5, 2.0, 2.0)
     assert table.markdown().splitlines()[-1] == "| b | 40 | 2.00 | 1.50 .. 2.00 |"
-    assert "vs" not in table.against("b", ["a"])
-    assert table.against("b", ["a"]).endswith("(a): 2.000 (quartiles 1.500 .. 2.000)")
+    assert table.against("b", ["a"], "the first") == "b / the first (a): 2.000 (quartiles 1.500 .. 2.000)"
 
 
 def compare(*options: str, **env: str) -> subprocess.CompletedProcess:

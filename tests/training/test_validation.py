@@ -29,13 +29,14 @@ def test_auto_takes_at_most_its_share_and_ends_with_the_last_epoch(epochs, image
     assert not gaps or max(gaps) - min(gaps) <= 1  # evenly spaced
 
 
-def test_more_epochs_come_before_more_images():
+def test_some_epochs_come_first_then_images_then_more_epochs():
     def of(images):
         found = validation_of(TrainingOptions(epochs=100), images, 10_000, 0)
         return len(found.epochs), found.images
 
-    assert of(1_000) == (9, 416)
-    assert of(10_000) == (93, 403)
+    assert of(50) == (11, 17)
+    assert of(1_000) == (16, 234)
+    assert of(10_000) == (37, 1013)
     assert of(100_000) == (100, 3750)
 
 

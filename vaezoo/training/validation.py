@@ -13,8 +13,12 @@ SHARE = 0.1
 """The share of the time of training that "auto" takes at most."""
 PASSES = 3.0
 """What an image of a training step costs at least, in passes forward: one forward, and about two backward."""
-ENOUGH, FEWEST = 400, 16
-"""Images from which on "auto" takes more epochs rather than more images; images that it takes at least."""
+FEWEST, ENOUGH = 16, 1000
+"""Images that "auto" takes at least; images from which on it takes more epochs rather than more images. With 400 of
+Caltech's 2,264 images and 46 of 120 epochs the chosen ones were worse (`benchmarks/validation_cost.py`).
+"""
+SOME_EPOCHS = 16
+"""Epochs up to which "auto" takes more of them rather than more images."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ def validation_of(options: TrainingOptions, train_images: int, valid_images: int
     that may be chosen, evenly spaced and with the last one, B images and K = 8, such that n B K passes forward are at
     most a tenth of those that E epochs of N training images cost:
 
-        n B K <= 0.1 * 3 E N,  B >= 400 where there are so many
+        n B K <= 0.1 * 3 E N,  n >= 16 where that leaves 16 images, then B >= 1,000 where there are so many
 
     It depends on the data set and the number of epochs alone, so it is the same for every variant whose weights settle
     at the same epoch.
@@ -43,7 +47,8 @@ def validation_of(options: TrainingOptions, train_images: int, valid_images: int
         return Validation(min(options.validation_images or valid_images, valid_images), STATED_SAMPLES, _all(epochs))
     affordable = SHARE * PASSES * epochs * train_images / AUTO_SAMPLES
     first = min(math.floor(annealed), epochs - 1)
-    count = max(1, min(int(affordable / min(ENOUGH, valid_images)), epochs - first))
+    wanted = max(affordable / min(ENOUGH, valid_images), min(SOME_EPOCHS, affordable / FEWEST))
+    count = max(1, min(int(wanted), epochs - first))
     images = min(valid_images, max(FEWEST, int(affordable / count)))
     places = (first + math.ceil((epochs - first) * (number + 1) / count) for number in range(count))
     return Validation(images, AUTO_SAMPLES, frozenset(places))
