@@ -1,5 +1,8 @@
 """Noise that is drawn for several blocks at once is, to the last bit, the noise that each block would draw itself."""
 
+import contextlib
+import math
+
 import pytest
 import torch
 
@@ -72,6 +75,28 @@ def test_a_block_is_repeated_with_fewer_samples(monkeypatch):
     for first, samples in ((0, 8), (8, 8), (8, 4), (12, 4)):
         with stream.block(first, samples):
             assert torch.equal(noise.normal(samples, B, 3), expected[first : first + samples, :, :3])
+
+
+def test_a_block_that_failed_finds_its_numbers_as_they_were():
+    """Also where it changed them in place before it failed."""
+    stream, found = SampleNoise(5, INDEX, 20, torch.float32), []
+    for first, samples, fails in ((0, 4, False), (4, 4, True), (4, 2, False), (6, 2, False)):
+        with contextlib.suppress(MemoryError), stream.block(first, samples):
+            eps = noise.normal(samples, B, 3)
+            found += [] if fails else [eps.clone()]
+            eps.mul_(2)
+            if fails:
+                raise MemoryError
+    with noise.stream(5, index=INDEX):
+        assert torch.equal(torch.cat(found), noise.normal(8, B, 3))
+
+
+@pytest.mark.parametrize("sizes", [[1, 16, 1, 16, 1, 16], [16, 1, 16, 1]])
+def test_no_more_numbers_than_the_limit_are_drawn_at_once(monkeypatch, sizes):
+    """Numbers of a sample: 16 by image in two calls of `normal`."""
+    _, made = drawn(sizes, 32 * 16, monkeypatch)
+    assert max(math.prod(shape) for shape in made if shape[2] == 3) <= 32 * 12
+    assert max(math.prod(shape) for shape in made if shape[2] == 1) <= 32 * 4
 
 
 def test_large_blocks_draw_for_themselves(monkeypatch):

@@ -90,6 +90,11 @@ def test_bernoulli_mapped_over_images_or_logits_alone():
             assert torch.equal(torch.vmap(bernoulli, places)(*given), expected)
 
 
+def test_bernoulli_of_the_same_logits_for_all_images():
+    x, logits = torch.ones(3, 5), torch.linspace(-2, 2, 20).view(4, 1, 5)
+    assert torch.equal(bernoulli(x, logits), bernoulli(x, logits.expand(4, 3, 5).contiguous()))
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.float64])
 def test_bernoulli_of_images_of_another_type(dtype):
     generator = torch.Generator().manual_seed(0)

@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from vaezoo import VaezooError
 from vaezoo.training.adam import BETAS, EPSILON, Adam
+from vaezoo.training.step import _laid_out_as
 
 RATES = (0.1, 0.01)
 
@@ -77,6 +79,18 @@ def test_parameters_with_the_same_gradients_share_a_count():
     assert adam.state[one]["step"] is adam.state[two]["step"]
     moved(adam, groups, [(1,)])
     assert [float(adam.state[p]["step"]) for p in (one, two, wide, other)] == [4.0, 3.0, 4.0, 4.0]
+
+
+def test_a_complex_parameter_is_refused():
+    with pytest.raises(VaezooError, match="takes real parameters, got a complex one"):
+        Adam([([nn.Parameter(torch.ones(2, dtype=torch.complex64))], torch.tensor(0.1))])
+
+
+def test_a_sparse_gradient_is_refused():
+    table = nn.Embedding(3, 2, sparse=True)
+    (gradient,) = torch.autograd.grad(table(torch.tensor([1])).sum(), [table.weight])
+    with pytest.raises(VaezooError, match="gradient is sparse; make its layer without sparse=True"):
+        _laid_out_as(table.weight, gradient)
 
 
 def test_it_can_be_pickled_and_copied():

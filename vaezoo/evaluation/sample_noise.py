@@ -31,24 +31,29 @@ class SampleNoise:
 
     @contextmanager
     def block(self, first: int, samples: int) -> Iterator[None]:
-        """The stream of the block of samples first .. first + samples - 1."""
+        """The stream of the block of samples first .. first + samples - 1. After an error it may be opened anew."""
         with noise.observed_normals() as calls:
             drawn = self._drawn_for(first, samples)
-            with noise.stream(self.key, index=self.index, first=first, dtype=self.dtype, prefetched=drawn):
-                yield
+            try:
+                with noise.stream(self.key, index=self.index, first=first, dtype=self.dtype, prefetched=drawn):
+                    yield
+            except BaseException:
+                self._drawn = {}  # the block may have changed its numbers in place
+                raise
         self._calls = {number: shape for number, shape in calls.items() if shape[0] == samples}
 
     def _drawn_for(self, first: int, samples: int) -> dict[int, Tensor]:
-        """The block's part of what is drawn; nothing where a block has too many numbers."""
-        numbers = sum(math.prod(shape) for shape in (self._calls or {}).values())  # of a block
-        blocks = NUMBERS[self.index.device.type] // max(numbers, 1)
-        if not numbers or blocks < 2:
+        """The block's part of what is drawn; nothing where not even two blocks can be drawn at once."""
+        calls = self._calls or {}
+        numbers_a_sample = sum(math.prod(shape[1:]) for shape in calls.values())
+        at_once = NUMBERS["cpu" if self.index.device.type == "cpu" else "cuda"] // max(numbers_a_sample, 1)
+        if not numbers_a_sample or at_once < 2 * samples:
             return {}
-        ahead = min(blocks * samples, self.samples - first)
-        have = len(next(iter(self._drawn.values()))) if self._drawn else 0
-        if not self._start <= first <= first + samples <= self._start + have:
-            shapes = {number: (ahead, *shape[1:]) for number, shape in (self._calls or {}).items()}
+        end = self._start + (len(next(iter(self._drawn.values()))) if self._drawn else 0)
+        if not self._start <= first <= first + samples <= end:
+            many = min(at_once // samples * samples, self.samples - first)
+            shapes = {number: (many, *shape[1:]) for number, shape in calls.items()}
             self._drawn = noise.normals_of_calls(self.key, self.index, shapes, self.dtype, first)
             self._start = first
         place = first - self._start
-        return {number: numbers[place : place + samples] for number, numbers in self._drawn.items()}
+        return {number: table[place : place + samples] for number, table in self._drawn.items()}

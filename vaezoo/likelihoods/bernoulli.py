@@ -14,7 +14,7 @@ from vaezoo.core.torch_internals import forward_derivative_active, transform_act
 from vaezoo.registry import register
 
 FACTORS = 100
-"""The most numbers of [1, 2] that are multiplied at once: float32 holds the product of 127."""
+"""The most numbers of [1, 2] that are multiplied at once: float32, bfloat16 and float64 hold the product of 127."""
 PIECE = 2**17
 """The most logits that each thread of a CPU works on at once: their intermediate results stay in its own cache."""
 
@@ -56,15 +56,18 @@ class Bernoulli(Likelihood):
 
 
 def _sum_over_pixels(x: Tensor, logits: Tensor, factors: int) -> Tensor:
-    """`_LogProb` of one piece. Memory that is in the cache is used again. [B, P], [K, B, P] -> [K, B]"""
+    """`_LogProb` of one piece, as 0 - (sum of max(l, 0) - x l, and of log(1 + e^-|l|)). Memory that is in the cache is
+    used again. [B, P], [K, B, P] -> [K, B]
+    """
     larger = logits.clamp_min(0)
     factor = torch.sub(logits, larger, alpha=2)  # l - 2 max(l, 0) = -|l|
-    in_place = x.dtype == logits.dtype and not transform_active()  # a transform may map x alone
+    alike = x.dtype == logits.dtype and x.shape == logits.shape[1:]
+    in_place = alike and not transform_active()  # a transform may map x alone
     rest = larger.addcmul_(x, logits, value=-1) if in_place else torch.addcmul(larger, x, logits, value=-1)
     rest = rest.sum(-1)
     del larger
     products = torch.unflatten(factor.exp_().add_(1), -1, (-1, factors)).prod(-1)
-    return products.log_().sum(-1).add(rest).neg_()
+    return 0 - products.log_().sum(-1).add(rest)
 
 
 class _LogProb(torch.autograd.Function):

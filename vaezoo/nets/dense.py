@@ -31,7 +31,5 @@ def dense_stack(inputs: int, widths: Sequence[int], activation: str) -> nn.Seque
     layers: list[nn.Module] = []
     for width in widths:
         layers += [Linear(inputs, width), activation_named(activation)]
-        if isinstance(layers[-1], nn.ReLU):
-            layers[-1].inplace = True  # nothing else reads the layer's output, and its memory is in the cache
         inputs = width
     return nn.Sequential(*layers)

@@ -26,16 +26,17 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     The libraries round differently. `torch.backends.mkldnn.enabled = False` keeps oneDNN out, and so do transforms of
     `torch.func`, forward derivatives, autocast and compilers, which get torch's operators. Mapped over the weights of
-    several seeds, the gradients come as they lie in memory, without a copy.
+    several seeds, the gradients come as they lie in memory, without a copy. Without gradients small weights are
+    multiplied so too: the bias is added in place, where torch's own layer copies it into each row first.
     """
     compiling = torch.compiler.is_compiling()
     if not compiling and mapped_once(weight) and _accepted(x, weight, bias) and not torch.is_autocast_enabled("cpu"):
         stacked: Tensor = _Stacked.apply(x.reshape(-1, x.shape[-1]), weight, bias)
         return stacked.view(*x.shape[:-1], len(weight))
-    large, graph = weight.numel() >= LARGE, torch.is_grad_enabled()
-    if (large or not graph) and _accepted(x, weight, bias) and not _torch_must_multiply():
+    large, differentiated = weight.numel() >= LARGE, torch.is_grad_enabled()
+    if (large or not differentiated) and _accepted(x, weight, bias) and not _torch_must_multiply():
         rows = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
-        if graph:
+        if differentiated:
             rows = _Product.apply(rows, weight, bias, "forward")
         else:
             rows = products.multiplied(products.library("forward", len(rows)) if large else "torch", rows, weight, bias)

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from vaezoo.core.errors import VaezooError
+
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 
@@ -16,11 +18,15 @@ class Adam:
     operation. Here all parameters share one count as long as they get a gradient in the same steps. A parameter without
     a gradient stays as it is, and so do its moments and its count. Kingma and Ba (2015), arXiv:1412.6980.
 
-    groups: parameters with their learning rate, a scalar tensor. state: parameter -> its "step" (the count), "exp_avg"
-    (m, biased) and "exp_avg_sq" (v, biased), once it had a gradient.
+    groups: parameters with their learning rate, a scalar tensor; each is split by type: the operator takes one.
+    VaezooError for a complex parameter. state: parameter -> its "step" (the count), "exp_avg" (m, biased) and
+    "exp_avg_sq" (v, biased), once it had a gradient.
     """
 
     def __init__(self, groups: Iterable[tuple[Sequence[nn.Parameter], Tensor]]):
+        groups = list(groups)
+        if any(p.is_complex() for parameters, _ in groups for p in parameters):
+            raise VaezooError("Adam takes real parameters, got a complex one; hold its real and imaginary parts as two")
         self._groups = [
             ([p for p in parameters if p.dtype == dtype], rate)
             for parameters, rate in groups
@@ -60,7 +66,7 @@ class Adam:
             )
 
     def _count(self, moved: Sequence[nn.Parameter]) -> None:
-        """Add 1 to the counts of these parameters, with a new count for those whose count others share."""
+        """Add 1 to the counts of these parameters. Where others that do not move share a count, these get a new one."""
         zero = torch.zeros((), dtype=torch.float32, device=moved[0].device)
         for p in moved:
             if p not in self.state:

@@ -88,7 +88,7 @@ def restore(saved: SavedState, step: TrainingStep, runs: Sequence[SeedRun]) -> P
     with torch.no_grad():
         for title, tensor in _module_tensors(step):
             tensor.copy_(found[title])
-        counts: dict[float, Tensor] = {}  # parameters share a count
+        counts: dict[float, Tensor] = {}  # parameters share a count; Adam parts those that it moves in turn
         for name in adam:
             count = found[f"adam.step.{name}"]
             own_count = counts.setdefault(float(count), count.to(step.device, copy=True))

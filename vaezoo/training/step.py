@@ -279,7 +279,11 @@ def _reported(values: Mapping[str, Tensor]) -> Tensor:
 
 
 def _laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient with its parameter's strides: the fused Adam reads both in the order of their memory."""
+    """The gradient with its parameter's strides: the fused Adam reads both in the order of their memory. VaezooError
+    for a sparse one.
+    """
+    if gradient.layout != torch.strided:
+        raise VaezooError("a parameter's gradient is sparse; make its layer without sparse=True")
     if gradient.stride() == parameter.stride():
         return gradient
     return torch.empty_like(parameter).copy_(gradient)
