@@ -67,9 +67,9 @@ class Adam:
 
     def _count(self, moved: Sequence[nn.Parameter]) -> None:
         """Add 1 to the counts of these parameters. Where others that do not move share a count, these get a new one."""
-        zero = torch.zeros((), dtype=torch.float32, device=moved[0].device)
-        for p in moved:
-            if p not in self.state:
+        if new := [p for p in moved if p not in self.state]:
+            zero = torch.zeros((), dtype=torch.float32, device=new[0].device)
+            for p in new:
                 self.state[p] = {"step": zero, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
         for count in {id(self.state[p]["step"]): self.state[p]["step"] for p in moved}.values():
             sharing = sum(own["step"] is count for own in self.state.values())
