@@ -14,8 +14,8 @@ SHARE = 0.1
 PASSES = 3.0
 """What an image of a training step costs at least, in passes forward: one forward, and about two backward."""
 FEWEST, ENOUGH = 16, 1000
-"""Images that "auto" takes at least; images from which on it takes more epochs rather than more images. With 400 of
-Caltech's 2,264 images and 46 of 120 epochs the chosen ones were worse (`benchmarks/validation_cost.py`).
+"""Images that "auto" takes at least; images from which on it takes more epochs rather than more images. (Few images
+choose an epoch that suits them alone; `benchmarks/validation_cost.py` measures what a rule costs.)
 """
 SOME_EPOCHS = 16
 """Epochs up to which "auto" takes more of them rather than more images."""
