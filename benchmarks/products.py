@@ -2,8 +2,9 @@
 
     python benchmarks/products.py --threads 1
 
-prints GFLOP/s of a layer with 784 inputs and 400 outputs. The choice is the one in the user's cache, with which every
-run on this machine multiplies; a file that is removed from there is measured anew.
+prints GFLOP/s of a large layer with 784 inputs and 400 outputs and of a small one with 400 and 40. The choice is the
+one in the user's cache, with which every run on this machine multiplies; a file that is removed from there is measured
+anew.
 """
 
 import argparse
@@ -26,8 +27,9 @@ def main() -> None:
     print(f"{processor_name()}, torch {torch.__version__}, {options.threads} threads; GFLOP/s")
     print("| product | rows | torch | oneDNN | oneDNN / torch | chosen |\n|:--|--:|--:|--:|--:|:--|")
     for name, seconds in products.measured().items():
-        rows = products.BLOCK if name.endswith("block") else products.BATCH
-        work = 2e-9 * rows * products.SHAPE[0] * products.SHAPE[1]
+        rows = products.BLOCK if "of a block" in name else products.BATCH
+        inputs, outputs = products.SHAPES[" in a small layer" if "small" in name else ""]
+        work = 2e-9 * rows * inputs * outputs
         ratio = seconds["torch"] / seconds["onednn"]
         print(
             f"| {name} | {rows} | {work / seconds['torch']:.1f} | {work / seconds['onednn']:.1f} "

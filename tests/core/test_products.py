@@ -17,7 +17,7 @@ from vaezoo.core.torch_internals import onednn_linear
 
 pytestmark = pytest.mark.skipif(onednn_linear() is None, reason="this build of torch has no oneDNN")
 SCRIPT = Path(sys.executable).with_name("vaezoo")
-NAMES = [name + of for of in ("", " of a block") for name in products.PRODUCTS]
+NAMES = products.names()
 
 
 @pytest.fixture(autouse=True)
@@ -174,7 +174,7 @@ def test_each_number_of_threads_has_its_choice(monkeypatch, cache):
         found = []
         for count in (1, 2):
             torch.set_num_threads(count)
-            found.append(products.library("forward", 1))
+            found.append(products.library("forward", 1, products.LARGE))
     finally:
         torch.set_num_threads(threads)
     assert found == ["onednn", "torch"]
@@ -204,12 +204,32 @@ def test_without_onednn_it_is_torch(monkeypatch):
 
 def test_what_is_timed_are_the_products_of_a_layer():
     """Their shapes, by both libraries."""
-    inputs, outputs = products.SHAPE
-    shapes = {"forward": (5, outputs), "by input": (5, inputs), "by weight": (outputs, inputs)}
-    for product, shape in shapes.items():
-        one, other = (products._product(product, 5, name)() for name in products.LIBRARIES)
-        assert one.shape == shape
-        torch.testing.assert_close(one, other)
+    for inputs, outputs in products.SHAPES.values():
+        shapes = {"forward": (5, outputs), "by input": (5, inputs), "by weight": (outputs, inputs)}
+        for product, shape in shapes.items():
+            one, other = (products._product(product, 5, name, inputs, outputs)() for name in products.LIBRARIES)
+            assert one.shape == shape
+            torch.testing.assert_close(one, other)
+
+
+def test_the_choice_is_by_rows_and_weights(monkeypatch):
+    """A layer of fewer weights than SMALL is torch's."""
+    monkeypatch.setattr(products, "choice", lambda: {name: name for name in NAMES})
+    found = {
+        (rows, weights): products.library("forward", rows, weights)
+        for rows in (products.BOUNDARY - 1, products.BOUNDARY)
+        for weights in (products.SMALL - 1, products.SMALL, products.LARGE - 1, products.LARGE)
+    }
+    assert list(found.values()) == [
+        "torch",
+        "forward in a small layer",
+        "forward in a small layer",
+        "forward",
+        "torch",
+        "forward of a block in a small layer",
+        "forward of a block in a small layer",
+        "forward of a block",
+    ]
 
 
 MATRIX = """

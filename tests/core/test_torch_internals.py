@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from vaezoo import DataSpec
 from vaezoo.core import torch_internals
 from vaezoo.core.errors import VaezooWarning
+from vaezoo.core.products import LARGE
 from vaezoo.core.torch_internals import (
     forward_derivative_active,
     intercepted_operators,
@@ -22,7 +23,7 @@ from vaezoo.core.torch_internals import (
     transform_active,
 )
 from vaezoo.likelihoods.bernoulli import Bernoulli
-from vaezoo.nets.linear import LARGE, linear
+from vaezoo.nets.linear import linear
 from vaezoo.training.replay.recorded_step import RecordedStep
 
 ONE = torch.ones(())

@@ -123,6 +123,25 @@ def test_the_widest_layer_counts():
     assert sizes_of(small_model(PIXELS * 4), images(), 8) == [GUESS // 4] * 4
 
 
+@pytest.mark.parametrize("best", [3, 6, 12, 24])
+def test_a_block_is_decoded_in_pieces_whose_numbers_do_not_depend_on_its_size(monkeypatch, best):
+    """Sizes are whole pieces of three samples, so all pieces are the same: bit for bit the same numbers."""
+    monkeypatch.setattr(blocks, "PIECE", -(-3 * IMAGES * PIXELS // torch.get_num_threads()))
+    rows, model = [], small_model()
+    model.decoder.register_forward_hook(lambda module, own, out: rows.append(len(out)))
+    clock(monkeypatch, model, best)
+    seen = sizes_of(model, images(), SAMPLES)
+    assert {3, 6, 12, 24} <= set(seen[:15])
+    assert set(rows[sum(seen[:15]) // 3 + 2 :]) == {3 * IMAGES}
+    assert sum(rows) == SAMPLES * IMAGES
+    monkeypatch.setattr(blocks, "LARGE", math.inf)
+    one, other = small_model(), small_model()
+    blocks._chosen.clear()
+    expected = log_likelihood(one, images(), SAMPLES)
+    monkeypatch.setattr(blocks, "CPU_BLOCK", best * IMAGES * PIXELS)
+    assert torch.equal(log_likelihood(other, images(), SAMPLES).estimate, expected.estimate)
+
+
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError, MemoryError])
 @pytest.mark.parametrize("most", [IMAGES * 5, IMAGES, IMAGES - 1, 2, 1])
 def test_short_memory_changes_no_value(error, most):

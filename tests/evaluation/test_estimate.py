@@ -8,6 +8,7 @@ import torch
 
 import vaezoo
 from vaezoo.builder import build
+from vaezoo.core import noise
 from vaezoo.evaluation.estimate import evaluating, log_likelihood
 
 SHAPE = (1, 3, 3)
@@ -59,6 +60,28 @@ def test_the_block_of_samples_changes_nothing(monkeypatch, block):
     blocks = spied(model)
     assert_same(whole, log_likelihood(model, images(), 101))
     assert len(blocks) == math.ceil(101 / max(1, block // (9 * 23)))
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 7])
+def test_the_numbers_that_a_decoder_draws_are_keyed_by_the_sample(monkeypatch, at_once):
+    """Whether it decodes all samples of a block at once or a few at a time; also what is drawn after them."""
+
+    def drawing():
+        model = small_model()
+        log_prob, log_density = model.likelihood.log_prob, model.prior.log_density
+
+        def noisy(x, parameters):
+            return log_prob(x, parameters + noise.normal(*parameters.shape[:2], 9).view_as(parameters))
+
+        model.likelihood.log_prob = noisy
+        model.prior.log_density = lambda z: log_density(z) + noise.uniform(*z.shape[:2])
+        return model
+
+    whole = log_likelihood(drawing(), images(), 101)
+    assert not torch.allclose(whole.estimate, log_likelihood(small_model(), images(), 101).estimate)
+    monkeypatch.setattr("vaezoo.evaluation.blocks.PIECE", -(-at_once * 9 * 23 // torch.get_num_threads()))
+    monkeypatch.setattr("vaezoo.evaluation.blocks.CPU_BLOCK", 9 * 23 * 30)
+    assert_same(whole, log_likelihood(drawing(), images(), 101))
 
 
 @pytest.mark.parametrize("block", [1, 5, 22])

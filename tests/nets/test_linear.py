@@ -1,59 +1,15 @@
 """The product of a dense layer: oneDNN's numbers are those of float64, and so are all its derivatives."""
 
-import copy
-
 import pytest
 import torch
-from torch import Tensor, nn
+from dense_products import IN, OUT, SMALL, assert_near, here, products_made, setting, tensors  # noqa: F401
 from torch.autograd import forward_ad
 from torch.func import grad, jvp, vmap
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
-import vaezoo
-from vaezoo.builder import build
-from vaezoo.core import products as chosen
-from vaezoo.core.model import LatentModel
-from vaezoo.core.products import PRODUCTS, SETTING
-from vaezoo.core.torch_internals import onednn_linear
-from vaezoo.nets.linear import Linear, linear
+from vaezoo.nets.linear import linear
 
-OUT, IN = 300, 250
-BOUND = 1e-5
-"""Relative to the largest element: sums of IN or OUT products in float32."""
 SHAPES = [(IN,), (1, IN), (7, IN), (2, 3, IN), (0, IN), (3, 0, IN)]
-ONEDNN = onednn_linear()
-here = pytest.mark.skipif(ONEDNN is None, reason="this build of torch has no oneDNN")
-
-
-def tensors(*shape, seed=0):
-    """x, weight and bias, of which the product is about 1."""
-    generator = torch.Generator().manual_seed(seed)
-    x, weight, bias = (torch.randn(each, generator=generator) for each in (shape, (OUT, IN), (OUT,)))
-    return [x, weight / IN**0.5, bias]
-
-
-def assert_near(found, exact):
-    """Of float32 beside float64."""
-    found, exact = found.detach(), exact.detach()
-    assert found.shape == exact.shape
-    assert found.dtype == torch.float32
-    if exact.numel():
-        assert float((found - exact).abs().max()) <= BOUND * float(exact.abs().max())
-
-
-@pytest.fixture(autouse=True)
-def setting(monkeypatch):
-    """oneDNN multiplies, unless a test says otherwise."""
-    monkeypatch.setenv(SETTING, "onednn")
-
-
-@pytest.fixture
-def products(monkeypatch):
-    """Counts the products that oneDNN made."""
-    made = []
-    monkeypatch.setattr(chosen, "onednn_linear", lambda: lambda *given: made.append(1) or ONEDNN(*given))
-    return made
 
 
 @here
@@ -254,145 +210,12 @@ def test_only_what_a_gradient_needs_is_kept(products):
     assert len(products) == 4, "two forwards, one of them back to the weights and one to x"
 
 
-def each_of(onednn, rows):
-    """A choice: oneDNN for these products, with few rows or many, torch for the others."""
-    return {name + of: "onednn" if name in onednn else "torch" for name in PRODUCTS for of in ("", " of a block")}
-
-
-@here
-@pytest.mark.parametrize("rows", [7, 300])
-@pytest.mark.parametrize("onednn", [(), *((name,) for name in PRODUCTS), PRODUCTS[:2], PRODUCTS[1:], PRODUCTS])
-def test_each_product_is_made_by_its_library(monkeypatch, products, onednn, rows):
-    monkeypatch.setattr(chosen, "choice", lambda: each_of(onednn, rows))
-    x, weight, bias = (each.requires_grad_() for each in tensors(rows, IN))
-    value = linear(x, weight, bias)
-    found = torch.autograd.grad(value.square().sum(), (x, weight, bias), create_graph=True)
-    assert len(products) == len(onednn)
-    exact = F.linear(x.double(), weight.double(), bias.double())
-    assert_near(value, exact)
-    wanted = torch.autograd.grad(exact.square().sum(), (x, weight, bias), create_graph=True)
-    for one, other in zip(found, wanted, strict=True):
-        assert_near(one, other.double())
-    for one, other in zip(
-        torch.autograd.grad(found[1].square().sum(), (x, weight)),
-        torch.autograd.grad(wanted[1].square().sum(), (x, weight)),
-        strict=True,
-    ):
-        assert_near(one, other.double())
-
-
-@here
-def test_the_choice_is_by_the_number_of_images(monkeypatch, products):
-    """A block has BOUNDARY rows or more; by weight the images are summed over."""
-    choice = {name + of: "onednn" if of else "torch" for name in PRODUCTS for of in ("", " of a block")}
-    monkeypatch.setattr(chosen, "choice", lambda: choice)
-    for rows, count in ((chosen.BOUNDARY - 1, 0), (chosen.BOUNDARY, 3)):
-        x, weight, bias = (each.requires_grad_() for each in tensors(rows, IN))
-        linear(x, weight, bias).sum().backward()
-        assert len(products) == count
-
-
-@here
-def test_torch_can_be_set_for_every_product(monkeypatch, products):
-    monkeypatch.setenv(SETTING, "torch")
-    x, weight, bias = (each.requires_grad_() for each in tensors(7, IN))
-    value = linear(x, weight, bias)
-    value.sum().backward()
-    assert not products
-    assert_near(value, F.linear(x.double(), weight.double(), bias.double()))
-
-
-@here
-@pytest.mark.parametrize("kind", ["column", "every other", "one number", "wide", "of rows", "0-dim"])
-def test_biases_that_oneDNN_would_misread(products, kind):
-    x, weight, bias = tensors(5, IN)
-    bias = {
-        "column": bias.repeat(3, 1).T.contiguous()[:, 0],
-        "every other": bias.repeat_interleave(2)[::2],
-        "one number": bias[:1].expand(OUT),
-        "wide": bias[None],
-        "of rows": bias.repeat(5, 1),
-        "0-dim": bias[0],
-    }[kind]
-    assert_near(linear(x, weight, bias), x.double() @ weight.double().T + bias.double())
-    assert not products
-
-
-class Own(Tensor):
-    """A tensor with its own idea of a product."""
-
-    @classmethod
-    def __torch_function__(cls, func, types, args=(), kwargs=None):
-        return "own" if func is F.linear else super().__torch_function__(func, types, args, kwargs or {})
-
-
-@pytest.mark.parametrize(
-    "why", ["small", "float64", "bfloat16", "autocast", "switched off", "not there", "compiling", "sparse", "subclass"]
-)
-def test_elsewhere_it_is_torch_s_own(monkeypatch, products, why):
-    x, weight, _ = tensors(7, IN)
-    if why == "small":
-        x, weight = x[:, :20], weight[:30, :20]
-    if why in ("float64", "bfloat16"):
-        x, weight = x.to(getattr(torch, why)), weight.to(getattr(torch, why))
-    if why == "not there":
-        monkeypatch.setattr(chosen, "onednn_linear", lambda: None)
-    if why == "switched off":
-        monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
-    if why == "compiling":
-        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    if why == "sparse":
-        weight = weight.to_sparse()
-    if why == "subclass":
-        assert linear(x, weight.as_subclass(Own)) == "own"
-        return
-    with torch.autocast("cpu", torch.bfloat16, enabled=why == "autocast"):
-        assert torch.equal(linear(x, weight), F.linear(x, weight))
-    assert not products
-
-
 def test_a_wrong_shape_is_said_by_torch():
     with pytest.raises(RuntimeError, match=r"cannot be multiplied \(7x9 and 250x300\)"):
         linear(torch.zeros(7, 9), torch.zeros(OUT, IN))
 
 
-class Wide(nn.Module):
-    """A plugin's net, with a large plain layer of its own."""
-
-    def __init__(self, old, kind):
-        super().__init__()
-        self.old, self.wide = old, kind(300, 300)
-
-    def forward(self, given):
-        rows = checkpoint(self.wide, torch.zeros(2, 300, requires_grad=True), use_reentrant=False)
-        return self.old(given) + 0 * rows.sum()
-
-
-class Plugins(nn.Linear):
-    """A plugin's own layer, with its own product."""
-
-    def forward(self, input):
-        return super().forward(input) * 2
-
-
-@pytest.mark.parametrize("kind", [Linear, nn.Linear, Plugins])
-@pytest.mark.parametrize("part", ["encoder", "decoder", "posterior_net"])
-def test_the_fast_layer_multiplies_with_onednn_and_torch_s_own_layer_is_left_alone(products, part, kind):
-    """Their products in a model's parts, at evaluation as in training, recomputed in a checkpoint, and copied."""
-    model = build("vae", "digits-binary", latent=2, hidden=(3,))
-    parts = [model.encoder, model.posterior_net, model.prior, model.decoder, model.likelihood]
-    net = getattr(model, part)
-    name = "heads" if part == "posterior_net" else "net"
-    setattr(net, name, Wide(getattr(net, name), kind))
-    model = copy.deepcopy(LatentModel(*parts, model.spec))
-    x = vaezoo.load_dataset("digits-binary").test.x[:5]
-    model.draw(model.batch(x), 1).log_weight.sum().backward()
-    quick = ONEDNN is not None and kind is Linear
-    assert len(products) == (4 if quick else 0), "forward, recomputed, and by its input and its weight"
-    assert isinstance(getattr(getattr(model, part), name).wide, kind)
-
-
-@pytest.mark.parametrize("size", [(3, 5), (OUT, IN)])
+@pytest.mark.parametrize("size", [(3, 5), SMALL, (OUT, IN)])
 @pytest.mark.parametrize("shape", [(), (7,), (2, 3)])
 def test_without_a_graph_the_numbers_are_the_same(size, shape):
     """Also those of a weight so small that torch multiplies it where there is one."""

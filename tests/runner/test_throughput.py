@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vaezoo.core.errors import VaezooError
-from vaezoo.nets.linear import LARGE
+from vaezoo.core.products import LARGE
 from vaezoo.runner import throughput as module
 from vaezoo.runner.throughput import matmul_peak, throughput
 

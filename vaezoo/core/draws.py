@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from vaezoo.core import noise
+
 if TYPE_CHECKING:
     from vaezoo.core.contracts import Latents, PosteriorDistribution
     from vaezoo.core.model import LatentModel
@@ -47,7 +49,7 @@ class Draws:
     read.
 
     kl_weight: the weight of the KL term at this training step (a schedule's device tensor), 1 after any warm-up. Only
-    objectives read it.
+    objectives read it. decoded: how many samples are decoded at once, or None for all of them.
     """
 
     model: LatentModel
@@ -56,6 +58,7 @@ class Draws:
     z: Latents
     log_posterior: Tensor
     kl_weight: Tensor = field(default_factory=lambda: torch.ones(()))
+    decoded: int | None = None
 
     @property
     def progress(self) -> Tensor:
@@ -65,7 +68,16 @@ class Draws:
     @cached_property
     def log_likelihood(self) -> Tensor:
         """log p(x|z). [K, B]"""
-        return self.model.log_likelihood(self.batch, self.z)
+        stream, samples = noise.source().stream, len(self.z[0])
+        if stream is None or self.decoded is None or self.decoded >= samples:
+            return self.model.log_likelihood(self.batch, self.z)
+        first, calls, values = stream.first, stream.calls, []
+        for skipped in range(0, samples, self.decoded):
+            stream.first, stream.calls = first + skipped, calls  # what the decoder draws is keyed by the sample
+            z = tuple(group[skipped : skipped + self.decoded] for group in self.z)
+            values.append(self.model.log_likelihood(self.batch, z))
+        stream.first = first
+        return torch.cat(values)
 
     @cached_property
     def log_prior(self) -> Tensor:

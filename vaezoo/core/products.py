@@ -34,8 +34,12 @@ BATCH, BLOCK = 128, 512
 """The rows that are timed: of a batch in training, and of a block of samples in an estimate."""
 BOUNDARY = 256
 """The rows from which on the choice for a block holds."""
-SHAPE = (784, 400)
-"""The inputs and outputs of the layer that is timed."""
+SHAPES = {"": (784, 400), " in a small layer": (400, 40)}
+"""The inputs and outputs of the layers that are timed."""
+LARGE, SMALL = 2**16, 2**12
+"""The weights from which on the choice for a large layer holds, and that for a small one. With fewer torch multiplies:
+the call takes more time than the choice could save.
+"""
 ROUNDS, SECONDS = 5, 0.7
 """Rounds in which all products are timed in turn, at most for so many seconds."""
 MARGIN = 0.97
@@ -47,13 +51,22 @@ Choice = Mapping[str, str]
 """product -> library, the product's name followed by "of a block" where it has many rows."""
 
 
-def library(product: str, rows: int) -> str:
-    """The library of one of PRODUCTS for so many rows. VaezooError where VAEZOO_PRODUCTS is neither library."""
-    return choice()[product + _of(rows)]
+def names() -> list[str]:
+    """Of all choices: each product, of few rows or of many, in a large layer or in a small one."""
+    return [name + of + layer for layer in SHAPES for of in ("", " of a block") for name in PRODUCTS]
 
 
-def _of(rows: int) -> str:
-    return "" if rows < BOUNDARY else " of a block"
+def library(product: str, rows: int, weights: int) -> str:
+    """The library of one of PRODUCTS for so many rows and weights. VaezooError where VAEZOO_PRODUCTS is neither."""
+    if weights < SMALL:
+        return "torch"
+    of, layer = "" if rows < BOUNDARY else " of a block", "" if weights >= LARGE else " in a small layer"
+    return choice()[product + of + layer]
+
+
+def with_onednn(rows: int, weights: int) -> bool:
+    """Whether oneDNN multiplies any of the products of so many rows and weights."""
+    return any(library(product, rows, weights) == "onednn" for product in PRODUCTS)
 
 
 def multiplied(name: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -92,26 +105,25 @@ def choice() -> Choice:
 
 @lru_cache(maxsize=64)
 def _choice(given: str, threads: int) -> Choice:
-    names = [name + of for of in ("", " of a block") for name in PRODUCTS]
     if given or onednn_linear() is None:
-        return dict.fromkeys(names, "torch" if onednn_linear() is None else given)
+        return dict.fromkeys(names(), "torch" if onednn_linear() is None else given)
     machine = f"{processor_name()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}, {threads}"
     with suppress(VaezooError, OSError):  # there is no home folder, no working folder, or nothing can be written
         path = user_cache() / "products" / f"{sha256(machine.encode()).hexdigest()[:16]}.json"
-        return _kept(path, names) or _measured_and_kept(path, names, machine)
-    return dict.fromkeys(names, "torch")
+        return _kept(path) or _measured_and_kept(path, machine)
+    return dict.fromkeys(names(), "torch")
 
 
-def _kept(path: Path, names: list[str]) -> Choice | None:
+def _kept(path: Path) -> Choice | None:
     """The choice in a file; None where there is none, or anything else is in it."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))["libraries"]
-        return {name: LIBRARIES[LIBRARIES.index(value[name])] for name in names}
+        return {name: LIBRARIES[LIBRARIES.index(value[name])] for name in names()}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-def _measured_and_kept(path: Path, names: list[str], machine: str) -> Choice:
+def _measured_and_kept(path: Path, machine: str) -> Choice:
     """Time the products and keep the choice. Of several processes that do so at once, the first one decides for all.
     OSError where nothing can be kept; then nothing is timed.
     """
@@ -125,9 +137,9 @@ def _measured_and_kept(path: Path, names: list[str], machine: str) -> Choice:
             json.dump({"machine": machine, "libraries": found, "milliseconds": rounded}, file, indent=1)
         with suppress(OSError):  # it is there, or the file system has no links
             os.link(own, path)
-        if _kept(path, names) is None:  # it has no links, or the file is damaged
+        if _kept(path) is None:  # it has no links, or the file is damaged
             os.replace(own, path)
-        return _kept(path, names) or found
+        return _kept(path) or found
     finally:
         with suppress(OSError):
             os.unlink(own)
@@ -139,9 +151,10 @@ def fastest(seconds: Mapping[str, float]) -> str:
 
 
 def measured() -> dict[str, dict[str, float]]:
-    """product -> library -> the least seconds of one product of a layer of SHAPE."""
+    """product -> library -> the least seconds of one product of a layer of SHAPES."""
     work = {
-        (product + of, name): _product(product, rows, name)
+        (product + of + layer, name): _product(product, rows, name, *shape)
+        for layer, shape in SHAPES.items()
         for of, rows in (("", BATCH), (" of a block", BLOCK))
         for product in PRODUCTS
         for name in LIBRARIES
@@ -166,8 +179,7 @@ def seconds_of(product: str, name: str, multiply: Callable[[], Tensor]) -> float
     return time.perf_counter() - start
 
 
-def _product(product: str, rows: int, name: str) -> Callable[[], Tensor]:
-    inputs, outputs = SHAPE
+def _product(product: str, rows: int, name: str, inputs: int, outputs: int) -> Callable[[], Tensor]:
     x, weight, bias, grad = (
         torch.full(shape, 0.5, dtype=torch.float32, device="cpu")
         for shape in ((rows, inputs), (outputs, inputs), (outputs,), (rows, outputs))

@@ -12,9 +12,13 @@ from vaezoo.core.model import LatentModel
 IMAGES_A_BLOCK = 100
 """Images that are evaluated at once, where there are MANY_SAMPLES of each; with fewer there are more images."""
 MANY_SAMPLES, MOST_TIMES = 32, 4
-CPU_BLOCK = 2**21
-"""The guess on a CPU, in elements of the decoder's widest layer: 8 MB of float32, which fit the last cache."""
+CPU_BLOCK = 2**22
+"""The guess on a CPU, in elements of the decoder's widest layer: the latents of so many samples take little time."""
 GPU_BLOCK = 2**27
+PIECE = 2**19
+"""What each thread of a CPU decodes at once, in elements of the decoder's widest layer: 2 MB of float32, which stay in
+its own cache until the likelihood has read them.
+"""
 LARGE = 128
 """A job is measured where it has at least this many blocks of the guessed size."""
 ROUNDS = 3
@@ -51,12 +55,13 @@ def out_of_memory(error: Exception) -> bool:
 class BlockSize:
     """How many samples of B images the next block evaluates.
 
-    The guess is 8 MB of the decoder's widest layer on a CPU, which fits the last cache, or 512 MB on a GPU. A large job
-    tries a quarter to four times the guess in its first blocks, whose samples count like all others, and keeps the
+    The guess is 16 MB of the decoder's widest layer on a CPU, which is decoded in pieces, or 512 MB on a GPU. A large
+    job tries a quarter to four times the guess in its first blocks, whose samples count like all others, and keeps the
     fastest size. Later jobs of this process start from it where structure, precision, images, device and threads are
     the same.
 
-    samples: K. left: how many images the job still has, including these.
+    samples: K. left: how many images the job still has, including these. decoded: how many samples of a block are
+    decoded at once.
     """
 
     def __init__(self, model: LatentModel, images: int, samples: int, left: int):
@@ -65,13 +70,19 @@ class BlockSize:
         self._situation = _situation(model, images)
         layers = [parameter.shape[0] for parameter in model.decoder.parameters() if parameter.dim()]
         widest = max(math.prod(model.likelihood.parameter_shape), *layers, 1)
-        guess = max(1, (CPU_BLOCK if self.device.type == "cpu" else GPU_BLOCK) // (images * widest))
-        trials = ROUNDS * sorted({max(1, guess * factor // 4) for factor in (1, 2, 4, 8, 16)})
+        on_cpu = self.device.type == "cpu"
+        self.decoded = max(1, PIECE * torch.get_num_threads() // (images * widest)) if on_cpu else samples
+        guess = self._in_pieces((CPU_BLOCK if on_cpu else GPU_BLOCK) // (images * widest))
+        trials = ROUNDS * sorted({self._in_pieces(guess * factor // 4) for factor in (1, 2, 4, 8, 16)})
         known = self._situation in _chosen
         large = left * samples >= LARGE * guess * images and samples >= sum(trials)
         self._size = _chosen.get(self._situation, guess)
         self._trials = trials if large and not known else []
         self._seconds: dict[int, float] = {}
+
+    def _in_pieces(self, size: int) -> int:
+        """A size, or a little less, that is whole pieces: then no number depends on the size that is the fastest."""
+        return size // self.decoded * self.decoded or max(1, size)
 
     @property
     def samples(self) -> int:

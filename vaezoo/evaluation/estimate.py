@@ -281,6 +281,7 @@ def _images(
         try:
             with size.timed(), drawn.block(first, samples):
                 draws = model.draw_from(q, batch, samples)
+                draws.decoded = size.decoded
                 terms = draws.log_weight, draws.log_likelihood
         except (RuntimeError, MemoryError) as error:
             if samples == 1 or not blocks.out_of_memory(error):

@@ -9,9 +9,6 @@ from torch.nn import functional as F
 from vaezoo.core import products
 from vaezoo.core.torch_internals import mapped_once, transform_active
 
-LARGE = 2**16
-"""Number of weights below which torch multiplies: the call takes more time than the choice could save."""
-
 
 class Linear(nn.Linear):
     """`torch.nn.Linear`, computed by `linear`. [..., in] -> [..., out]"""
@@ -21,25 +18,27 @@ class Linear(nn.Linear):
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x W^T + b. Where a large float32 weight is on a CPU, by the library that is the faster one on this machine
+    """x W^T + b. Where a float32 weight is on a CPU, by the library that is the faster one on this machine
     (`core/products.py`), and its gradients too; else by torch. [..., in] -> [..., out]
 
     The libraries round differently. `torch.backends.mkldnn.enabled = False` keeps oneDNN out, and so do transforms of
     `torch.func`, forward derivatives, autocast and compilers, which get torch's operators. Mapped over the weights of
-    several seeds, the gradients come as they lie in memory, without a copy. Without gradients small weights are
-    multiplied so too: the bias is added in place, where torch's own layer copies it into each row first.
+    several seeds, the gradients come as they lie in memory, without a copy. Where torch multiplies without gradients,
+    the bias is added in place; torch's own layer copies it into each row first.
     """
     compiling = torch.compiler.is_compiling()
     if not compiling and mapped_once(weight) and _accepted(x, weight, bias) and not torch.is_autocast_enabled("cpu"):
         stacked: Tensor = _Stacked.apply(x.reshape(-1, x.shape[-1]), weight, bias)
         return stacked.view(*x.shape[:-1], len(weight))
-    large, differentiated = weight.numel() >= LARGE, torch.is_grad_enabled()
-    if (large or not differentiated) and _accepted(x, weight, bias) and not _torch_must_multiply():
+    if _accepted(x, weight, bias) and not _torch_must_multiply():
         rows = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
-        if differentiated:
+        images, weights = len(rows), weight.numel()
+        if not torch.is_grad_enabled():
+            rows = products.multiplied(products.library("forward", images, weights), rows, weight, bias)
+        elif weights >= products.LARGE or products.with_onednn(images, weights):
             rows = _Product.apply(rows, weight, bias, "forward")
         else:
-            rows = products.multiplied(products.library("forward", len(rows)) if large else "torch", rows, weight, bias)
+            return F.linear(x, weight, bias)
         return rows if x.dim() == 2 else rows.view(*x.shape[:-1], len(weight))
     return F.linear(x, weight, bias)
 
@@ -85,8 +84,10 @@ class _Product(torch.autograd.Function):
         """The product. It saves x only where the weight needs a gradient, and the weight only where x does."""
         by_x, by_weight, _, _ = ctx.needs_input_grad
         ctx.save_for_backward(x if by_weight else None, weight if by_x else None)
-        rows = x.shape[1] if kind == "by weight" else x.shape[0]
-        return products.multiplied(products.library(kind, rows), x, weight, bias)
+        rows, weights = x.shape[0], weight.numel()
+        if kind == "by weight":
+            rows, weights = x.shape[1], len(x) * len(weight)
+        return products.multiplied(products.library(kind, rows, weights), x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:

@@ -15,7 +15,7 @@ from typing import Any
 from vaezoo.core.errors import one_line
 from vaezoo.runner.json_values import fitted, json_value
 
-COMPUTING = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "safetensors", "pydantic")
+COMPUTING = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "safetensors", "pydantic", "numba")
 """The dependencies whose version a record keeps."""
 GIT_SECONDS = 5.0
 """Seconds after which git is not waited for."""
@@ -38,8 +38,9 @@ class Provenance:
 
     memory_bytes: the device's memory; plugins: names of plugin files; started, finished: times in UTC. versions: of
     the dependencies that compute. driver: of the GPU, None on a CPU. products: the library of each product of a large
-    float32 layer on a CPU, of a seed that trains alone (`core/products.py`). command, git: see RunFacts. Records of
-    version 0.1.0 lack what has a default.
+    float32 layer on a CPU, of a seed that trains alone (`core/products.py`). loops: what compiled the loops that
+    took part (`core/compiled.py`), None where torch's operators computed everything. command, git: see RunFacts.
+    Records of version 0.1.0 lack what has a default.
     """
 
     vaezoo: str
@@ -58,6 +59,7 @@ class Provenance:
     command: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     products: dict[str, str] = field(default_factory=dict)
+    loops: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Every fact by name; what is not known is left out, except memory_bytes."""

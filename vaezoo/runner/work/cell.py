@@ -14,7 +14,7 @@ import torch
 
 import vaezoo
 from vaezoo.builder import Ingredients, construct
-from vaezoo.core import products
+from vaezoo.core import compiled, products
 from vaezoo.core.contracts import Objective
 from vaezoo.core.data import Dataset
 from vaezoo.core.errors import Skip, VaezooError, VaezooWarning
@@ -161,7 +161,8 @@ def run_cell(
         if log is not None and (record.status not in ("ok", "skipped") or record.failed_metrics):
             record = replace(record, log=f"logs/{log.name}")
         if record.provenance is not None:
-            record = replace(record, provenance=replace(record.provenance, finished=now()))
+            last = replace(record.provenance, finished=now(), loops=compiled.compiler())
+            record = replace(record, provenance=last)
         return store.write(cell, replace(record, seconds=shared + time.perf_counter() - started)).status
 
 

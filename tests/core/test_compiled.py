@@ -1,0 +1,132 @@
+"""Loops that numba compiles: where there are none, torch's operators compute, and a record says which it was."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vaezoo.core import compiled
+from vaezoo.core.errors import VaezooWarning
+from vaezoo.likelihoods._bernoulli_sums import LOOP
+
+pytest.importorskip("numba")
+SCRIPT = Path(sys.executable).with_name("vaezoo")
+ONE_VALUE = """
+import sys
+{first}
+import torch
+from vaezoo.core import compiled
+from vaezoo.likelihoods._bernoulli_sums import LOOP, sums
+torch.set_num_threads({threads})
+logits = torch.linspace(-9, 9, 256).view(1, 1, 256)
+value = sums((logits > 0).float(), logits, slopes=False)[0]
+print(float(value), compiled.loop(LOOP) is not None, compiled.compiler())
+"""
+
+
+def one_value(first="", threads=1, **environment):
+    """(log p of an image, whether there is a loop, what has compiled it), in a new process."""
+    code = ONE_VALUE.format(first=first, threads=threads)
+    env = {**os.environ, **environment}
+    done = subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True)
+    number, there, by = done.stdout.split()
+    return float(number), there == "True", by
+
+
+@pytest.fixture
+def fresh():
+    """No loop has been looked for."""
+    for each in (compiled._loop, compiled._address, compiled._team):
+        each.cache_clear()
+    yield
+    for each in (compiled._loop, compiled._address, compiled._team):
+        each.cache_clear()
+
+
+def test_without_numba_and_without_its_compiler_the_operators_compute():
+    value, there, by = one_value()
+    assert (there, by) == (True, "numba")
+    for without in (one_value("sys.modules['numba'] = None"), one_value(NUMBA_DISABLE_JIT="1")):
+        assert without[1:] == (False, "None")
+        assert without[0] == pytest.approx(value, rel=1e-6)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_where_nothing_can_be_kept_the_loop_is_compiled_each_time(threads):
+    value, there, _ = one_value(threads=threads, NUMBA_CACHE_DIR="/dev/null/none")
+    assert there
+    assert value == one_value()[0]
+
+
+def test_a_loop_that_cannot_be_compiled_is_said_once(fresh, monkeypatch, tmp_path):
+    (tmp_path / "broken_loop.py").write_text("raise TypeError('no such\\nprocessor')")
+    monkeypatch.syspath_prepend(tmp_path)
+    words = r"numba cannot compile broken_loop \(TypeError: no such processor\), so torch's operators compute instead"
+    with pytest.warns(VaezooWarning, match=words):
+        assert compiled.loop("broken_loop") is None
+    assert compiled.loop("broken_loop") is None
+
+
+def test_threads_that_only_torch_can_reach(fresh, monkeypatch):
+    monkeypatch.setattr(compiled, "_team", lambda: None)
+    before = torch.get_num_threads()
+    try:
+        for threads, there in ((1, True), (2, False)):
+            torch.set_num_threads(threads)
+            assert (compiled.loop(LOOP) is not None) == there
+    finally:
+        torch.set_num_threads(before)
+
+
+MATRIX = """
+seeds = [0]
+[[datasets]]
+name = "npz"
+path = "wide.npz"
+measure = "binary"
+[[datasets]]
+name = "npz"
+path = "narrow.npz"
+measure = "binary"
+[model]
+latent = 2
+hidden = [8]
+[train]
+epochs = 1
+[evaluate]
+importance_samples = 10
+throughput = false
+[[variants]]
+name = "vae"
+"""
+
+
+def test_a_record_says_whether_loops_took_part(tmp_path):
+    """Those of images with many pixels, on one machine the same numbers again."""
+    generator = np.random.default_rng(0)
+    for name, side in (("wide", 16), ("narrow", 8)):
+        images = {
+            f"x_{split}": (generator.random((count, 1, side, side)) < 0.3).astype(np.uint8)
+            for split, count in (("train", 256), ("valid", 40), ("test", 40))
+        }
+        np.savez(tmp_path / f"{name}.npz", **images)
+    (tmp_path / "m.toml").write_text(MATRIX)
+    found = []
+    for out in ("one", "two"):
+        words = [SCRIPT, "run", "m.toml", "--out", out, "--device", "cpu"]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        cells = (tmp_path / out / "cells").glob("*.json")
+        records = [json.loads(path.read_text()) for path in cells]
+        found.append({str(each["dataset"]): each for each in records if each.get("results")})
+    assert len(found[0]) == 2
+    for name, record in found[0].items():
+        assert record["provenance"].get("loops") == ("numba" if "wide" in name else None)
+        assert record["provenance"]["versions"]["numba"]
+        for number in ("elbo", "iwll", "kl"):
+            assert record["results"][number] == found[1][name]["results"][number]

@@ -1,0 +1,85 @@
+"""Loops over numbers in memory that numba compiles for this processor, run on torch's own threads.
+
+One loop does in one pass what takes torch's operators many. Where numba is not installed, or NUMBA_DISABLE_JIT is set,
+there are none, and whoever has one computes with torch's operators. numba compiles a loop once and keeps it on disk, so
+the numbers of two runs on one machine are the same, bit for bit.
+"""
+
+import ctypes
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+import torch
+
+from vaezoo.core.errors import VaezooWarning, one_line
+
+Loop = Callable[..., None]
+"""Called with addresses and sizes; what each of them is, the loop's module says."""
+
+_taken: set[str] = set()
+
+
+def compiler() -> str | None:
+    """What has compiled the loops that this process has run: "numba"; None where it has run none."""
+    return "numba" if _taken else None
+
+
+def loop(module: str) -> Loop | None:
+    """The loop that a module names `rows`. All of torch's threads run it at the same time, until no work is left.
+
+    None where there are no loops, or where torch has several threads but does not let others use them.
+    """
+    return _loop(module, torch.get_num_threads())
+
+
+@lru_cache
+def _loop(module: str, threads: int) -> Loop | None:
+    """The first of the numbers that the loop gets is 0; its threads count the work there that they have taken."""
+    address, team = _address(module), _team()
+    if address is None or (threads > 1 and team is None):
+        return None
+    alone = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(address)
+
+    def run(*numbers: int) -> None:
+        _taken.add(module)
+        memory = (ctypes.c_int64 * (1 + len(numbers)))(0, *numbers)
+        if threads == 1:
+            alone(memory)
+        else:
+            team(address, memory, threads, 0)
+
+    return run
+
+
+@lru_cache
+def _address(module: str) -> int | None:
+    """Where the compiled loop of a module is. None, with a warning, where numba fails to compile it."""
+    try:
+        from numba import config
+    except ImportError:
+        return None
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return None
+    try:
+        return int(import_module(module).rows.address)
+    except Exception as error:  # whatever a version of numba does not do on this processor
+        why = one_line(f"{type(error).__name__}: {error}")
+        what = f"numba cannot compile {module} ({why}), so torch's operators compute instead"
+        warnings.warn(what, VaezooWarning, stacklevel=2)
+        return None
+
+
+@lru_cache(maxsize=1)
+def _team() -> Any:
+    """The function of torch's OpenMP library that runs another function on all of its threads; None where that library
+    has none of this name.
+    """
+    try:
+        team = ctypes.PyDLL(None).GOMP_parallel
+    except (AttributeError, OSError, TypeError):
+        return None
+    team.argtypes, team.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint), None
+    return team
