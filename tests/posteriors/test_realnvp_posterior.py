@@ -37,9 +37,12 @@ def test_one_latent_dimension_has_an_affine_map_of_the_features():
 
 @pytest.mark.parametrize("latent", [1, 2, 5])
 def test_it_scores_given_points_as_its_own_samples(latent):
+    """But for rounding, which the inverse enlarges: points of five latents lie up to 200,000 away."""
     model = model_with("realnvp", latent, moved=True)
     draws = drawn(model)
-    torch.testing.assert_close(model.log_posterior(draws.batch, draws.z), draws.log_posterior)
+    torch.testing.assert_close(
+        model.log_posterior(draws.batch, draws.z), draws.log_posterior, rtol=0, atol=1e-7 if latent < 5 else 1e-5
+    )
     assert not torch.allclose(draws.q.base.log_prob(draws.z), draws.log_posterior, atol=0.01)
 
 
