@@ -60,6 +60,39 @@ def test_each_product_is_made_by_its_library(monkeypatch, products, onednn, rows
 @here
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("rows", [FEW, MANY])
+@pytest.mark.parametrize("onednn", SUBSETS, ids=str)
+def test_each_product_of_a_pack_is_made_by_its_library(monkeypatch, products, onednn, rows, layer):
+    """By oneDNN seed by seed, with the numbers of a seed that trains alone, bit for bit; the derivatives are those of
+    float64.
+    """
+    monkeypatch.setattr(chosen, "choice", lambda: only(onednn, rows, layer))
+    out, inputs = LAYERS[layer]
+    given = [
+        torch.stack(each).requires_grad_()
+        for each in zip(*(tensors(rows, inputs, out=out, seed=seed) for seed in range(3)), strict=True)
+    ]
+    value = torch.vmap(linear)(*given)
+    found = torch.autograd.grad(value.square().sum(), given)
+    shapes = {"forward": (rows, out), "by input": (rows, inputs), "by weight": (out, inputs)}
+    assert sorted(products) == sorted(3 * [shapes[name] for name in onednn])
+    if set(onednn) == set(PRODUCTS):
+        single = [torch.stack(each) for each in zip(*map(value_and_gradients, *given), strict=True)]
+        assert all(map(torch.equal, (value, *found[:2]), single))
+    exact = torch.vmap(F.linear)(*(each.double() for each in given))
+    for one, other in zip(found, torch.autograd.grad(exact.square().sum(), given), strict=True):
+        assert_near(one, other.double())
+
+
+def value_and_gradients(*given):
+    """x W^T + b, and the gradients of its sum of squares by x and W."""
+    given = [each.detach().requires_grad_() for each in given]
+    value = linear(*given)
+    return value, *torch.autograd.grad(value.square().sum(), given[:2])
+
+
+@here
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("rows", [FEW, MANY])
 @pytest.mark.parametrize("onednn", [PRODUCTS[:1], PRODUCTS[1:]], ids=str)
 def test_without_gradients_only_the_forward_product_counts(monkeypatch, products, onednn, rows, layer):
     monkeypatch.setattr(chosen, "choice", lambda: only(onednn, rows, layer))

@@ -69,7 +69,7 @@ def with_onednn(rows: int, weights: int) -> bool:
     return any(library(product, rows, weights) == "onednn" for product in PRODUCTS)
 
 
-def multiplied(name: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def multiplied(name: str, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b by a library, of float32 on a CPU, without a gradient. [B, in], [out, in], [out] -> [B, out]
 
     torch's `addmm` copies the bias into each row before it multiplies; it takes less time to add it afterwards.

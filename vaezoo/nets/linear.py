@@ -28,7 +28,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     compiling = torch.compiler.is_compiling()
     if not compiling and mapped_once(weight) and _accepted(x, weight, bias) and not torch.is_autocast_enabled("cpu"):
-        stacked: Tensor = _Stacked.apply(x.reshape(-1, x.shape[-1]), weight, bias)
+        stacked: Tensor = _Stacked.apply(x.reshape(-1, x.shape[-1]), weight, bias, "forward")
         return stacked.view(*x.shape[:-1], len(weight))
     if _accepted(x, weight, bias) and not _torch_must_multiply():
         rows = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
@@ -43,7 +43,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.linear(x, weight, bias)
 
 
-def _accepted(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+def _accepted(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
     """Whether type, layout and shapes are ones that oneDNN multiplies rightly. oneDNN does not check them itself."""
     tensors = [x, weight] if bias is None else [x, weight, bias]
     return (
@@ -76,6 +76,32 @@ def _product(kind: str, x: Tensor, weight: Tensor, bias: Tensor | None = None) -
     return F.linear(x, weight, bias)
 
 
+def _stacked_product(kind: str, x: Tensor, weight: Tensor) -> Tensor:
+    """x W^T of each seed, whose derivatives are such products again. Under a transform by torch, which maps its own."""
+    value: Tensor = torch.bmm(x, weight.mT) if transform_active() else _Stacked.apply(x, weight, None, kind)
+    return value
+
+
+def _each_product(kind: str, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x W^T + b of each of S seeds as one of the products of a layer. [S, B, in], [S, out, in], [S, out] -> [S, B, out]
+
+    Where oneDNN is the faster one, it multiplies seed by seed: torch's product of all seeds is its own library's.
+    """
+    pairs = [x, weight] if bias is None else [x, weight, bias]
+    each = list(zip(*(tensor.unbind() for tensor in pairs), strict=True))
+    if all(_accepted(*one) for one in each) and not _torch_must_multiply():
+        name = products.library(kind, *_sizes(kind, x[0], weight[0]))
+        if name == "onednn":
+            return torch.stack([products.multiplied(name, *one) for one in each])
+    value = torch.bmm(x, weight.mT)
+    return value if bias is None else value.add_(bias.unsqueeze(1))
+
+
+def _sizes(kind: str, x: Tensor, weight: Tensor) -> tuple[int, int]:
+    """The rows and the weights of a layer, of one of whose products these are the factors."""
+    return (x.shape[1], len(x) * len(weight)) if kind == "by weight" else (len(x), weight.numel())
+
+
 class _Product(torch.autograd.Function):
     """x W^T + b by the chosen library, and its derivatives by theirs."""
 
@@ -84,10 +110,7 @@ class _Product(torch.autograd.Function):
         """The product. It saves x only where the weight needs a gradient, and the weight only where x does."""
         by_x, by_weight, _, _ = ctx.needs_input_grad
         ctx.save_for_backward(x if by_weight else None, weight if by_x else None)
-        rows, weights = x.shape[0], weight.numel()
-        if kind == "by weight":
-            rows, weights = x.shape[1], len(x) * len(weight)
-        return products.multiplied(products.library(kind, rows, weights), x, weight, bias)
+        return products.multiplied(products.library(kind, *_sizes(kind, x, weight)), x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
@@ -105,29 +128,31 @@ class _Stacked(torch.autograd.Function):
     """x W^T + b of each of S seeds at once. It is applied under `torch.vmap`, whose rule gives it all seeds."""
 
     @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None, kind: str) -> Tensor:
         """[S, B, in], [S, out, in], [S, out] -> [S, B, out]"""
-        value = torch.bmm(x, weight.transpose(1, 2))
-        return value if bias is None else value.add_(bias.unsqueeze(1))
+        return _each_product(kind, x, weight, bias)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None, str], output: Tensor) -> None:
         """Saves x only where the weight needs a gradient, and the weight only where x does."""
-        by_x, by_weight, _ = ctx.needs_input_grad
+        by_x, by_weight, *_ = ctx.needs_input_grad
         ctx.save_for_backward(inputs[0] if by_weight else None, inputs[1] if by_x else None)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         """By x: g W. By W: g^T x. By b: the sum of g."""
         x, weight = ctx.saved_tensors
         return (
-            None if weight is None else torch.bmm(grad, weight),
-            None if x is None else torch.bmm(grad.transpose(1, 2), x),
+            None if weight is None else _stacked_product("by input", grad, weight.mT),
+            None if x is None else _stacked_product("by weight", grad.mT, x.mT),
             grad.sum(1) if ctx.needs_input_grad[2] else None,
+            None,
         )
 
     @staticmethod
-    def vmap(info: Any, places: tuple[int | None, ...], *given: Tensor | None) -> tuple[Tensor, int]:
+    def vmap(
+        info: Any, places: tuple[int | None, ...], x: Tensor, weight: Tensor, bias: Tensor | None, kind: str
+    ) -> tuple[Tensor, int]:
         """All seeds at once. places: of the axis of seeds of each tensor; None where all seeds share it."""
         first = [
             each
@@ -135,7 +160,7 @@ class _Stacked(torch.autograd.Function):
             else each.movedim(at, 0)
             if at is not None
             else each.expand(info.batch_size, *each.shape)
-            for each, at in zip(given, places, strict=True)
+            for each, at in zip((x, weight, bias), places[:3], strict=True)
         ]
-        value: Tensor = _Stacked.apply(*first)
+        value: Tensor = _Stacked.apply(*first, kind)
         return value, 0
