@@ -48,25 +48,48 @@ def fresh():
         each.cache_clear()
 
 
-def test_without_numba_and_without_its_compiler_the_operators_compute():
-    value, there, by = one_value()
+@pytest.fixture(scope="module")
+def value():
+    """Of the loop."""
+    number, there, by = one_value()
     assert (there, by) == (True, "numba")
+    return number
+
+
+def test_without_numba_and_without_its_compiler_the_operators_compute(value):
     for without in (one_value("sys.modules['numba'] = None"), one_value(NUMBA_DISABLE_JIT="1")):
         assert without[1:] == (False, "None")
         assert without[0] == pytest.approx(value, rel=1e-6)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_where_nothing_can_be_kept_the_loop_is_compiled_each_time(threads):
-    value, there, _ = one_value(threads=threads, NUMBA_CACHE_DIR="/dev/null/none")
-    assert there
-    assert value == one_value()[0]
+def test_a_numba_that_fails_as_it_is_imported_stops_nothing(value, tmp_path):
+    (tmp_path / "numba").mkdir()
+    (tmp_path / "numba" / "__init__.py").write_text("raise OSError('no shared object')")
+    found = one_value(f"sys.path.insert(0, {str(tmp_path)!r})")
+    assert found == (pytest.approx(value, rel=1e-6), False, "None")
+
+
+def test_where_nothing_can_be_kept_the_loop_is_compiled_each_time(value):
+    assert one_value(threads=2, NUMBA_CACHE_DIR="/dev/null/none") == (value, True, "numba")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["nbc", "nbi"])
+@pytest.mark.parametrize("left", [0, 50])
+def test_a_damaged_file_of_the_kept_loop_changes_nothing(value, tmp_path, ending, left):
+    one_value(NUMBA_CACHE_DIR=str(tmp_path))
+    (file,) = tmp_path.rglob(f"*.{ending}")
+    file.write_bytes(file.read_bytes()[:left])
+    for _ in range(2):
+        assert one_value(NUMBA_CACHE_DIR=str(tmp_path)) == (value, True, "numba")
 
 
 def test_a_loop_that_cannot_be_compiled_is_said_once(fresh, monkeypatch, tmp_path):
     (tmp_path / "broken_loop.py").write_text("raise TypeError('no such\\nprocessor')")
     monkeypatch.syspath_prepend(tmp_path)
-    words = r"numba cannot compile broken_loop \(TypeError: no such processor\), so torch's operators compute instead"
+    words = (
+        r"numba cannot be used \(TypeError: no such processor\), so torch's operators compute instead of the loop of b"
+    )
     with pytest.warns(VaezooWarning, match=words):
         assert compiled.loop("broken_loop") is None
     assert compiled.loop("broken_loop") is None
@@ -106,6 +129,7 @@ name = "vae"
 """
 
 
+@pytest.mark.slow
 def test_a_record_says_whether_loops_took_part(tmp_path):
     """Those of images with many pixels, on one machine the same numbers again."""
     generator = np.random.default_rng(0)

@@ -1,5 +1,7 @@
 """The Bernoulli likelihood: its sums of logits, their derivatives of every order, its tails."""
 
+import math
+
 import pytest
 import torch
 from one_pixel import SCALES, assert_adds_up, made
@@ -93,6 +95,21 @@ def test_bernoulli_mapped_over_images_or_logits_alone():
 def test_bernoulli_of_the_same_logits_for_all_images():
     x, logits = torch.ones(3, 5), torch.linspace(-2, 2, 20).view(4, 1, 5)
     assert torch.equal(bernoulli(x, logits), bernoulli(x, logits.expand(4, 3, 5).contiguous()))
+
+
+@pytest.mark.parametrize("pixels", [5, 256])
+@pytest.mark.parametrize("shape", [(4, 3, 1), (4, 1, 1), (1, 1, 1), (1, 3, 1)], ids=str)
+def test_bernoulli_of_one_logit_for_all_pixels(pixels, shape):
+    """The value and the gradient are those of the same logit written for each pixel."""
+    x = torch.ones(3, pixels)
+    x[1, 2:] = 0
+    logits = torch.linspace(-2, 2, math.prod(shape)).view(shape).requires_grad_()
+    likelihood = made("bernoulli", DataSpec((1, 1, pixels), "binary"), torch.float32)
+    value = likelihood.log_prob(x.view(3, 1, 1, pixels), logits[..., None, None])
+    expected = bernoulli(x, logits.expand(shape[0], 3, pixels).contiguous())
+    torch.testing.assert_close(value, expected)
+    found, wanted = (torch.autograd.grad(each.sum(), logits)[0] for each in (value, expected))
+    torch.testing.assert_close(found, wanted)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.float64])

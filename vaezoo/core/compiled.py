@@ -1,8 +1,8 @@
 """Loops over numbers in memory that numba compiles for this processor, run on torch's own threads.
 
 One loop does in one pass what takes torch's operators many. Where numba is not installed, or NUMBA_DISABLE_JIT is set,
-there are none, and whoever has one computes with torch's operators. numba compiles a loop once and keeps it on disk, so
-the numbers of two runs on one machine are the same, bit for bit.
+there are none, and whoever has one computes with torch's operators. numba compiles a loop once and keeps it on disk;
+compiled anew for the same processor it gives the same numbers, bit for bit.
 """
 
 import ctypes
@@ -41,7 +41,7 @@ def _loop(module: str, threads: int) -> Loop | None:
     address, team = _address(module), _team()
     if address is None or (threads > 1 and team is None):
         return None
-    alone = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(address)
+    alone = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
 
     def run(*numbers: int) -> None:
         _taken.add(module)
@@ -56,19 +56,22 @@ def _loop(module: str, threads: int) -> Loop | None:
 
 @lru_cache
 def _address(module: str) -> int | None:
-    """Where the compiled loop of a module is. None, with a warning, where numba fails to compile it."""
+    """Where the compiled loop of a module is. None where numba is not installed or is not to compile; and, with a
+    warning, where it fails.
+    """
     try:
         from numba import config
-    except ImportError:
-        return None
-    if config.DISABLE_JIT:  # type: ignore[attr-defined]
-        return None
-    try:
-        return int(import_module(module).rows.address)
-    except Exception as error:  # whatever a version of numba does not do on this processor
-        why = one_line(f"{type(error).__name__}: {error}")
-        what = f"numba cannot compile {module} ({why}), so torch's operators compute instead"
-        warnings.warn(what, VaezooWarning, stacklevel=2)
+
+        return None if config.DISABLE_JIT else int(import_module(module).rows.address)  # type: ignore[attr-defined]
+    except Exception as error:  # whatever a numba does that is broken or does not know this processor
+        if not (isinstance(error, ModuleNotFoundError) and error.name == "numba"):
+            why = one_line(f"{type(error).__name__}: {error}")
+            warnings.warn(
+                f"numba cannot be used ({why}), so torch's operators compute instead of the loop of {module}; install "
+                "numba anew, or set NUMBA_DISABLE_JIT=1",
+                VaezooWarning,
+                stacklevel=2,
+            )
         return None
 
 
@@ -78,7 +81,7 @@ def _team() -> Any:
     has none of this name.
     """
     try:
-        team = ctypes.PyDLL(None).GOMP_parallel
+        team = ctypes.CDLL(None).GOMP_parallel
     except (AttributeError, OSError, TypeError):
         return None
     team.argtypes, team.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint), None

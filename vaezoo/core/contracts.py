@@ -194,7 +194,9 @@ class Likelihood(nn.Module, ABC):
     @abstractmethod
     @may_request
     def log_prob(self, x: Tensor, parameters: Tensor) -> Tensor:
-        """log p(x|z) summed over pixels, in nats. [B, *shape], [K, B, *parameter_shape] -> [K, B]"""
+        """log p(x|z) summed over pixels, in nats; that of a sample depends on no other sample.
+        [B, *shape], [K, B, *parameter_shape] -> [K, B]
+        """
 
     @abstractmethod
     @may_request

@@ -12,13 +12,16 @@ from vaezoo.core.model import LatentModel
 IMAGES_A_BLOCK = 100
 """Images that are evaluated at once, where there are MANY_SAMPLES of each; with fewer there are more images."""
 MANY_SAMPLES, MOST_TIMES = 32, 4
-CPU_BLOCK = 2**22
-"""The guess on a CPU, in elements of the decoder's widest layer: the latents of so many samples take little time."""
 GPU_BLOCK = 2**27
+"""The guess on a GPU, in elements of the decoder's widest layer."""
 PIECE = 2**19
-"""What each thread of a CPU decodes at once, in elements of the decoder's widest layer: 2 MB of float32, which stay in
-its own cache until the likelihood has read them.
+"""What a thread of a CPU decodes at once, in elements of the decoder's widest layer: 2 MB of float32, which stay near
+the core until the likelihood has read them.
 """
+MOST_PIECES = 2
+"""Threads that get a piece each; more of them share these, so that the smallest block that is tried is a piece."""
+CPU_BLOCK = 4 * MOST_PIECES * PIECE
+"""The guess on a CPU: the latents of so many samples are drawn in few operations."""
 LARGE = 128
 """A job is measured where it has at least this many blocks of the guessed size."""
 ROUNDS = 3
@@ -71,7 +74,8 @@ class BlockSize:
         layers = [parameter.shape[0] for parameter in model.decoder.parameters() if parameter.dim()]
         widest = max(math.prod(model.likelihood.parameter_shape), *layers, 1)
         on_cpu = self.device.type == "cpu"
-        self.decoded = max(1, PIECE * torch.get_num_threads() // (images * widest)) if on_cpu else samples
+        pieces = PIECE * min(torch.get_num_threads(), MOST_PIECES)
+        self.decoded = max(1, pieces // (images * widest)) if on_cpu else samples
         guess = self._in_pieces((CPU_BLOCK if on_cpu else GPU_BLOCK) // (images * widest))
         trials = ROUNDS * sorted({self._in_pieces(guess * factor // 4) for factor in (1, 2, 4, 8, 16)})
         known = self._situation in _chosen
@@ -81,7 +85,7 @@ class BlockSize:
         self._seconds: dict[int, float] = {}
 
     def _in_pieces(self, size: int) -> int:
-        """A size, or a little less, that is whole pieces: then no number depends on the size that is the fastest."""
+        """A size, or a little less, that is whole pieces: then no number depends on which size is the fastest."""
         return size // self.decoded * self.decoded or max(1, size)
 
     @property

@@ -98,11 +98,13 @@ def _value_and_slope(x, logits, slope):
 
 
 def _compiled(function):
-    """A function in C, kept on disk where numba finds a folder that it may write."""
+    """A function in C, kept on disk. Where that fails, it is compiled all the same: numba may write no folder, or what
+    it has kept is damaged.
+    """
     signature = types.void(types.CPointer(int64))
     try:
         return cfunc(signature, cache=True)(function)
-    except (OSError, RuntimeError):
+    except Exception:
         return cfunc(signature)(function)
 
 

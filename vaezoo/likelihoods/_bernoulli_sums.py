@@ -62,7 +62,8 @@ def sums(x: Tensor, logits: Tensor, slopes: bool) -> tuple[Tensor, Tensor]:
     if _loop_takes(x, logits) and compiled.loop(LOOP) is not None:
         value, derivatives = torch.ops.vaezoo.bernoulli_sums(x, logits, slopes)
         return value, derivatives
-    return _by_operators(x, logits), logits.new_empty(0)
+    whole = logits.expand(*logits.shape[:-1], max(x.shape[-1], logits.shape[-1]))
+    return _by_operators(x, whole), logits.new_empty(0)
 
 
 def _loop_takes(x: Tensor, logits: Tensor) -> bool:

@@ -7,7 +7,7 @@ from torch.nn import functional
 from vaezoo.core import noise
 from vaezoo.core.contracts import Likelihood
 from vaezoo.core.data import DataSpec
-from vaezoo.core.torch_internals import forward_derivative_active
+from vaezoo.core.torch_internals import forward_derivative_active, transform_active
 from vaezoo.likelihoods._bernoulli_sums import LogProb, sums
 from vaezoo.registry import register
 
@@ -34,7 +34,8 @@ class Bernoulli(Likelihood):
         x, logits = x.flatten(1).unsqueeze(0), parameters.flatten(2)
         if forward_derivative_active():
             return (x * logits - functional.softplus(logits)).sum(-1)
-        value, _ = LogProb.apply(x, logits) if torch.is_grad_enabled() else sums(x, logits, slopes=False)
+        needed = x.requires_grad or logits.requires_grad or transform_active()
+        value, _ = LogProb.apply(x, logits) if needed and torch.is_grad_enabled() else sums(x, logits, slopes=False)
         return value
 
     def mean(self, parameters: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ class Provenance:
     """Where, when and with what a cell was run.
 
     memory_bytes: the device's memory; plugins: names of plugin files; started, finished: times in UTC. versions: of
-    the dependencies that compute. driver: of the GPU, None on a CPU. products: the library of each product of a large
+    the dependencies that compute. driver: of the GPU, None on a CPU. products: the library of each product of a
     float32 layer on a CPU, of a seed that trains alone (`core/products.py`). loops: what compiled the loops that
     took part (`core/compiled.py`), None where torch's operators computed everything. command, git: see RunFacts.
     Records of version 0.1.0 lack what has a default.
