@@ -222,8 +222,8 @@ def test_the_choice_is_by_rows_and_weights(monkeypatch):
     }
     assert list(found.values()) == [
         "torch",
-        "forward in a small layer",
-        "forward in a small layer",
+        "torch",
+        "torch",
         "forward",
         "torch",
         "forward of a block in a small layer",

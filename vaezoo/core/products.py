@@ -37,14 +37,16 @@ BOUNDARY = 256
 SHAPES = {"": (784, 400), " in a small layer": (400, 40)}
 """The inputs and outputs of the layers that are timed."""
 LARGE, SMALL = 2**16, 2**12
-"""The weights from which on the choice for a large layer holds, and that for a small one. With fewer torch multiplies:
-the call takes more time than the choice could save.
+"""The weights from which on the choice for a large layer holds, and that for a block in a small one. Else torch
+multiplies: the call takes more time than the choice could save.
 """
 ROUNDS, SECONDS = 5, 0.7
 """Rounds in which all products are timed in turn, at most for so many seconds."""
 MARGIN = 0.97
 """oneDNN is chosen where it takes less than this share of torch's time, so that no choice hangs on noise alone."""
 
+_TIMED = (("", "", BATCH), ("", " of a block", BLOCK), (" in a small layer", " of a block", BLOCK))
+"""Layers and rows: how the name of a choice ends, and how many rows are timed."""
 _ONE_AT_A_TIME = Lock()
 
 Choice = Mapping[str, str]
@@ -52,16 +54,14 @@ Choice = Mapping[str, str]
 
 
 def names() -> list[str]:
-    """Of all choices: each product, of few rows or of many, in a large layer or in a small one."""
-    return [name + of + layer for layer in SHAPES for of in ("", " of a block") for name in PRODUCTS]
+    """Of all choices: each product of few rows and of many in a large layer, and of many in a small one."""
+    return [product + of + layer for layer, of, _ in _TIMED for product in PRODUCTS]
 
 
 def library(product: str, rows: int, weights: int) -> str:
     """The library of one of PRODUCTS for so many rows and weights. VaezooError where VAEZOO_PRODUCTS is neither."""
-    if weights < SMALL:
-        return "torch"
     of, layer = "" if rows < BOUNDARY else " of a block", "" if weights >= LARGE else " in a small layer"
-    return choice()[product + of + layer]
+    return "torch" if weights < SMALL or (layer and not of) else choice()[product + of + layer]
 
 
 def with_onednn(rows: int, weights: int) -> bool:
@@ -153,9 +153,8 @@ def fastest(seconds: Mapping[str, float]) -> str:
 def measured() -> dict[str, dict[str, float]]:
     """product -> library -> the least seconds of one product of a layer of SHAPES."""
     work = {
-        (product + of + layer, name): _product(product, rows, name, *shape)
-        for layer, shape in SHAPES.items()
-        for of, rows in (("", BATCH), (" of a block", BLOCK))
+        (product + of + layer, name): _product(product, rows, name, *SHAPES[layer])
+        for layer, of, rows in _TIMED
         for product in PRODUCTS
         for name in LIBRARIES
     }

@@ -87,12 +87,15 @@ def _each_product(kind: str, x: Tensor, weight: Tensor, bias: Tensor | None = No
 
     Where oneDNN is the faster one, it multiplies seed by seed: torch's product of all seeds is its own library's.
     """
-    pairs = [x, weight] if bias is None else [x, weight, bias]
-    each = list(zip(*(tensor.unbind() for tensor in pairs), strict=True))
-    if all(_accepted(*one) for one in each) and not _torch_must_multiply():
+    factors = [x, weight] if bias is None else [x, weight, bias]
+    seeds = list(zip(*(tensor.unbind() for tensor in factors), strict=True))
+    if all(_accepted(*one) for one in seeds) and not _torch_must_multiply():
         name = products.library(kind, *_sizes(kind, x[0], weight[0]))
         if name == "onednn":
-            return torch.stack([products.multiplied(name, *one) for one in each])
+            value = x.new_empty(len(x), x.shape[1], weight.shape[1])
+            for own, one in zip(value, seeds, strict=True):
+                own.copy_(products.multiplied(name, *one))
+            return value
     value = torch.bmm(x, weight.mT)
     return value if bias is None else value.add_(bias.unsqueeze(1))
 
