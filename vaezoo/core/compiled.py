@@ -44,6 +44,7 @@ def _loop(module: str, threads: int) -> Loop | None:
     alone = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
 
     def run(*numbers: int) -> None:
+        """Call the loop in this thread, or in each of torch's."""
         _taken.add(module)
         memory = (ctypes.c_int64 * (1 + len(numbers)))(0, *numbers)
         if threads == 1:

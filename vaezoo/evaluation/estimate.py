@@ -16,7 +16,6 @@ from vaezoo.core.model import Images, LatentModel
 from vaezoo.evaluation import blocks
 from vaezoo.evaluation.given import checked
 from vaezoo.evaluation.pareto import RELIABLE, fitted_tail, largest, tail_size
-from vaezoo.evaluation.sample_noise import SampleNoise
 
 FEWEST = 100
 """An estimate with fewer samples is a quick look (validation during training) and gives no warning."""
@@ -273,13 +272,13 @@ def _images(
     with noise.stream(noise.derive(seed, "posterior"), index=index, dtype=model.dtype):
         q = model.posterior(batch)
     running = _Running(x.shape[0], model.device, importance_samples)
-    drawn = SampleNoise(noise.derive(seed, "samples"), index, importance_samples, model.dtype)
+    key = noise.derive(seed, "samples")
     first = 0
     while first < importance_samples:
         heartbeat.beat()
         samples = min(size.samples, importance_samples - first)
         try:
-            with size.timed(), drawn.block(first, samples):
+            with size.timed(), noise.stream(key, index=index, first=first, dtype=model.dtype):
                 draws = model.draw_from(q, batch, samples)
                 draws.decoded = size.decoded
                 terms = draws.log_weight, draws.log_likelihood
