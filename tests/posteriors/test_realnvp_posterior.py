@@ -37,12 +37,15 @@ def test_one_latent_dimension_has_an_affine_map_of_the_features():
 
 @pytest.mark.parametrize("latent", [1, 2, 5])
 def test_it_scores_given_points_as_its_own_samples(latent):
-    """But for rounding, which the inverse enlarges: points of five latents lie up to 200,000 away."""
+    """The map is half as far from the identity as elsewhere: with five latents it else throws points 200,000 away, and
+    its inverse enlarges each rounding as much.
+    """
     model = model_with("realnvp", latent, moved=True)
+    with torch.no_grad():
+        for parameter in model.posterior_net.parameters():
+            parameter.mul_(0.5)
     draws = drawn(model)
-    torch.testing.assert_close(
-        model.log_posterior(draws.batch, draws.z), draws.log_posterior, rtol=0, atol=1e-7 if latent < 5 else 1e-5
-    )
+    torch.testing.assert_close(model.log_posterior(draws.batch, draws.z), draws.log_posterior)
     assert not torch.allclose(draws.q.base.log_prob(draws.z), draws.log_posterior, atol=0.01)
 
 
