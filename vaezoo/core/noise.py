@@ -195,13 +195,13 @@ def bernoulli(levels: Tensor, top: int = 255) -> Tensor:
 
 
 def normals_of_calls(
-    key: Tensor, index: Tensor, calls: Mapping[int, tuple[int, ...]], dtype: torch.dtype, first: int = 0
+    key: Tensor, index: Tensor, calls: Mapping[int, tuple[int, ...]], dtype: torch.dtype
 ) -> dict[int, Tensor]:
-    """The results of these calls of `normal` in a stream with this key and these images, from sample number `first` on.
-    `vmap` draws those of many streams at once.
+    """The results of these calls of `normal` in a stream with this key and these images. `vmap` draws those of many
+    streams at once.
     """
     results = {}
-    with stream(key, index=index, first=first, dtype=dtype) as opened:
+    with stream(key, index=index, dtype=dtype) as opened:
         for number, shape in calls.items():
             opened.calls = number - 1
             results[number] = normal(*shape)

@@ -119,7 +119,7 @@ def _piece(x: Tensor, logits: Tensor) -> Tensor:
     spends most of its time on logarithms.) A product has as many roundings as the sum.
     """
     pixels = logits.shape[-1]
-    factors = max(number for number in range(1, FACTORS + 1) if pixels % number == 0)
+    factors = next(number for number in range(FACTORS, 0, -1) if pixels % number == 0)
     larger = logits.clamp_min(0)
     factor = torch.sub(logits, larger, alpha=2)  # l - 2 max(l, 0) = -|l|
     alike = x.dtype == logits.dtype and x.shape[-2:] == logits.shape[-2:]
