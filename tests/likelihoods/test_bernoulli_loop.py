@@ -14,7 +14,6 @@ from vaezoo.likelihoods._bernoulli_sums import LARGE, LOOP, LogProb, sums
 from vaezoo.training.replay.recording import record
 
 pytest.importorskip("numba")
-BINARY = "binary"
 
 
 def given(*shape, pixels=LARGE, scale=3.0, real=False, seed=0):
@@ -233,5 +232,6 @@ def test_a_recorded_step_runs_the_loop_anew(runs):
     assert torch.equal(recorded, gradient)
 
 
-def test_the_loop_is_that_of_this_processor():
+def test_there_is_a_loop_here():
+    """Otherwise the operators would be compared with themselves."""
     assert compiled.loop(LOOP) is not None

@@ -50,7 +50,9 @@ _TIMED = (("", "", BATCH), ("", " of a block", BLOCK), (" in a small layer", " o
 _ONE_AT_A_TIME = Lock()
 
 Choice = Mapping[str, str]
-"""product -> library, the product's name followed by "of a block" where it has many rows."""
+"""product -> library. The product's name is followed by "of a block" where it has many rows, and then by "in a small
+layer" where that has few weights.
+"""
 
 
 def names() -> list[str]:
