@@ -13,14 +13,14 @@ import time
 import torch
 
 import vaezoo
-from vaezoo.core import encodings
+from vaezoo.core import fixed_weights
 
 CONTESTANTS = (
     ("vae", 0),
     ("exemplar-vae", 0),
-    ("exemplar-vae", encodings.KEPT),
+    ("exemplar-vae", fixed_weights.KEPT),
     ("vae-vampprior", 0),
-    ("vae-vampprior", encodings.KEPT),
+    ("vae-vampprior", fixed_weights.KEPT),
 )
 """Variant, and how many encodings are kept."""
 
@@ -40,7 +40,7 @@ def main() -> None:
     for _ in range(given.rounds + 1):  # the first is a warm-up
         found: dict[str, torch.Tensor] = {}
         for name, kept in CONTESTANTS:
-            encodings.KEPT = kept
+            fixed_weights.KEPT = kept
             start = time.process_time()
             estimate = vaezoo.log_likelihood(models[name], x[: given.images], given.samples).estimate
             seconds[name, kept].append(time.process_time() - start)

@@ -218,12 +218,13 @@ def test_the_choice_is_by_rows_and_weights(monkeypatch):
     found = {
         (rows, weights): products.library("forward", rows, weights)
         for rows in (products.BOUNDARY - 1, products.BOUNDARY)
-        for weights in (products.SMALL - 1, products.SMALL, products.LARGE - 1, products.LARGE)
+        for few in [products.SMALL["" if rows < products.BOUNDARY else " of a block"]]
+        for weights in (few - 1, few, products.LARGE - 1, products.LARGE)
     }
     assert list(found.values()) == [
         "torch",
-        "torch",
-        "torch",
+        "forward in a small layer",
+        "forward in a small layer",
         "forward",
         "torch",
         "forward of a block in a small layer",

@@ -8,7 +8,7 @@ from vaezoo.core.torch_internals import onednn_linear
 
 OUT, IN = 300, 250
 """Of a large layer."""
-SMALL = 90, 60
+SMALL = 120, 90
 """The outputs and inputs of a small one."""
 BOUND = 1e-5
 """Relative to the largest element: sums of OUT products in float32, or of as many as there are images."""

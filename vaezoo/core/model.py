@@ -24,8 +24,8 @@ from vaezoo.core.contracts import (
 )
 from vaezoo.core.data import DataSpec
 from vaezoo.core.draws import Batch, Draws
-from vaezoo.core.encodings import encoded
 from vaezoo.core.errors import NoClosedForm, Skip, VaezooError, described
+from vaezoo.core.fixed_weights import encoded
 from vaezoo.core.precision import computing, known_precision
 from vaezoo.core.progress_bar import with_progress
 from vaezoo.core.requests import call_with_requests, requested_arguments, requests_of, skip_without_context

@@ -27,7 +27,6 @@ from vaezoo.core import variates
 from vaezoo.core.errors import VaezooError
 from vaezoo.core.streams import (
     GLOBAL_GENERATOR,
-    GOLDEN,
     Source,
     Stream,
     coupled,
@@ -35,7 +34,6 @@ from vaezoo.core.streams import (
     drawing_from,
     fallback,
     given_normals,
-    mix,
     next_given,
     observed_normals,
     repeatable,
@@ -43,6 +41,7 @@ from vaezoo.core.streams import (
     stream,
     without_images,
 )
+from vaezoo.core.words import GOLDEN, mix
 
 __all__ = [
     "GLOBAL_GENERATOR",

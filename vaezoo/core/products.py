@@ -24,7 +24,7 @@ from torch import Tensor
 from vaezoo.core.errors import VaezooError
 from vaezoo.core.paths import user_cache
 from vaezoo.core.processor import processor_name
-from vaezoo.core.torch_internals import onednn_linear
+from vaezoo.core.torch_internals import onednn_layout, onednn_linear
 
 SETTING = "VAEZOO_PRODUCTS"
 LIBRARIES = ("torch", "onednn")
@@ -36,34 +36,33 @@ BOUNDARY = 256
 """The rows from which on the choice for a block holds."""
 SHAPES = {"": (784, 400), " in a small layer": (400, 40)}
 """The inputs and outputs of the layers that are timed."""
-LARGE, SMALL = 2**16, 2**12
-"""The weights from which on the choice for a large layer holds, and that for a block in a small one. Else torch
-multiplies: the call takes more time than the choice could save.
+LARGE, SMALL = 2**16, {"": 2**13, " of a block": 2**12}
+"""The weights from which on the choice for a large layer holds, and that for a batch or a block in a small one. Else
+torch multiplies: the call takes more time than the choice could save.
 """
 ROUNDS, SECONDS = 5, 0.7
 """Rounds in which all products are timed in turn, at most for so many seconds."""
 MARGIN = 0.97
 """oneDNN is chosen where it takes less than this share of torch's time, so that no choice hangs on noise alone."""
 
-_TIMED = (("", "", BATCH), ("", " of a block", BLOCK), (" in a small layer", " of a block", BLOCK))
-"""Layers and rows: how the name of a choice ends, and how many rows are timed."""
+_ROWS = {"": BATCH, " of a block": BLOCK}
 _ONE_AT_A_TIME = Lock()
 
 Choice = Mapping[str, str]
 """product -> library. The product's name is followed by "of a block" where it has many rows, and then by "in a small
-layer" where that has few weights.
+layer" where the layer has few weights.
 """
 
 
 def names() -> list[str]:
-    """Of all choices: each product of few rows and of many in a large layer, and of many in a small one."""
-    return [product + of + layer for layer, of, _ in _TIMED for product in PRODUCTS]
+    """Of all choices: each product of few rows and of many, in a large layer and in a small one."""
+    return [product + of + layer for layer in SHAPES for of in _ROWS for product in PRODUCTS]
 
 
 def library(product: str, rows: int, weights: int) -> str:
     """The library of one of PRODUCTS for so many rows and weights. VaezooError where VAEZOO_PRODUCTS is neither."""
     of, layer = "" if rows < BOUNDARY else " of a block", "" if weights >= LARGE else " in a small layer"
-    return "torch" if weights < SMALL or (layer and not of) else choice()[product + of + layer]
+    return "torch" if weights < SMALL[of] else choice()[product + of + layer]
 
 
 def with_onednn(rows: int, weights: int) -> bool:
@@ -74,6 +73,7 @@ def with_onednn(rows: int, weights: int) -> bool:
 def multiplied(name: str, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b by a library, of float32 on a CPU, without a gradient. [B, in], [out, in], [out] -> [B, out]
 
+    oneDNN takes the weight in its own layout too (`core/fixed_weights.py`).
     torch's `addmm` copies the bias into each row before it multiplies; it takes less time to add it afterwards.
     """
     onednn = onednn_linear()
@@ -85,6 +85,8 @@ def multiplied(name: str, x: Tensor, weight: Tensor, bias: Tensor | None = None)
 
 def _without_overlap(matrix: Tensor) -> Tensor:
     """A copy where the rows lie over each other in memory, as those of `unfold` do: oneDNN refuses them."""
+    if matrix.is_mkldnn:
+        return matrix
     (rows, columns), (down, right) = matrix.shape, matrix.stride()
     lies_apart = (right == 1 and down >= columns) or (down == 1 and right >= rows)
     return matrix if lies_apart or 0 in (down, right) else matrix.contiguous()
@@ -156,7 +158,8 @@ def measured() -> dict[str, dict[str, float]]:
     """product -> library -> the least seconds of one product of a layer of SHAPES."""
     work = {
         (product + of + layer, name): _product(product, rows, name, *SHAPES[layer])
-        for layer, of, rows in _TIMED
+        for layer in SHAPES
+        for of, rows in _ROWS.items()
         for product in PRODUCTS
         for name in LIBRARIES
     }
@@ -190,4 +193,6 @@ def _product(product: str, rows: int, name: str, inputs: int, outputs: int) -> C
         "by input": (grad, weight.t(), None),
         "by weight": (grad.t(), x.t(), None),
     }[product]
+    if name == "onednn" and rows >= BOUNDARY and product == "forward" and (arrange := onednn_layout()) is not None:
+        given = x, arrange(weight), bias  # as in an estimate
     return lambda: multiplied(name, *given)

@@ -12,27 +12,7 @@ import torch
 from torch import Tensor
 
 from vaezoo.core.errors import VaezooError
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >= 1 << 63 else value
-
-
-GOLDEN = _signed(0x9E3779B97F4A7C15)
-FIRST = _signed(0xBF58476D1CE4E5B9)
-SECOND = _signed(0x94D049BB133111EB)
-
-
-def mix(z: Tensor) -> Tensor:
-    """SplitMix64's finaliser: a bijection of the 64-bit integers that makes neighbours unrelated. int64, any shape."""
-    for by, factor in ((30, FIRST), (27, SECOND), (31, 1)):
-        shifted = z >> by
-        shifted &= (1 << 64 - by) - 1  # a logical shift: torch's keeps the sign
-        shifted ^= z
-        if factor != 1:
-            shifted *= factor
-        z = shifted
-    return z
+from vaezoo.core.words import GOLDEN, SECOND, counted, mix, signed
 
 
 def derive(seed: int, *axis: object) -> int:
@@ -81,11 +61,11 @@ class Stream:
         rows, _, *rest = shape if by_image else (1, 1, *shape)
         words = -(-math.prod(rest) // per_word)
         first = self.first if by_image else 0
-        counter = torch.arange(first * words + 1, (first + rows) * words + 1, device=self.key.device)
+        counter = torch.arange(first * words + 1, (first + 1) * words + 1, device=self.key.device)
         base = self._base()
         if by_image and self.index is not None:
             base = mix(base ^ mix(self.index + SECOND))
-        return mix(base.view(1, -1, 1) + counter.view(rows, 1, words) * GOLDEN)
+        return counted(base.view(-1, 1) + counter * GOLDEN, rows, words)
 
     def without_images(self) -> "Stream":
         """A stream without images that counts its own calls. Its key is derived from this key and one call's number."""
@@ -94,7 +74,7 @@ class Stream:
 
     def _base(self) -> Tensor:
         """The start of the counter from which the words of the current call are mixed. [1]"""
-        return mix(self.key.reshape(1) + _signed(self.calls * GOLDEN % (1 << 64)))
+        return mix(self.key.reshape(1) + signed(self.calls * GOLDEN % (1 << 64)))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from inspect import unwrap
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 OperatorHandler = Callable[[Any, Sequence[Any], dict[str, Any]], Any]
@@ -66,6 +66,27 @@ def onednn_linear() -> Callable[..., Tensor] | None:
     of torch does not have it.
     """
     return cast("Callable[..., Tensor] | None", getattr(torch.ops.mkldnn, "_linear_pointwise", None))
+
+
+@lru_cache(maxsize=1)
+def onednn_layout() -> Callable[[Tensor], Tensor] | None:
+    """Arranges a float32 weight [out, in] as `onednn_linear` reads it. None where this build of torch does not."""
+    arrange = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None)
+    return None if onednn_linear() is None else cast("Callable[[Tensor], Tensor] | None", arrange)
+
+
+def watched(module: nn.Module) -> bool:
+    """Whether hooks see what goes into a module or comes out of it, or its `forward` is replaced. True where this torch
+    does not tell.
+    """
+    try:
+        from torch.nn.modules import module as every
+
+        hooks = (module._forward_hooks, module._forward_pre_hooks)
+        global_hooks = (every._global_forward_hooks, every._global_forward_pre_hooks)
+    except (ImportError, AttributeError):
+        return True
+    return any(hooks) or any(global_hooks) or "forward" in vars(module)
 
 
 def intercepted_operators(handler: OperatorHandler) -> AbstractContextManager[Any] | None:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from vaezoo.core import denormals, heartbeat, noise
-from vaezoo.core.encodings import encoding_once
 from vaezoo.core.errors import VaezooWarning
+from vaezoo.core.fixed_weights import weights_fixed
 from vaezoo.core.model import Images, LatentModel
 from vaezoo.evaluation import blocks
 from vaezoo.evaluation.given import checked
@@ -170,8 +170,8 @@ def log_likelihood(
     x: [N, *shape], as stored or as floats. context: [N, C], where the model is conditional. index: [N], the images'
     numbers in their split (0..N-1 when left out). The noise is keyed by (seed, image, sample), so neither the block
     size nor the order of the images changes a value beyond rounding. The encoder runs once for each image, also for the
-    images that a prior encodes (`vaezoo.core.encodings`). A large job finds the fastest block of samples while it runs
-    its first blocks (`vaezoo.evaluation.blocks`). Where a block does not fit the memory, it is repeated with fewer
+    images that a prior encodes (`vaezoo.core.fixed_weights`). A large job finds the fastest block of samples while it
+    runs its first blocks (`vaezoo.evaluation.blocks`). Where a block does not fit the memory, it is repeated with fewer
     samples, then with fewer images, which run through the encoder again.
     At K = 1 the estimate equals the single-sample ELBO. Burda et al. (2016), arXiv:1509.00519.
 
@@ -202,7 +202,7 @@ def _estimate(
     """`log_likelihood` after its checks, and the standard errors at each stage."""
     values: list[Tensor] = []
     start, images = 0, blocks.images_a_block(model.device, importance_samples)
-    with evaluating(model), encoding_once(model), denormals.flushing():
+    with evaluating(model), weights_fixed(model), denormals.flushing():
         while start < len(x):
             heartbeat.beat()
             rows = slice(start, start + images)

@@ -15,8 +15,8 @@ from torch import Tensor
 from vaezoo.core import heartbeat, noise
 from vaezoo.core.contracts import supports
 from vaezoo.core.data import DataSpec
-from vaezoo.core.encodings import encoding_once
 from vaezoo.core.errors import VaezooError
+from vaezoo.core.fixed_weights import weights_fixed
 from vaezoo.core.model import LatentModel
 from vaezoo.evaluation.estimate import evaluating
 from vaezoo.evaluation.picture_arrays import Pictures
@@ -53,7 +53,7 @@ class Encoded:
 def encode(model: LatentModel, x: Tensor, context: Tensor | None = None, seed: int = 0) -> Encoded:
     """The latents of images as they are stored. x: [n, *shape], context: [n, C]"""
     means, draws = [], []
-    with evaluating(model), encoding_once(model):
+    with evaluating(model), weights_fixed(model):
         for rows in torch.arange(len(x)).split(BATCH):
             heartbeat.beat()
             key = noise.derive(seed, "pictures", "encode")

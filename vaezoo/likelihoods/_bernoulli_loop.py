@@ -6,9 +6,11 @@ are interpolated at Chebyshev nodes, which leaves errors below the rounding of f
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, cfunc, float32, int32, int64, njit, types
+from numba import carray, float32, int32, njit
 from numba.extending import intrinsic
 from numpy.polynomial import Chebyshev, Polynomial
+
+from vaezoo.core.loop_parts import count_up, floats_at, in_c
 
 FAST = {"reassoc", "contract", "nsz"}
 """Sums may be taken in another order, so that a processor adds several numbers at once."""
@@ -34,23 +36,6 @@ _LN2_LOW = np.float32(np.log(2) - 0.693359375)
 def _as_float(typing, bits):
     """The float32 that has these bits."""
     return float32(int32), lambda _, builder, __, given: builder.bitcast(given[0], ir.FloatType())
-
-
-@intrinsic
-def _at(typing, address):
-    """The memory at an address, as `carray` takes it."""
-    return types.CPointer(float32)(int64), lambda _, builder, __, given: builder.inttoptr(
-        given[0], ir.FloatType().as_pointer()
-    )
-
-
-@intrinsic
-def _count_up(typing, place):
-    """The whole number at a place, to which 1 is added there. No other thread gets the same one."""
-    one = ir.Constant(ir.IntType(64), 1)
-    return int64(types.CPointer(int64)), lambda _, builder, __, given: builder.atomic_rmw(
-        "add", given[0], one, "monotonic"
-    )
 
 
 @njit(fastmath={"contract"})
@@ -97,18 +82,7 @@ def _value_and_slope(x, logits, slope):
     return total
 
 
-def _compiled(function):
-    """A function in C, kept on disk. Where that fails, it is compiled all the same: numba may write no folder, or what
-    it has kept is damaged.
-    """
-    signature = types.void(types.CPointer(int64))
-    try:
-        return cfunc(signature, cache=True)(function)
-    except Exception:
-        return cfunc(signature)(function)
-
-
-@_compiled
+@in_c
 def rows(numbers):
     """Pieces of rows of logits, until none is left.
 
@@ -118,11 +92,11 @@ def rows(numbers):
     """
     given = carray(numbers, (9,))
     count, group, images, pixels = given[5], given[6], given[7], given[8]
-    x = carray(_at(given[1]), (count // group * images, pixels))
-    logits = carray(_at(given[2]), (count, pixels))
-    values = carray(_at(given[3]), (count,))
-    slopes = carray(_at(given[4]), (count, pixels))
-    first = _count_up(numbers) * ROWS
+    x = carray(floats_at(given[1]), (count // group * images, pixels))
+    logits = carray(floats_at(given[2]), (count, pixels))
+    values = carray(floats_at(given[3]), (count,))
+    slopes = carray(floats_at(given[4]), (count, pixels))
+    first = count_up(numbers) * ROWS
     while first < count:
         for row in range(first, min(first + ROWS, count)):
             image = x[row // group * images + row % images]
@@ -130,4 +104,4 @@ def rows(numbers):
                 values[row] = _value_and_slope(image, logits[row], slopes[row])
             else:
                 values[row] = _value(image, logits[row])
-        first = _count_up(numbers) * ROWS
+        first = count_up(numbers) * ROWS

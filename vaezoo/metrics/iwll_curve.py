@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vaezoo.core import heartbeat, noise
-from vaezoo.core.encodings import encoding_once
+from vaezoo.core.fixed_weights import weights_fixed
 from vaezoo.core.model import LatentModel
 from vaezoo.evaluation import blocks
 from vaezoo.evaluation.estimate import evaluating
@@ -33,7 +33,7 @@ def iwll_curve(model: LatentModel, images: Tensor, context: Evaluation, *, count
     sizes = [k * 10**power for power in range(len(str(samples))) for k in (1, 2, 5) if k * 10**power < samples]
     sizes.append(samples)
     found = []
-    with evaluating(model), encoding_once(model):
+    with evaluating(model), weights_fixed(model):
         for batch in batches(model, images[:count], context, blocks.images_a_block(model.device, samples)):
             with noise.stream(noise.derive(context.seed, "posterior"), index=batch.index, dtype=model.dtype):
                 q = model.posterior(batch)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vaezoo.core import products
+from vaezoo.core.fixed_weights import laid_out
 from vaezoo.core.torch_internals import mapped_once, transform_active
 
 
@@ -34,7 +35,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         rows = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
         images, weights = len(rows), weight.numel()
         if not torch.is_grad_enabled():
-            rows = products.multiplied(products.library("forward", images, weights), rows, weight, bias)
+            name = products.library("forward", images, weights)
+            fixed = laid_out(weight) if name == "onednn" and images >= products.BOUNDARY else weight
+            rows = products.multiplied(name, rows, fixed, bias)
         elif weights >= products.LARGE or products.with_onednn(images, weights):
             rows = _Product.apply(rows, weight, bias, "forward")
         else:

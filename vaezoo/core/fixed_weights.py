@@ -1,4 +1,6 @@
-"""The encodings that a prior requests, computed once within an evaluation in which no weight changes."""
+"""What an evaluation in which no weight changes computes once: the encodings that a prior requests, and the layout in
+which oneDNN multiplies by a weight.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+from vaezoo.core.torch_internals import onednn_layout
 
 if TYPE_CHECKING:
     from vaezoo.core.contracts import PosteriorDistribution
@@ -41,21 +45,43 @@ class _Encoding:
 
 
 @dataclass
+class _Layout:
+    """A weight as oneDNN's product reads it, and what shows that the weight is still the one that it was."""
+
+    weight: Tensor
+    laid_out: Tensor
+    state: tuple[int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.state = self._state()
+
+    def _state(self) -> tuple[int, int]:
+        """Where the weight lies, and how often it was written to."""
+        return self.weight.data_ptr(), self.weight._version
+
+    def fits(self) -> bool:
+        """Whether nothing was written to the weight since."""
+        return self._state() == self.state
+
+
+@dataclass
 class _Evaluation:
-    """The encodings of one model in one evaluation."""
+    """The encodings of one model in one evaluation, and the layouts of all weights in it, by their identity."""
 
     model: nn.Module
     encodings: list[_Encoding] = field(default_factory=list)
+    layouts: dict[int, _Layout] = field(default_factory=dict)
 
 
 _running: ContextVar[_Evaluation | None] = ContextVar("evaluation", default=None)
 
 
 @contextmanager
-def encoding_once(model: nn.Module) -> Iterator[None]:
-    """Within it `encoded` computes each encoding of this model once, in eval mode and without gradients.
+def weights_fixed(model: nn.Module) -> Iterator[None]:
+    """Within it `encoded` computes each encoding of this model once, in eval mode and without gradients, and `laid_out`
+    the layout of each weight.
 
-    It is for code in which no weight changes: one estimate of log p(x). The encodings are forgotten at its end.
+    It is for code in which no weight changes: one estimate of log p(x). Both are forgotten at its end.
     """
     token = _running.set(_Evaluation(model))
     try:
@@ -84,6 +110,19 @@ def encoded(
     if tracked and len(running.encodings) < KEPT:
         running.encodings.append(_Encoding(x, context, q))
     return q
+
+
+def laid_out(weight: Tensor) -> Tensor:
+    """A layer's weight as oneDNN's product reads it, arranged once an evaluation; outside of one the weight itself. The
+    product is the same, bit for bit, and takes some percent less time. [out, in]
+    """
+    running, arrange = _running.get(), onednn_layout()
+    if running is None or arrange is None or type(weight) is not nn.Parameter or weight.is_inference():
+        return weight
+    kept = running.layouts.get(id(weight))
+    if kept is None or not kept.fits():
+        kept = running.layouts[id(weight)] = _Layout(weight, arrange(weight.detach()))
+    return kept.laid_out
 
 
 def _equal(a: Tensor | None, b: Tensor | None) -> bool:

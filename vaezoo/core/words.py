@@ -1,0 +1,62 @@
+"""SplitMix64 (Steele et al. 2014) run as a counter: random 64-bit words as a pure function of their number."""
+
+import torch
+from torch import Tensor
+
+from vaezoo.core import compiled
+from vaezoo.core.torch_internals import transform_active
+
+LOOP = "vaezoo.core._words_loop"
+"""The module whose loop makes many words in one pass: those of torch's operators, bit for bit."""
+MANY = 2**14
+"""The fewest words for which it is called."""
+
+
+def signed(value: int) -> int:
+    """The int64 that has the bits of an unsigned one."""
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+GOLDEN = signed(0x9E3779B97F4A7C15)
+FIRST = signed(0xBF58476D1CE4E5B9)
+SECOND = signed(0x94D049BB133111EB)
+
+
+def mix(z: Tensor) -> Tensor:
+    """SplitMix64's finaliser: a bijection of the 64-bit integers that makes neighbours unrelated. int64, any shape."""
+    for by, factor in ((30, FIRST), (27, SECOND), (31, 1)):
+        shifted = z >> by
+        shifted &= (1 << 64 - by) - 1  # a logical shift: torch's keeps the sign
+        shifted ^= z
+        if factor != 1:
+            shifted *= factor
+        z = shifted
+    return z
+
+
+def counted(start: Tensor, rows: int, numbers: int) -> Tensor:
+    """The words of K rows of counters, of which each goes on from row to row by so many numbers. [...] -> [K, ...]
+
+    The loop makes them in a process that has run another loop: it is not worth loading numba for.
+    """
+    step = signed(numbers * GOLDEN % (1 << 64))
+    many = rows * start.numel() >= MANY and start.device.type == "cpu" and compiled.compiler() is not None
+    if many and not transform_active() and not torch.compiler.is_compiling() and compiled.loop(LOOP) is not None:
+        made: Tensor = torch.ops.vaezoo.words(start, rows, step)
+        return made
+    return mix(start + torch.arange(rows, device=start.device).view(-1, *[1] * start.dim()) * step)
+
+
+_OPERATORS = torch.library.Library("vaezoo", "FRAGMENT")
+_OPERATORS.define("words(Tensor start, int rows, int step) -> Tensor")
+
+
+@torch.library.impl(_OPERATORS, "words", "CPU")
+def _by_loop(start: Tensor, rows: int, step: int) -> Tensor:
+    """`counted`, as an operator of torch, so that whoever watches operators sees it."""
+    loop = compiled.loop(LOOP)
+    assert loop is not None
+    start = start.contiguous()
+    words = start.new_empty(rows, *start.shape)
+    loop(start.data_ptr(), words.data_ptr(), rows, start.numel(), step)
+    return words
