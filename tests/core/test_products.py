@@ -13,7 +13,7 @@ import torch
 
 from vaezoo.core import products
 from vaezoo.core.errors import VaezooError
-from vaezoo.core.torch_internals import onednn_linear
+from vaezoo.core.torch_internals import onednn_layout, onednn_linear
 
 pytestmark = pytest.mark.skipif(onednn_linear() is None, reason="this build of torch has no oneDNN")
 SCRIPT = Path(sys.executable).with_name("vaezoo")
@@ -210,6 +210,17 @@ def test_what_is_timed_are_the_products_of_a_layer():
             one, other = (products._product(product, 5, name, inputs, outputs)() for name in products.LIBRARIES)
             assert one.shape == shape
             torch.testing.assert_close(one, other)
+
+
+def test_a_block_s_forward_product_is_timed_with_a_weight_that_is_laid_out(monkeypatch):
+    """As an estimate multiplies; a batch's with the weight as it is."""
+    given = []
+    monkeypatch.setattr(products, "multiplied", lambda name, x, weight, bias=None: given.append(weight.is_mkldnn))
+    for product, rows in itertools.product(products.PRODUCTS, (products.BATCH, products.BLOCK)):
+        products._product(product, rows, "onednn", 90, 60)()
+        products._product(product, rows, "torch", 90, 60)()
+    laid_out = onednn_layout() is not None
+    assert given == [False, False, laid_out, False] + 8 * [False]
 
 
 def test_the_choice_is_by_rows_and_weights(monkeypatch):

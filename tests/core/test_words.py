@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from vaezoo.core import compiled, noise, words
 from vaezoo.training.replay.recording import record
@@ -89,6 +90,19 @@ def test_a_map_over_keys_uses_the_operators(loop):
     for key, found in zip(keys, mapped, strict=True):
         assert torch.equal(words.counted(key + torch.arange(words.MANY), 2, 3), found)
     assert len(loop) == 2
+
+
+def test_a_compiler_and_tensors_of_other_kinds_get_the_operators(loop, monkeypatch):
+    """int32 counters, which the loop would misread, and tensors that only have a shape."""
+    assert words.counted(torch.arange(5, dtype=torch.int32), words.MANY, 5).shape == (words.MANY, 5)
+    with FakeTensorMode():
+        assert words.counted(torch.arange(5), words.MANY, 5).shape == (words.MANY, 5)
+    assert words.counted(torch.arange(5, device="meta"), words.MANY, 5).shape == (words.MANY, 5)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    words.counted(torch.arange(5), words.MANY, 5)
+    assert loop == []
+    with pytest.raises(AssertionError):
+        torch.ops.vaezoo.words(torch.arange(5, dtype=torch.int32), words.MANY, 5)
 
 
 def test_a_recorded_step_replays_the_loop(loop):

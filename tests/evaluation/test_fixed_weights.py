@@ -175,14 +175,117 @@ def test_a_weight_is_laid_out_once_and_the_product_is_the_same_bit_for_bit(layer
 
 
 def test_a_weight_that_was_written_to_is_laid_out_again(layer, arranged):
+    """Also where its memory is replaced, twice by memory of the same size."""
     x = torch.ones(ROWS, IN)
+    changes = [
+        lambda: layer.weight.mul_(2),
+        *2 * [lambda: setattr(layer.weight, "data", layer.weight.data * 4)],
+        lambda: setattr(layer.weight, "data", layer.weight.data.flip(0)),
+    ]
     with torch.no_grad(), weights_fixed(layer):
         layer(x)
-        for change in (lambda: layer.weight.mul_(2), lambda: setattr(layer.weight, "data", layer.weight * 3)):
+        for change in changes:
             change()
             torch.testing.assert_close(layer(x), nn.functional.linear(x, layer.weight, layer.bias))
-    assert len(arranged) == 3
-    assert torch.equal(arranged[2], 6 * arranged[0])
+    assert len(arranged) == 5
+    assert torch.equal(arranged[3], 32 * arranged[0])
+
+
+def test_a_square_weight_that_was_transposed_is_laid_out_again(arranged, monkeypatch):
+    monkeypatch.setenv(products.SETTING, "onednn")
+    layer, x = Linear(OUT, OUT, bias=False), torch.randn(ROWS, OUT)
+    with torch.no_grad(), weights_fixed(layer):
+        layer(x)
+        layer.weight.data = layer.weight.data.t()
+        torch.testing.assert_close(layer(x), nn.functional.linear(x, layer.weight))
+    assert len(arranged) == 2
+
+
+def test_layouts_are_forgotten_at_the_end(layer, arranged):
+    x = torch.ones(ROWS, IN)
+    with torch.no_grad():
+        for _ in range(2):
+            with weights_fixed(layer):
+                layer(x)
+    assert len(arranged) == 2
+
+
+GAPS = {
+    "a gap after each row": lambda: torch.randn(OUT, IN + 9)[:, :IN],
+    "a gap after each column": lambda: torch.randn(IN, OUT + 9)[:, :OUT].t(),
+    "one row for all": lambda: torch.randn(1, IN).expand(OUT, IN),
+}
+
+
+@pytest.mark.parametrize("gap", GAPS)
+def test_a_weight_whose_memory_is_not_dense_stays_as_it_is(layer, arranged, gap):
+    """oneDNN rounds it otherwise where it is laid out."""
+    layer.weight = nn.Parameter(GAPS[gap]())
+    x = torch.randn(ROWS, IN)
+    with torch.no_grad():
+        expected = layer(x)
+        with weights_fixed(layer):
+            assert torch.equal(layer(x), expected)
+    assert arranged == []
+
+
+def test_a_transposed_weight_is_laid_out(layer, arranged):
+    layer.weight = nn.Parameter(torch.randn(IN, OUT).t())
+    x = torch.randn(ROWS, IN)
+    with torch.no_grad():
+        expected = layer(x)
+        with weights_fixed(layer):
+            assert torch.equal(layer(x), expected)
+    assert len(arranged) == 1
+
+
+class Doubling(nn.Module):
+    """Code from outside. It writes to a weight in a way that torch does not count."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        self.layer.weight.data.mul_(2)
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("outside", ["class", "hook", "function"])
+def test_with_code_from_outside_nothing_is_laid_out(layer, arranged, outside):
+    model, x = nn.Sequential(layer), torch.ones(ROWS, IN)
+    if outside == "class":
+        model = nn.Sequential(Doubling(layer))
+    elif outside == "hook":
+        layer.register_forward_pre_hook(lambda module, _: [module.weight.data.mul_(2), None][1])
+    else:
+        layer.forward = lambda x: nn.functional.linear(x, layer.weight.data.mul_(2), layer.bias)
+    with torch.no_grad(), weights_fixed(model):
+        for _ in range(3):
+            value = model(x)
+            torch.testing.assert_close(value, nn.functional.linear(x, layer.weight, layer.bias))
+    assert arranged == []
+
+
+def test_a_weight_made_in_inference_mode_stays_as_it_is(arranged, monkeypatch):
+    """torch does not count what is written to it."""
+    monkeypatch.setenv(products.SETTING, "onednn")
+    with torch.inference_mode():
+        layer = Linear(IN, OUT)
+        with weights_fixed(layer):
+            layer(torch.ones(ROWS, IN))
+    assert arranged == []
+
+
+def test_an_estimate_lays_its_large_weights_out(layer, arranged, monkeypatch):
+    """And is the same without, bit for bit."""
+    x = torch.rand(20, 1, 16, 16, generator=torch.Generator().manual_seed(0)).round()
+    model = build("vae", vaezoo.Dataset(x, x, x, measure="binary"), latent=3, hidden=(300,))
+    model.x = x
+    found = estimated(model, 100)
+    assert [tuple(weight.shape) for weight in arranged] == [(256, 300)]
+    monkeypatch.setattr(fixed_weights, "onednn_layout", lambda: None)
+    assert torch.equal(estimated(model, 100), found)
 
 
 def test_nothing_is_laid_out_for_few_rows_outside_an_estimate_with_gradients_or_for_a_computed_weight(layer, arranged):

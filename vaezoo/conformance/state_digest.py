@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions.utils import lazy_property
 
+from vaezoo.core.own_code import OWN
 from vaezoo.plugin_files import PREFIX
-from vaezoo.training.replay.rule import OWN
 
 LIMIT = 200_000
 """The most objects that are looked at."""

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from vaezoo.core.own_code import outside_code
 from vaezoo.core.torch_internals import onednn_layout
 
 if TYPE_CHECKING:
@@ -50,27 +51,37 @@ class _Layout:
 
     weight: Tensor
     laid_out: Tensor
-    state: tuple[int, int] = field(init=False)
+    state: tuple[Any, ...] = field(init=False)
+    memory: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         self.state = self._state()
+        self.memory = self.weight.detach()  # held, so that no other tensor gets its address
 
-    def _state(self) -> tuple[int, int]:
-        """Where the weight lies, and how often it was written to."""
-        return self.weight.data_ptr(), self.weight._version
+    def _state(self) -> tuple[Any, ...]:
+        """Where the weight lies and how, and how often it was written to, as far as torch counts it."""
+        return self.weight.data_ptr(), self.weight.stride(), self.weight._version
 
     def fits(self) -> bool:
-        """Whether nothing was written to the weight since."""
+        """Whether the weight has the same memory, to which nothing was written that torch counts."""
         return self._state() == self.state
 
 
 @dataclass
 class _Evaluation:
-    """The encodings of one model in one evaluation, and the layouts of all weights in it, by their identity."""
+    """The encodings of one model in one evaluation, and the layouts of the weights in it, by their identity.
+
+    layouts: None where code from outside runs. It may write to a weight in a way that torch does not count, such as to
+    its `data`.
+    """
 
     model: nn.Module
     encodings: list[_Encoding] = field(default_factory=list)
-    layouts: dict[int, _Layout] = field(default_factory=dict)
+    layouts: dict[int, _Layout] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        outside = any(True for module in self.model.modules() for _ in outside_code(module))
+        self.layouts = None if outside else {}
 
 
 _running: ContextVar[_Evaluation | None] = ContextVar("evaluation", default=None)
@@ -81,7 +92,8 @@ def weights_fixed(model: nn.Module) -> Iterator[None]:
     """Within it `encoded` computes each encoding of this model once, in eval mode and without gradients, and `laid_out`
     the layout of each weight.
 
-    It is for code in which no weight changes: one estimate of log p(x). Both are forgotten at its end.
+    It is for code in which no weight changes: one estimate of log p(x). Both are forgotten at its end. A weight that is
+    laid out is in memory twice.
     """
     token = _running.set(_Evaluation(model))
     try:
@@ -113,11 +125,18 @@ def encoded(
 
 
 def laid_out(weight: Tensor) -> Tensor:
-    """A layer's weight as oneDNN's product reads it, arranged once an evaluation; outside of one the weight itself. The
-    product is the same, bit for bit, and takes some percent less time. [out, in]
+    """A layer's weight as oneDNN's product reads it, arranged once an evaluation. The product is the same, bit for bit,
+    and takes some percent less time. [out, in]
+
+    The weight itself outside an evaluation, in one of a model with code from outside, and where its memory has gaps or
+    overlaps: there oneDNN rounds otherwise.
     """
     running, arrange = _running.get(), onednn_layout()
-    if running is None or arrange is None or type(weight) is not nn.Parameter or weight.is_inference():
+    if running is None or running.layouts is None or arrange is None:
+        return weight
+    if type(weight) is not nn.Parameter or weight.is_inference():
+        return weight
+    if not (weight.is_contiguous() or weight.t().is_contiguous()):
         return weight
     kept = running.layouts.get(id(weight))
     if kept is None or not kept.fits():

@@ -76,8 +76,8 @@ def onednn_layout() -> Callable[[Tensor], Tensor] | None:
 
 
 def watched(module: nn.Module) -> bool:
-    """Whether hooks see what goes into a module or comes out of it, or its `forward` is replaced. True where this torch
-    does not tell.
+    """Whether anything sees what goes into a module or comes out of it: hooks, a `forward` that was replaced, or a
+    transform of `torch.func`. True where this torch does not tell.
     """
     try:
         from torch.nn.modules import module as every
@@ -86,7 +86,7 @@ def watched(module: nn.Module) -> bool:
         global_hooks = (every._global_forward_hooks, every._global_forward_pre_hooks)
     except (ImportError, AttributeError):
         return True
-    return any(hooks) or any(global_hooks) or "forward" in vars(module)
+    return any(hooks) or any(global_hooks) or "forward" in vars(module) or transform_active()
 
 
 def intercepted_operators(handler: OperatorHandler) -> AbstractContextManager[Any] | None:

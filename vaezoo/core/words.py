@@ -40,11 +40,17 @@ def counted(start: Tensor, rows: int, numbers: int) -> Tensor:
     The loop makes them in a process that has run another loop: it is not worth loading numba for.
     """
     step = signed(numbers * GOLDEN % (1 << 64))
-    many = rows * start.numel() >= MANY and start.device.type == "cpu" and compiled.compiler() is not None
-    if many and not transform_active() and not torch.compiler.is_compiling() and compiled.loop(LOOP) is not None:
+    if rows * start.numel() >= MANY and compiled.compiler() is not None and _loop_takes(start):
         made: Tensor = torch.ops.vaezoo.words(start, rows, step)
         return made
     return mix(start + torch.arange(rows, device=start.device).view(-1, *[1] * start.dim()) * step)
+
+
+def _loop_takes(start: Tensor) -> bool:
+    """Whether the counters lie in memory as the loop reads them, and there is a loop."""
+    plain = type(start) is Tensor and start.dtype == torch.int64 and start.device.type == "cpu"
+    seen = transform_active() or torch.compiler.is_compiling()
+    return plain and not seen and compiled.loop(LOOP) is not None
 
 
 _OPERATORS = torch.library.Library("vaezoo", "FRAGMENT")
@@ -56,6 +62,7 @@ def _by_loop(start: Tensor, rows: int, step: int) -> Tensor:
     """`counted`, as an operator of torch, so that whoever watches operators sees it."""
     loop = compiled.loop(LOOP)
     assert loop is not None
+    assert start.dtype == torch.int64
     start = start.contiguous()
     words = start.new_empty(rows, *start.shape)
     loop(start.data_ptr(), words.data_ptr(), rows, start.numel(), step)

@@ -9,7 +9,6 @@ of every epoch is compared bit for bit with the eager one.
 import ast
 import inspect
 import linecache
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
@@ -21,10 +20,9 @@ from torch import nn
 from vaezoo.core.contracts import Objective
 from vaezoo.core.errors import described
 from vaezoo.core.model import LatentModel
+from vaezoo.core.own_code import OWN, is_own, outside_code
 from vaezoo.training.module import parts_of
 
-OWN = {"vaezoo", "torch", *sys.stdlib_module_names}
-"""The packages whose code is trusted."""
 OUTSIDE_THE_PASS = ("__init__", "__new__", "__post_init__", "update", "refit")
 """Methods that may store: they make a new object, or run beside the pass."""
 MUTATORS = {"append", "appendleft", "extend", "insert", "pop", "popleft", "popitem", "setdefault"}
@@ -50,7 +48,7 @@ def replay_rule(model: LatentModel, objective: Objective) -> ReplayRule:
         groups.append((name.removeprefix("model.").removesuffix("_net"), part, list(part.modules())))
     watched = False
     for slot, part, modules in groups:
-        outside = list(dict.fromkeys(code for module in modules for code in _outside_code(module)))
+        outside = list(dict.fromkeys(code for module in modules for code in outside_code(module)))
         if not outside:
             continue
         watched = True
@@ -62,20 +60,6 @@ def replay_rule(model: LatentModel, objective: Objective) -> ReplayRule:
     return ReplayRule(None, watched)
 
 
-def _outside_code(module: nn.Module) -> Iterator[Any]:
-    """The classes of a module, and the functions that are assigned to it or hooked on, that are from outside."""
-    hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
-    functions = (value for value in vars(module).values() if isinstance(value, FunctionType | MethodType))
-    for code in (*type(module).__mro__, *functions, *hooks):
-        if not _is_own(code):
-            yield code
-
-
-def _is_own(code: Any) -> bool:
-    """Whether a class or function is vaezoo's, torch's or the standard library's."""
-    return str(getattr(code, "__module__", "")).partition(".")[0] in OWN
-
-
 def first_store(code: Iterable[Any]) -> str | None:
     """Where these classes and functions, or what they reach by name, first store to something that is not a local
     name: "stores to self.calls (mine.py:12)"; None where they store to nothing else.
@@ -83,7 +67,7 @@ def first_store(code: Iterable[Any]) -> str | None:
     waiting, seen = list(code), set()
     while waiting:
         found = waiting.pop(0)
-        if id(found) in seen or _is_own(found):
+        if id(found) in seen or is_own(found):
             continue
         seen.add(id(found))
         if isinstance(found, type):
