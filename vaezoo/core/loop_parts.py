@@ -13,6 +13,7 @@ def _at(kind: Any, stored: ir.Type) -> Any:
 
     @intrinsic
     def at(typing, address):
+        """The memory at an address."""
         return types.CPointer(kind)(int64), lambda _, builder, __, given: builder.inttoptr(
             given[0], stored.as_pointer()
         )
