@@ -2,6 +2,8 @@
 estimate is the same, bit for bit.
 """
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -239,6 +241,11 @@ def test_a_transposed_weight_is_laid_out(layer, arranged):
     assert len(arranged) == 1
 
 
+def double(module, _):
+    """A hook from outside."""
+    module.weight.data.mul_(2)
+
+
 class Doubling(nn.Module):
     """Code from outside. It writes to a weight in a way that torch does not count."""
 
@@ -251,13 +258,15 @@ class Doubling(nn.Module):
         return self.layer(x)
 
 
-@pytest.mark.parametrize("outside", ["class", "hook", "function"])
+@pytest.mark.parametrize("outside", ["class", "hook", "partial hook", "function"])
 def test_with_code_from_outside_nothing_is_laid_out(layer, arranged, outside):
     model, x = nn.Sequential(layer), torch.ones(ROWS, IN)
     if outside == "class":
         model = nn.Sequential(Doubling(layer))
     elif outside == "hook":
-        layer.register_forward_pre_hook(lambda module, _: [module.weight.data.mul_(2), None][1])
+        layer.register_forward_pre_hook(double)
+    elif outside == "partial hook":
+        layer.register_forward_pre_hook(partial(double))
     else:
         layer.forward = lambda x: nn.functional.linear(x, layer.weight.data.mul_(2), layer.bias)
     with torch.no_grad(), weights_fixed(model):

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -12,12 +13,21 @@ OWN = {"vaezoo", "torch", *sys.stdlib_module_names}
 
 
 def outside_code(module: nn.Module) -> Iterator[Any]:
-    """The classes of a module, and the functions that are assigned to it or hooked on, that are from outside."""
+    """The classes of a module, and the functions that are assigned to it or hooked on, that are from outside. A
+    partial is its function, another object that can be called its class.
+    """
     hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
-    functions = (value for value in vars(module).values() if isinstance(value, FunctionType | MethodType))
-    for code in (*type(module).__mro__, *functions, *hooks):
+    functions = (value for value in vars(module).values() if isinstance(value, FunctionType | MethodType | partial))
+    for code in (*type(module).__mro__, *map(_code_of, (*functions, *hooks))):
         if not is_own(code):
             yield code
+
+
+def _code_of(called: Any) -> Any:
+    """The class or function that runs where this is called."""
+    while isinstance(called, partial):
+        called = called.func
+    return called if isinstance(called, type | FunctionType | MethodType) else type(called)
 
 
 def is_own(code: Any) -> bool:

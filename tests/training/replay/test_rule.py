@@ -69,10 +69,30 @@ def test_functions_from_outside_on_vaezoos_own_modules_run_eagerly():
         lambda model: setattr(model.prior, "log_density", lambda z: -z.square().sum(-1)),
         lambda model: model.decoder.register_forward_hook(lambda module, inputs, result: result * 1.0),
         lambda model: setattr(model, "draw", lambda batch, samples: None),
+        lambda model: model.decoder.register_forward_hook(partial(partial(scaled), by=1.0)),
+        lambda model: setattr(model.decoder, "parameters_of", partial(scaled, by=1.0)),
+        lambda model: model.decoder.register_forward_pre_hook(Hook()),
     ):
         model, objective = built()
         change(model)
         assert "does not declare replayable" in replay_rule(model, objective).reason
+
+
+def scaled(module, inputs, result, by):
+    return result * by
+
+
+class Hook:
+    """A hook that is no function."""
+
+    def __call__(self, module, inputs):
+        pass
+
+
+def test_torchs_functions_on_vaezoos_modules_are_replayed():
+    model, objective = built()
+    model.decoder.register_forward_pre_hook(partial(torch.is_tensor))
+    assert replay_rule(model, objective) == ReplayRule(None, False)
 
 
 calls = 0
