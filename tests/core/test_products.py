@@ -33,6 +33,8 @@ def cache(tmp_path, monkeypatch):
 def forget():
     """As a new process."""
     products._choice.cache_clear()
+    products._sparse_choice.cache_clear()
+    products._asked.clear()
 
 
 def timer(monkeypatch, times):
@@ -291,3 +293,75 @@ def test_a_wrong_setting_stops_the_command_with_one_line(tmp_path):
     assert "VAEZOO_PRODUCTS is 'mkl'; set it to torch or onednn, or leave it unset" in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     assert not (tmp_path / "out" / "cells").exists()
+
+
+def test_the_loop_multiplies_where_it_is_the_faster_one(monkeypatch, cache):
+    """In both directions. It is asked for once, and kept beside the choice of libraries."""
+    pytest.importorskip("numba")
+    for number, (loop, chosen) in enumerate([(0.9, True), (0.98, False), (1.1, False)]):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(cache / str(number)))
+        forget()
+        timed = timer(monkeypatch, lambda product, name, loop=loop: loop if name == "loop" else 1.0)
+        products.choice()
+        assert products.SPARSE not in products.all_chosen()
+        before = len(timed)
+        assert [products.loop_is_faster() for _ in range(2)] == [chosen, chosen]
+        assert {product for product, _ in timed[before:]} == {products.SPARSE}
+        assert products.all_chosen() == {**products.choice(), products.SPARSE: "loop" if chosen else "libraries"}
+        count = len(timed)
+        forget()
+        assert products.loop_is_faster() is chosen
+        assert len(timed) == count
+
+
+def test_the_loop_is_timed_against_the_libraries_that_were_chosen(monkeypatch):
+    pytest.importorskip("numba")
+    seen = []
+    original = products._product
+    monkeypatch.setattr(products, "_product", lambda *given: (seen.append(given[:3]), original(*given))[1])
+    monkeypatch.setattr(products, "choice", lambda: {"forward": "onednn", "by weight": "torch"})
+    products.loop_is_faster()
+    assert seen == [("forward", products.BATCH, "onednn"), ("by weight", products.BATCH, "torch")]
+
+
+def test_a_library_that_is_set_leaves_no_product_to_the_loop(monkeypatch):
+    timer(monkeypatch, lambda product, name: 0.1 if name == "loop" else 1.0)
+    monkeypatch.setenv(products.SETTING, "torch")
+    assert not products.loop_is_faster()
+    monkeypatch.delenv(products.SETTING)
+    monkeypatch.setattr(products.compiled, "loop", lambda name: None)
+    assert not products.loop_is_faster()
+    assert products.SPARSE not in products.all_chosen()
+
+
+def test_where_nothing_can_be_kept_no_loop_multiplies(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    timer(monkeypatch, lambda product, name: 0.1 if name == "loop" else 1.0)
+    assert not products.loop_is_faster()
+
+
+SPARSE_MATRIX = """
+datasets = ["mnist-fixed"]
+seeds = [0]
+[model]
+latent = 2
+hidden = [100]
+[train]
+epochs = 1
+[evaluate]
+importance_samples = 10
+images = 20
+throughput = false
+[[variants]]
+name = "vae"
+"""
+
+
+@pytest.mark.skipif("VAEZOO_DATA" not in os.environ, reason="needs VAEZOO_DATA")
+@pytest.mark.slow
+def test_the_record_says_whether_the_loop_multiplied(tmp_path, monkeypatch):
+    pytest.importorskip("numba")
+    monkeypatch.setattr(sys.modules[__name__], "MATRIX", SPARSE_MATRIX)
+    [record] = run(tmp_path / "a").values()
+    assert set(record["provenance"]["products"]) == {*NAMES, products.SPARSE}

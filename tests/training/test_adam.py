@@ -104,3 +104,27 @@ def test_it_can_be_pickled_and_copied():
         own.grad = torch.ones_like(own)
         found.step()
         assert (own < before).all()
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 3, 4)])
+def test_a_matrix_that_lies_column_by_column_takes_the_same_steps(shape):
+    """Bit for bit, in its own memory; the fused operator gets it as one that lies row by row."""
+    start = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    rows, columns = nn.Parameter(start.clone()), nn.Parameter(start.mT.contiguous().mT)
+    place = columns.data_ptr()
+    given = []
+    original = torch._fused_adam_
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "_fused_adam_", lambda *own, **more: (given.extend(own[:4]), original(*own, **more))[1])
+        for parameter in (rows, columns):
+            adam = Adam([([parameter], torch.tensor(0.1))])
+            for number in range(3):
+                parameter.grad = _laid_out_as(parameter, gradient(parameter, number))
+                adam.step()
+            assert all(
+                own.stride() == parameter.stride() for name, own in adam.state[parameter].items() if name != "step"
+            )
+    assert torch.equal(rows, columns)
+    assert columns.data_ptr() == place
+    assert len(given) == 24
+    assert all(each.is_contiguous() for tensors in given for each in tensors)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import cfunc, float32, int64, types, uint64
+from numba import cfunc, float32, int32, int64, types, uint64
 from numba.extending import intrinsic
 
 
@@ -22,6 +22,7 @@ def _at(kind: Any, stored: ir.Type) -> Any:
 
 
 floats_at = _at(float32, ir.FloatType())
+ints_at = _at(int32, ir.IntType(32))
 words_at = _at(uint64, ir.IntType(64))
 
 

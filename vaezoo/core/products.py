@@ -4,7 +4,8 @@ Neither is the faster one everywhere: it depends on the processor, on which of a
 number of rows. So each is timed once a machine, in less than a second, and the choice is kept in the user's cache, by
 processor, torch version and number of threads: the numbers of two runs with as many threads on one machine are the
 same, bit for bit. VAEZOO_PRODUCTS = torch or onednn sets the library of every product; where nothing can be kept, it is
-torch.
+torch. In the same way it is measured whether a loop is faster in a first layer whose images are mostly 0
+(`core/sparse_product.py`).
 """
 
 import json
@@ -13,14 +14,16 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from vaezoo.core import compiled, sparse_product
 from vaezoo.core.errors import VaezooError
 from vaezoo.core.paths import user_cache
 from vaezoo.core.processor import processor_name
@@ -40,6 +43,10 @@ LARGE, SMALL = 2**16, {"": 2**13, " of a block": 2**12}
 """The weights from which on the choice for a large layer holds, and that for a batch or a block in a small one. Else
 torch multiplies: the call takes more time than the choice could save.
 """
+SPARSE, SHARE = "of images that are mostly 0", 0.2
+"""The products forward and by weight of a large layer, and the share of an image's numbers that are not 0 with which
+they are timed: the largest of images that are mostly 0.
+"""
 ROUNDS, SECONDS = 5, 0.7
 """Rounds in which all products are timed in turn, at most for so many seconds."""
 MARGIN = 0.97
@@ -47,7 +54,9 @@ MARGIN = 0.97
 
 _ROWS = {"": BATCH, " of a block": BLOCK}
 _ONE_AT_A_TIME = Lock()
+_asked: dict[str, str] = {}
 
+Times = dict[str, dict[str, float]]
 Choice = Mapping[str, str]
 """product -> library. The product's name is followed by "of a block" where it has many rows, and then by "in a small
 layer" where the layer has few weights.
@@ -107,27 +116,60 @@ def choice() -> Choice:
         return _choice(setting(), torch.get_num_threads())
 
 
+def loop_is_faster() -> bool:
+    """Whether the loop of `core/sparse_product.py` multiplies in a large layer of images that are mostly 0: where it is
+    faster than the libraries on this machine, and no library is set.
+    """
+    threads = torch.get_num_threads()
+    if setting() or compiled.loop(sparse_product.LOOP) is None:
+        return False
+    libraries = choice()
+    with _ONE_AT_A_TIME:
+        _asked.update(_sparse_choice(threads, (libraries["forward"], libraries["by weight"])))
+    return _asked[SPARSE] == "loop"
+
+
+def all_chosen() -> Choice:
+    """`choice`, and that for images that are mostly 0 where this process has asked for it."""
+    return {**choice(), **_asked}
+
+
 @lru_cache(maxsize=64)
 def _choice(given: str, threads: int) -> Choice:
     if given or onednn_linear() is None:
         return dict.fromkeys(names(), "torch" if onednn_linear() is None else given)
-    machine = f"{processor_name()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}, {threads}"
+    return _measured_once(f"{threads}", dict.fromkeys(names(), LIBRARIES), measured)
+
+
+@lru_cache(maxsize=64)
+def _sparse_choice(threads: int, libraries: tuple[str, str]) -> Choice:
+    of = f"{threads}, {SPARSE} instead of {' and '.join(libraries)}"
+    return _measured_once(of, {SPARSE: ("libraries", "loop")}, partial(measured_sparse, libraries))
+
+
+def _measured_once(of: str, ways: Mapping[str, tuple[str, ...]], measure: Callable[[], Times]) -> Choice:
+    """The fastest way of each product on this machine, as it is kept, or else measured and kept; where nothing can be
+    kept, the first way of each.
+    """
+    machine = f"{processor_name()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}, {of}"
     with suppress(VaezooError, OSError):  # there is no home folder, no working folder, or nothing can be written
         path = user_cache() / "products" / f"{sha256(machine.encode()).hexdigest()[:16]}.json"
-        return _kept(path) or _measured_and_kept(path, machine)
-    return dict.fromkeys(names(), "torch")
+        return _kept(path, ways) or _measured_and_kept(path, machine, ways, measure)
+    return {name: each[0] for name, each in ways.items()}
 
 
-def _kept(path: Path) -> Choice | None:
+def _kept(path: Path, ways: Mapping[str, tuple[str, ...]]) -> Choice | None:
     """The choice in a file; None where there is none, or anything else is in it."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))["libraries"]
-        return {name: LIBRARIES[LIBRARIES.index(value[name])] for name in names()}
+        return {name: each[each.index(value[name])] for name, each in ways.items()}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-def _measured_and_kept(path: Path, machine: str) -> Choice:
+def _measured_and_kept(
+    path: Path, machine: str, ways: Mapping[str, tuple[str, ...]], measure: Callable[[], Times]
+) -> Choice:
     """Time the products and keep the choice. Of several processes that do so at once, the first one decides for all.
     OSError where nothing can be kept; then nothing is timed.
     """
@@ -135,34 +177,57 @@ def _measured_and_kept(path: Path, machine: str) -> Choice:
     handle, own = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            times = measured()
+            times = measure()
             found = {name: fastest(each) for name, each in times.items()}
             rounded = {name: {which: round(1000 * s, 4) for which, s in each.items()} for name, each in times.items()}
             json.dump({"machine": machine, "libraries": found, "milliseconds": rounded}, file, indent=1)
         with suppress(OSError):  # it is there, or the file system has no links
             os.link(own, path)
-        if _kept(path) is None:  # it has no links, or the file is damaged
+        if _kept(path, ways) is None:  # it has no links, or the file is damaged
             os.replace(own, path)
-        return _kept(path) or found
+        return _kept(path, ways) or found
     finally:
         with suppress(OSError):
             os.unlink(own)
 
 
 def fastest(seconds: Mapping[str, float]) -> str:
-    """The library with the least time; torch where oneDNN is not clearly faster."""
-    return "onednn" if seconds["onednn"] < MARGIN * seconds["torch"] else "torch"
+    """The first way, or the second one where it is clearly faster."""
+    first, second = seconds
+    return second if seconds[second] < MARGIN * seconds[first] else first
 
 
-def measured() -> dict[str, dict[str, float]]:
+def measured() -> Times:
     """product -> library -> the least seconds of one product of a layer of SHAPES."""
-    work = {
-        (product + of + layer, name): _product(product, rows, name, *SHAPES[layer])
-        for layer in SHAPES
-        for of, rows in _ROWS.items()
-        for product in PRODUCTS
-        for name in LIBRARIES
-    }
+    return _timed(
+        {
+            (product + of + layer, name): _product(product, rows, name, *SHAPES[layer])
+            for layer in SHAPES
+            for of, rows in _ROWS.items()
+            for product in PRODUCTS
+            for name in LIBRARIES
+        }
+    )
+
+
+def measured_sparse(libraries: tuple[str, str]) -> Times:
+    """SPARSE -> "libraries" or "loop" -> the least seconds of both products. libraries: those chosen."""
+    inputs, outputs = SHAPES[""]
+    forward, by_weight = libraries
+    both = [
+        _product("forward", BATCH, forward, inputs, outputs),
+        _product("by weight", BATCH, by_weight, inputs, outputs),
+    ]
+    return _timed(
+        {
+            (SPARSE, "libraries"): lambda: [multiply() for multiply in both],
+            (SPARSE, "loop"): _sparse_products(inputs, outputs),
+        }
+    )
+
+
+def _timed(work: Mapping[tuple[str, str], Callable[[], Any]]) -> Times:
+    """product -> way -> the least seconds of several rounds, in which all take turns."""
     times: dict[str, dict[str, float]] = {product: {} for product, _ in work}
     end = time.perf_counter() + SECONDS
     with torch.no_grad():
@@ -176,7 +241,7 @@ def measured() -> dict[str, dict[str, float]]:
     return times
 
 
-def seconds_of(product: str, name: str, multiply: Callable[[], Tensor]) -> float:
+def seconds_of(product: str, name: str, multiply: Callable[[], Any]) -> float:
     """How long one product takes. product, name: for a test that gives other times."""
     start = time.perf_counter()
     multiply()
@@ -196,3 +261,16 @@ def _product(product: str, rows: int, name: str, inputs: int, outputs: int) -> C
     if name == "onednn" and rows >= BOUNDARY and product == "forward" and (arrange := onednn_layout()) is not None:
         given = x, arrange(weight), bias  # as in an estimate
     return lambda: multiplied(name, *given)
+
+
+def _sparse_products(inputs: int, outputs: int) -> Callable[[], Tensor]:
+    chance = torch.rand(BATCH, inputs, generator=torch.Generator().manual_seed(0))
+    x, weight, bias = (chance < SHARE).float(), torch.full((inputs, outputs), 0.5).t(), torch.full((outputs,), 0.5)
+    grad = torch.full((BATCH, outputs), 0.5)
+
+    def multiply() -> Tensor:
+        """x W^T + b and g^T x."""
+        sparse_product.forward(x, weight, bias)
+        return sparse_product.by_weight(grad, x)
+
+    return multiply

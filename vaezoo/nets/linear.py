@@ -6,19 +6,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaezoo.core import products
+from vaezoo.core import products, sparse_product
 from vaezoo.core.fixed_weights import laid_out
 from vaezoo.core.torch_internals import mapped_once, transform_active
 
+SPARSE = "sparse"
+"""The product forward of an x that is mostly 0."""
+
 
 class Linear(nn.Linear):
-    """`torch.nn.Linear`, computed by `linear`. [..., in] -> [..., out]"""
+    """`torch.nn.Linear`, computed by `linear`. [..., in] -> [..., out]
+
+    sparse: whether its inputs are mostly 0 and its weight is laid out for them; the training step sets it.
+    """
+
+    sparse = False
 
     def forward(self, input: Tensor) -> Tensor:
-        return linear(input, self.weight, self.bias)
+        return linear(input, self.weight, self.bias, self.sparse)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, sparse: bool = False) -> Tensor:
     """x W^T + b. Where a float32 weight is on a CPU, by the library that is the faster one on this machine
     (`core/products.py`), and its gradients too; else by torch. [..., in] -> [..., out]
 
@@ -26,10 +34,14 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     `torch.func`, forward derivatives, autocast and compilers, which get torch's operators. Mapped over the weights of
     several seeds, the gradients come as they lie in memory, without a copy. Where torch multiplies without gradients,
     the bias is added in place; torch's own layer copies it into each row first.
+
+    sparse: with gradients, only the numbers of x that are not 0 are multiplied (`core/sparse_product.py`), where the
+    weight is laid out for that.
     """
     compiling = torch.compiler.is_compiling()
     if not compiling and mapped_once(weight) and _accepted(x, weight, bias) and not torch.is_autocast_enabled("cpu"):
-        stacked: Tensor = _Stacked.apply(x.reshape(-1, x.shape[-1]), weight, bias, "forward")
+        kind = SPARSE if sparse and torch.is_grad_enabled() else "forward"
+        stacked: Tensor = _Stacked.apply(x.reshape(-1, x.shape[-1]), weight, bias, kind)
         return stacked.view(*x.shape[:-1], len(weight))
     if _accepted(x, weight, bias) and not _torch_must_multiply():
         rows = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
@@ -38,6 +50,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             name = products.library("forward", images, weights)
             fixed = laid_out(weight) if name == "onednn" and images >= products.BOUNDARY else weight
             rows = products.multiplied(name, rows, fixed, bias)
+        elif sparse and sparse_product.takes(rows, weight):
+            rows = _SparseProduct.apply(rows, weight, bias)
         elif weights >= products.LARGE or products.with_onednn(images, weights):
             rows = _Product.apply(rows, weight, bias, "forward")
         else:
@@ -130,27 +144,60 @@ class _Product(torch.autograd.Function):
         )
 
 
+class _SparseProduct(torch.autograd.Function):
+    """x W^T + b of an x that is mostly 0, with a weight that is laid out for it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The product. What it saves is as in `_Product`."""
+        by_x, by_weight, _ = ctx.needs_input_grad
+        ctx.save_for_backward(x if by_weight else None, weight if by_x else None)
+        return sparse_product.forward(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """As of `_Product`; where they are differentiated again, by its products."""
+        x, weight = ctx.saved_tensors
+        again = torch.is_grad_enabled() or transform_active()
+        by_weight = None
+        if x is not None:
+            by_weight = _product("by weight", grad.t(), x.t()) if again else sparse_product.by_weight(grad, x)
+        return (
+            None if weight is None else _product("by input", grad, weight.t()),
+            by_weight,
+            grad.sum(0) if ctx.needs_input_grad[2] else None,
+        )
+
+
 class _Stacked(torch.autograd.Function):
     """x W^T + b of each of S seeds at once. It is applied under `torch.vmap`, whose rule gives it all seeds."""
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None, kind: str) -> Tensor:
         """[S, B, in], [S, out, in], [S, out] -> [S, B, out]"""
-        return _each_product(kind, x, weight, bias)
+        if kind == SPARSE and sparse_product.takes(x, weight):
+            return sparse_product.forward(x, weight, bias)
+        return _each_product("forward" if kind == SPARSE else kind, x, weight, bias)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None, str], output: Tensor) -> None:
         """Saves x only where the weight needs a gradient, and the weight only where x does."""
         by_x, by_weight, *_ = ctx.needs_input_grad
-        ctx.save_for_backward(inputs[0] if by_weight else None, inputs[1] if by_x else None)
+        x, weight, _, kind = inputs
+        ctx.save_for_backward(x if by_weight else None, weight if by_x else None)
+        ctx.sparse = kind == SPARSE and sparse_product.takes(x, weight)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         """By x: g W. By W: g^T x. By b: the sum of g."""
         x, weight = ctx.saved_tensors
+        by_weight = None
+        if x is not None:
+            sparse = ctx.sparse and not torch.is_grad_enabled() and not transform_active()
+            by_weight = sparse_product.by_weight(grad, x) if sparse else _stacked_product("by weight", grad.mT, x.mT)
         return (
             None if weight is None else _stacked_product("by input", grad, weight.mT),
-            None if x is None else _stacked_product("by weight", grad.mT, x.mT),
+            by_weight,
             grad.sum(1) if ctx.needs_input_grad[2] else None,
             None,
         )

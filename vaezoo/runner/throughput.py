@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from vaezoo.core import denormals
+from vaezoo.core import denormals, sparse_product
 from vaezoo.core.errors import VaezooError, VaezooWarning
 from vaezoo.core.precision import computing
 from vaezoo.core.torch_internals import onednn_linear
@@ -198,13 +198,21 @@ def _measured(work: Work, device: torch.device, name: str, peak: float) -> dict[
 
 
 def _flops_of_product(x: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:
-    """The FLOPs of `onednn_linear`, which FlopCounterMode does not know, from the shapes of its tensors."""
-    return 2 * math.prod(x) * weight[0]
+    """The FLOPs of a layer's product that FlopCounterMode does not know, from the shapes of its tensors. One of images
+    that are mostly 0 counts like any other.
+    """
+    return 2 * math.prod(x) * weight[-2]
+
+
+def _flops_by_weight(grad: Sequence[int], x: Sequence[int], *_: Any, **__: Any) -> int:
+    return 2 * math.prod(x) * grad[-1]
 
 
 def _flops_an_item(work: Work) -> float:
-    product = onednn_linear()
-    known = {} if product is None else {product: _flops_of_product}
+    forward, by_weight = sparse_product.OPERATORS
+    known: dict[Any, Callable[..., int]] = {forward: _flops_of_product, by_weight: _flops_by_weight}
+    if (product := onednn_linear()) is not None:
+        known[product] = _flops_of_product
     with FlopCounterMode(display=False, custom_mapping=known) as counter:
         items = work()
     return float(counter.get_total_flops()) / items

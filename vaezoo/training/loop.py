@@ -17,6 +17,7 @@ from vaezoo.core.data import Dataset
 from vaezoo.core.errors import VaezooError, VaezooWarning
 from vaezoo.core.model import LatentModel
 from vaezoo.training.checkpoint import Checkpoint
+from vaezoo.training.first_layer import lay_back, lay_out_first_layer
 from vaezoo.training.module import TrainingModule
 from vaezoo.training.options import TrainingOptions
 from vaezoo.training.pack import Pack, disagreement
@@ -80,7 +81,9 @@ def make_packed_step(
 
 
 def _training_module(model: LatentModel, objective: Objective, dataset: Dataset) -> TrainingModule:
-    return TrainingModule(model, objective.to(model.device), dataset.train.dynamic)
+    module = TrainingModule(model, objective.to(model.device), dataset.train.dynamic)
+    lay_out_first_layer(module, dataset.train)
+    return module
 
 
 def train(
@@ -120,6 +123,7 @@ def train(
     result = run.result()
     if checkpoint is not None:
         checkpoint.keep_trained([run])
+    lay_back(model)
     return result
 
 
@@ -158,6 +162,8 @@ def train_pack(
     outcomes = [run.failure or run.result() for run in runs]
     if checkpoint is not None:
         checkpoint.keep_trained(runs)
+    for model in models:
+        lay_back(model)
     return outcomes
 
 

@@ -28,7 +28,7 @@ class Pack:
         self.members = list(members)
         self.model = self.members[0].model
         self._parameters = {
-            name: nn.Parameter(torch.stack([p.detach() for p in each]), first.requires_grad)
+            name: nn.Parameter(_stacked([p.detach() for p in each]), first.requires_grad)
             for name, first, each in _by_name(self.members, "named_parameters")
         }
         self._buffers = {
@@ -69,6 +69,12 @@ class Pack:
 
         axes = tuple(0 if _differs_by_seed(value) else None for value in inputs)
         return torch.vmap(one_seed, (0, *axes))((self._parameters, self._buffers), *inputs)
+
+
+def _stacked(seeds: list[Tensor]) -> Tensor:
+    """The seeds' tensors as one [S, ...], laid out as they are: matrices may lie in memory column by column."""
+    by_columns = seeds[0].dim() == 2 and not seeds[0].is_contiguous() and seeds[0].t().is_contiguous()
+    return torch.stack([each.t() for each in seeds]).mT if by_columns else torch.stack(seeds)
 
 
 def _differs_by_seed(value: Any) -> bool:

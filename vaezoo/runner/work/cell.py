@@ -161,7 +161,8 @@ def run_cell(
         if log is not None and (record.status not in ("ok", "skipped") or record.failed_metrics):
             record = replace(record, log=f"logs/{log.name}")
         if record.provenance is not None:
-            last = replace(record.provenance, finished=now(), loops=compiled.compiler())
+            multiplied = dict(products.all_chosen()) if record.provenance.products else {}
+            last = replace(record.provenance, finished=now(), loops=compiled.compiler(), products=multiplied)
             record = replace(record, provenance=last)
         return store.write(cell, replace(record, seconds=shared + time.perf_counter() - started)).status
 
