@@ -308,6 +308,9 @@ def test_the_loop_multiplies_where_it_is_the_faster_one(monkeypatch, cache):
         assert [products.loop_is_faster() for _ in range(2)] == [chosen, chosen]
         assert {product for product, _ in timed[before:]} == {products.SPARSE}
         assert products.all_chosen() == {**products.choice(), products.SPARSE: "loop" if chosen else "libraries"}
+        with monkeypatch.context() as patch:
+            patch.setenv(products.SETTING, "torch")
+            assert products.SPARSE not in products.all_chosen()
         count = len(timed)
         forget()
         assert products.loop_is_faster() is chosen

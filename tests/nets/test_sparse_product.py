@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from vaezoo.core import sparse_product
+from vaezoo.core.errors import VaezooError
 from vaezoo.core.sparse_product import FEWEST, by_weight, forward, lay_out, takes
 from vaezoo.nets.linear import Linear, linear
 
@@ -128,14 +129,14 @@ def layer(outputs=300, inputs=250):
 @pytest.mark.parametrize("by_x", [True, False])
 @pytest.mark.parametrize("with_bias", [True, False])
 def test_a_layer_has_all_its_derivatives(sparse_calls, by_x, with_bias):
-    """The first and second ones are those of float64."""
+    """The first and second ones are those of float64. An x that needs a gradient is multiplied by the libraries."""
     own = layer()
     x = made(20, 250, 300)[0].requires_grad_(by_x)
     bias = own.bias if with_bias else None
     given = [each for each in (x, own.weight, bias) if each is not None and each.requires_grad]
     value = linear(x, own.weight, bias, own.sparse)
     first = torch.autograd.grad(value.square().sum(), given)
-    assert sparse_calls == ["forward", "by_weight"]
+    assert sparse_calls == ([] if by_x else ["forward", "by_weight"])
     exact = F.linear(x.double(), own.weight.double(), None if bias is None else bias.double())
     wanted = torch.autograd.grad(exact.square().sum(), given, create_graph=True)
     value = linear(x, own.weight, bias, own.sparse)
@@ -180,16 +181,17 @@ def test_without_the_loop_the_libraries_multiply(sparse_calls, monkeypatch):
     assert sparse_calls == []
 
 
+@pytest.mark.parametrize("by_x", [True, False])
 @pytest.mark.parametrize("laid_out", [True, False])
-def test_a_mapped_layer_is_each_seed_s(sparse_calls, laid_out):
+def test_a_mapped_layer_is_each_seed_s(sparse_calls, laid_out, by_x):
     """By the loop where the weights of all seeds are laid out, with their gradients laid out as they are."""
     x, weight, bias, _ = made(20, 250, 300, seeds=(3,))
     weight = weight if laid_out else weight.contiguous()
-    given = [each.requires_grad_() for each in (x, weight, bias)]
-    value = torch.vmap(lambda *own: linear(*own, True))(*given)
+    given = [each.requires_grad_() for each in ((x, weight, bias) if by_x else (weight, bias))]
+    value = torch.vmap(lambda *own: linear(*own, True))(x, weight, bias)
     found = torch.autograd.grad(value.square().sum(), given)
-    assert sparse_calls == (["forward", "by_weight"] if laid_out else [])
-    assert not laid_out or found[1].stride() == weight.stride()
+    assert sparse_calls == (["forward", "by_weight"] if laid_out and not by_x else [])
+    assert not laid_out or by_x or found[0].stride() == weight.stride()
     exact = torch.baddbmm(bias.double().unsqueeze(1), x.double(), weight.double().mT)
     torch.testing.assert_close(value, exact.float(), rtol=1e-4, atol=1e-4)
     for one, wanted in zip(found, torch.autograd.grad(exact.square().sum(), given), strict=True):
@@ -198,13 +200,13 @@ def test_a_mapped_layer_is_each_seed_s(sparse_calls, laid_out):
 
 def test_a_mapped_layer_has_second_derivatives():
     x, weight, bias, _ = made(4, 40, 50, seeds=(2,))
-    given = [each.requires_grad_() for each in (x, weight, bias)]
+    given = [each.requires_grad_() for each in (weight, bias)]
 
     def second(value):
         first = torch.autograd.grad(value.square().sum(), given, create_graph=True)
         return torch.autograd.grad(sum(each.square().sum() for each in first), given)
 
-    found = second(torch.vmap(lambda *own: linear(*own, True))(*given))
+    found = second(torch.vmap(lambda *own: linear(*own, True))(x, weight, bias))
     wanted = second(torch.baddbmm(bias.double().unsqueeze(1), x.double(), weight.double().mT))
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(one, other.float(), rtol=1e-3, atol=1e-3 * float(other.abs().max()))
@@ -214,3 +216,9 @@ def test_a_copy_of_a_layer_is_laid_out_too(sparse_calls):
     copied = copy.deepcopy(layer())
     copied(made(20, 250, 300)[0])
     assert sparse_calls == ["forward"]
+
+
+def test_a_weight_that_is_laid_out_anew_under_a_recording_is_said():
+    own, x = layer(), made(20, 250, 300)[0]
+    with pytest.raises(VaezooError, match="make the step anew"):
+        forward(x, own.weight.detach().contiguous(), own.bias.detach())

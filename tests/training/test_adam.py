@@ -128,3 +128,17 @@ def test_a_matrix_that_lies_column_by_column_takes_the_same_steps(shape):
     assert columns.data_ptr() == place
     assert len(given) == 24
     assert all(each.is_contiguous() for tensors in given for each in tensors)
+
+
+def test_a_matrix_that_is_laid_out_anew_takes_the_same_steps():
+    """Its moments are laid out as it is."""
+    start = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
+    one, other = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    for parameter in (one, other):
+        adam = Adam([([parameter], torch.tensor(0.1))])
+        for number in range(6):
+            if parameter is other and number in (2, 4):
+                parameter.data = parameter.data.t().contiguous().t() if number == 2 else parameter.data.contiguous()
+            parameter.grad = _laid_out_as(parameter, gradient(parameter, number))
+            adam.step()
+    assert torch.equal(one, other)

@@ -1,6 +1,7 @@
 """The encoder's first layer is laid out where the images are mostly 0, trains as any other, and is laid back after."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -10,12 +11,12 @@ from torch import nn
 import vaezoo
 from vaezoo import Objective
 from vaezoo.builder import Ingredients, construct, resolve
-from vaezoo.core import products
+from vaezoo.core import products, sparse_product
 from vaezoo.nets.linear import Linear
-from vaezoo.training import first_layer
+from vaezoo.training import first_layer, loop
 from vaezoo.training.checkpoint import Interrupted
 from vaezoo.training.first_layer import lay_out_first_layer
-from vaezoo.training.loop import make_step, train, train_pack
+from vaezoo.training.loop import make_packed_step, make_step, train, train_pack
 from vaezoo.training.module import TrainingModule
 from vaezoo.training.options import TrainingOptions
 from vaezoo.training.replay.recorded_step import RecordedStep
@@ -101,6 +102,79 @@ def test_a_small_layer_and_code_from_outside_are_left_alone(monkeypatch):
     assert laid_out(model) == []
 
 
+@pytest.mark.parametrize("how", ["compiled", "without oneDNN", "bfloat16"])
+def test_where_other_operators_multiply_nothing_is_laid_out(monkeypatch, how):
+    data = dataset()
+    model, objective = pair(data)
+    if how == "without oneDNN":
+        monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+    elif how == "bfloat16":
+        model.precision = "bfloat16"
+    lay_out_first_layer(TrainingModule(model, objective), data.train, compiled=how == "compiled")
+    assert laid_out(model) == []
+
+
+def test_what_is_laid_out_is_laid_back_for_other_images():
+    model, objective = pair(dataset())
+    make_step(model, objective, dataset(), OPTIONS, 0)
+    assert laid_out(model)
+    make_step(model, objective, dataset(0.6), OPTIONS, 0)
+    assert laid_out(model) == []
+    assert all(p.is_contiguous() for p in model.parameters())
+
+
+def test_whoever_looks_from_outside_as_the_model_trains_sees_its_layout_as_ever():
+    data, seen = dataset(), []
+
+    def report(*_):
+        seen.append(nn.utils.parameters_to_vector(model.parameters()).numel())
+
+    model, objective = pair(data)
+    train(model, objective, data, OPTIONS, report=report)
+    train_pack([model], [objective], data, OPTIONS, seeds=[0], report=report)
+    assert len(seen) == 4
+
+
+class Stop(Exception):
+    """Ends a training."""
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_training_that_fails_lays_the_weight_back(monkeypatch, packed):
+    data = dataset()
+    model, objective = pair(data)
+
+    def fail(*_):
+        assert laid_out(model) == ["encoder.net.0"]
+        raise Stop
+
+    monkeypatch.setattr(loop, "_train_epochs", fail)
+    work = partial(train_pack, [model], [objective], seeds=[0]) if packed else partial(train, model, objective)
+    with pytest.raises(Stop):
+        work(dataset=data, options=OPTIONS)
+    assert laid_out(model) == []
+    assert all(p.is_contiguous() for p in model.parameters())
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_learned_pseudo_inputs_are_multiplied_by_the_libraries(monkeypatch, packed):
+    """They go through the same layer as the images, and few of their numbers are 0."""
+    seen = []
+    original = sparse_product.forward
+    monkeypatch.setattr(sparse_product, "forward", lambda x, *own: (seen.append(x.shape), original(x, *own))[1])
+    data = dataset(count=600)
+    pairs = [pair(data, "vae-vampprior", seed=seed) for seed in range(2 if packed else 1)]
+    if packed:
+        make_packed_step(*zip(*pairs, strict=True), data, OPTIONS, [0, 1])
+        assert set(seen) == {
+            (2, 10, SIDE * SIDE),
+            (10, SIDE * SIDE),
+        }  # the pack, and each seed that is compared with it
+    else:
+        train(*pairs[0], data, OPTIONS)
+        assert set(seen) == {(10, SIDE * SIDE)}
+
+
 def test_the_share_is_that_of_the_images_as_the_encoder_gets_them():
     """Dynamic ones are drawn: 255 * share is the mean level where half of the levels are 0."""
     for share in (0.05, 0.15, 0.4):
@@ -156,7 +230,9 @@ def test_an_interrupted_training_goes_on_to_the_same_numbers():
     expected = results(data)
     with pytest.raises(Interrupted):
         results(data, checkpoint=checkpoint(files, StopsAfter(8), seeds=[0]))
-    found = results(data, checkpoint=checkpoint(files, StopsAfter(1000), seeds=[0]))
+    own = checkpoint(files, StopsAfter(1000), seeds=[0])
+    found = results(data, checkpoint=own)
+    assert own.resumed == 1
     assert found[0] == expected[0]
     assert all(torch.equal(value, expected[1][name]) for name, value in found[1].items())
 

@@ -18,12 +18,12 @@ def outside_code(module: nn.Module) -> Iterator[Any]:
     """
     hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
     functions = (value for value in vars(module).values() if isinstance(value, FunctionType | MethodType | partial))
-    for code in (*type(module).__mro__, *map(_code_of, (*functions, *hooks))):
+    for code in (*type(module).__mro__, *map(code_of, (*functions, *hooks))):
         if not is_own(code):
             yield code
 
 
-def _code_of(called: Any) -> Any:
+def code_of(called: Any) -> Any:
     """The class or function that runs where this is called."""
     while isinstance(called, partial):
         called = called.func

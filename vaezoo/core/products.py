@@ -54,13 +54,13 @@ MARGIN = 0.97
 
 _ROWS = {"": BATCH, " of a block": BLOCK}
 _ONE_AT_A_TIME = Lock()
-_asked: dict[str, str] = {}
 
 Times = dict[str, dict[str, float]]
 Choice = Mapping[str, str]
 """product -> library. The product's name is followed by "of a block" where it has many rows, and then by "in a small
 layer" where the layer has few weights.
 """
+_asked: dict[int, Choice] = {}
 
 
 def names() -> list[str]:
@@ -125,13 +125,13 @@ def loop_is_faster() -> bool:
         return False
     libraries = choice()
     with _ONE_AT_A_TIME:
-        _asked.update(_sparse_choice(threads, (libraries["forward"], libraries["by weight"])))
-    return _asked[SPARSE] == "loop"
+        _asked[threads] = _sparse_choice(threads, (libraries["forward"], libraries["by weight"]))
+    return _asked[threads][SPARSE] == "loop"
 
 
 def all_chosen() -> Choice:
     """`choice`, and that for images that are mostly 0 where this process has asked for it."""
-    return {**choice(), **_asked}
+    return {**choice(), **({} if setting() else _asked.get(torch.get_num_threads(), {}))}
 
 
 @lru_cache(maxsize=64)

@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vaezoo.core import compiled
+from vaezoo.core.errors import VaezooError
 
 LOOP = "vaezoo.core._sparse_loop"
 """The module whose loop multiplies. In float32 it is as exact as a library, rounded otherwise."""
@@ -79,7 +80,10 @@ def _run(x: Tensor, factor: Tensor, start: Tensor, product: Tensor, lists: Tenso
     loop = compiled.loop(LOOP)
     assert loop is not None
     tensors = (x, factor, start, product)
-    assert all(each.is_contiguous() and each.dtype == torch.float32 for each in tensors)
+    if not all(each.is_contiguous() and each.dtype == torch.float32 for each in tensors):
+        raise VaezooError(
+            "the weight of the first layer has been laid out anew since its training step was made; make the step anew"
+        )
     pieces = min(torch.get_num_threads(), product.shape[-2])
     counts = lists.new_empty(len(lists))
     sizes = *x.shape[-2:], product.shape[-1], factor.shape[-1], pieces, by_weight

@@ -36,7 +36,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, sparse: bool =
     the bias is added in place; torch's own layer copies it into each row first.
 
     sparse: with gradients, only the numbers of x that are not 0 are multiplied (`core/sparse_product.py`), where the
-    weight is laid out for that.
+    weight is laid out for that. An x that needs a gradient is no image: learned pseudo-inputs have few zeros.
     """
     compiling = torch.compiler.is_compiling()
     if not compiling and mapped_once(weight) and _accepted(x, weight, bias) and not torch.is_autocast_enabled("cpu"):
@@ -50,7 +50,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, sparse: bool =
             name = products.library("forward", images, weights)
             fixed = laid_out(weight) if name == "onednn" and images >= products.BOUNDARY else weight
             rows = products.multiplied(name, rows, fixed, bias)
-        elif sparse and sparse_product.takes(rows, weight):
+        elif sparse and not x.requires_grad and sparse_product.takes(rows, weight):
             rows = _SparseProduct.apply(rows, weight, bias)
         elif weights >= products.LARGE or products.with_onednn(images, weights):
             rows = _Product.apply(rows, weight, bias, "forward")
@@ -145,28 +145,23 @@ class _Product(torch.autograd.Function):
 
 
 class _SparseProduct(torch.autograd.Function):
-    """x W^T + b of an x that is mostly 0, with a weight that is laid out for it."""
+    """x W^T + b of images that are mostly 0, with a weight that is laid out for them."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """The product. What it saves is as in `_Product`."""
-        by_x, by_weight, _ = ctx.needs_input_grad
-        ctx.save_for_backward(x if by_weight else None, weight if by_x else None)
+        """The product. It saves x only where the weight needs a gradient."""
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None)
         return sparse_product.forward(x, weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """As of `_Product`; where they are differentiated again, by its products."""
-        x, weight = ctx.saved_tensors
-        again = torch.is_grad_enabled() or transform_active()
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
+        """By W: g^T x, by a library where it is differentiated again. By b: the sum of g."""
+        [x] = ctx.saved_tensors
         by_weight = None
         if x is not None:
+            again = torch.is_grad_enabled() or transform_active()
             by_weight = _product("by weight", grad.t(), x.t()) if again else sparse_product.by_weight(grad, x)
-        return (
-            None if weight is None else _product("by input", grad, weight.t()),
-            by_weight,
-            grad.sum(0) if ctx.needs_input_grad[2] else None,
-        )
+        return None, by_weight, grad.sum(0) if ctx.needs_input_grad[2] else None
 
 
 class _Stacked(torch.autograd.Function):
@@ -215,5 +210,7 @@ class _Stacked(torch.autograd.Function):
             else each.expand(info.batch_size, *each.shape)
             for each, at in zip((x, weight, bias), places[:3], strict=True)
         ]
+        if kind == SPARSE and x.requires_grad:
+            kind = "forward"
         value: Tensor = _Stacked.apply(*first, kind)
         return value, 0

@@ -48,6 +48,7 @@ class Adam:
             if not moved:
                 continue
             self._count(list(moved))
+            self._lay_out(list(moved))
             steps, means, squares = zip(*(self.state[p].values() for p in moved), strict=True)
             torch._fused_adam_(
                 [_row_by_row(each) for each in moved],
@@ -64,6 +65,13 @@ class Adam:
                 amsgrad=False,
                 maximize=False,
             )
+
+    def _lay_out(self, moved: Sequence[nn.Parameter]) -> None:
+        """Lay the moments out as their parameters are now: the fused operator reads all in the order of memory."""
+        for p in moved:
+            for name in ("exp_avg", "exp_avg_sq"):
+                if self.state[p][name].stride() != p.stride():
+                    self.state[p][name] = torch.empty_like(p).copy_(self.state[p][name])
 
     def _count(self, moved: Sequence[nn.Parameter]) -> None:
         """Add 1 to the counts of these parameters. Where others that do not move share a count, these get a new one."""

@@ -2,12 +2,14 @@
 that multiplies only the other pixels (`core/sparse_product.py`).
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 
 from vaezoo.core import noise, products, sparse_product
 from vaezoo.core.data import Split
-from vaezoo.core.own_code import outside_code
+from vaezoo.core.own_code import code_of, is_own, outside_code
 from vaezoo.nets.linear import Linear
 from vaezoo.training.module import TrainingModule
 
@@ -15,10 +17,14 @@ LOOKED_AT = 1000
 """The images, evenly spaced, of which the share of pixels that are not 0 is taken."""
 
 
-def lay_out_first_layer(module: TrainingModule, images: Split) -> None:
+def lay_out_first_layer(module: TrainingModule, images: Split, *, compiled: bool = False, seen_by: Any = None) -> None:
     """Lay out the weight of the encoder's first dense layer, a large one, for these training images where they are
-    mostly 0 and the loop is faster here; not where code from outside runs, which may count on the weight's layout.
+    mostly 0 and the loop is faster here; else lay it back.
+
+    Not where code from outside runs, which may count on the weight's layout: in the model, the objective, or `seen_by`,
+    which is called as the model trains; nor where other operators multiply. compiled: by `torch.compile`.
     """
+    lay_back(module.model)
     layer = next((each for each in module.model.encoder.modules() if type(each) is Linear), None)
     if (
         layer is not None
@@ -26,7 +32,11 @@ def lay_out_first_layer(module: TrainingModule, images: Split) -> None:
         and layer.weight.numel() >= products.LARGE
         and layer.weight.device.type == "cpu"
         and layer.weight.dtype == torch.float32
+        and module.model.precision in ("float32", "tf32")
+        and torch.backends.mkldnn.enabled
+        and not compiled
         and not any(True for each in module.modules() for _ in outside_code(each))
+        and (seen_by is None or is_own(code_of(seen_by)))
         and _share_of_pixels(images) <= products.SHARE
         and products.loop_is_faster()
     ):
@@ -35,7 +45,7 @@ def lay_out_first_layer(module: TrainingModule, images: Split) -> None:
 
 
 def lay_back(model: nn.Module) -> None:
-    """Lay the weights out as they were before training."""
+    """Lay the weight out as it was before training."""
     for layer in model.modules():
         if type(layer) is Linear and layer.sparse:
             layer.weight.data = layer.weight.data.contiguous()

@@ -53,9 +53,12 @@ def make_step(
     seed: int,
     *,
     eager: bool = False,
+    seen_by: Any = None,
 ) -> TrainingStep:
-    """The training step of a model on a dataset's training images, all on the model's device. eager: never replayed."""
-    module = _training_module(model, objective, dataset)
+    """The training step of a model on a dataset's training images, all on the model's device. eager: never replayed.
+    seen_by: what is called as the model trains. `lay_back(model)` undoes what is laid out for the step.
+    """
+    module = _training_module(model, objective, dataset, options, seen_by)
     return TrainingStep(module, on_device(dataset.train, model.device), options, seed=seed, eager=eager)
 
 
@@ -67,12 +70,15 @@ def make_packed_step(
     seeds: Sequence[int],
     *,
     eager: bool = False,
+    seen_by: Any = None,
 ) -> TrainingStep:
     """The training step of several seeds of one variant at once; the models' weights become views of the pack's.
 
-    eager: never replayed. Raises NotPacked where the first step of a seed would not be that of its single run.
+    eager, seen_by: as for `make_step`. Raises NotPacked where the first step of a seed would not be that of its single
+    run.
     """
-    pack = Pack([_training_module(*pair, dataset) for pair in zip(models, objectives, strict=True)])
+    pairs = zip(models, objectives, strict=True)
+    pack = Pack([_training_module(*pair, dataset, options, seen_by) for pair in pairs])
     step = TrainingStep(pack, on_device(dataset.train, pack.model.device), options, seed=seeds, eager=eager)
     step.start_epoch(packed_order(len(dataset.train), options.batch_size, seeds, 1))
     if reason := disagreement(pack, *step.inputs()):
@@ -80,9 +86,11 @@ def make_packed_step(
     return step
 
 
-def _training_module(model: LatentModel, objective: Objective, dataset: Dataset) -> TrainingModule:
+def _training_module(
+    model: LatentModel, objective: Objective, dataset: Dataset, options: TrainingOptions, seen_by: Any
+) -> TrainingModule:
     module = TrainingModule(model, objective.to(model.device), dataset.train.dynamic)
-    lay_out_first_layer(module, dataset.train)
+    lay_out_first_layer(module, dataset.train, compiled=options.compile, seen_by=seen_by)
     return module
 
 
@@ -113,17 +121,19 @@ def train(
         run = SeedRun(model, objective, dataset, options, tell, seed, 0)
         if checkpoint is not None and checkpoint.restore_trained([run]):
             return [run]
-        step = make_step(model, objective, dataset, options, seed, eager=eager)
+        step = make_step(model, objective, dataset, options, seed, eager=eager, seen_by=report)
         order_of = partial(epoch_order, images, options.batch_size, seed)
         with nullcontext() if checkpoint is None else checkpoint.clock.polled():
             _train_epochs([run], step, options, order_of, checkpoint)
         return [run]
 
-    [run] = _again_where_replays_differ(attempt, [model], [objective], checkpoint)
-    result = run.result()
-    if checkpoint is not None:
-        checkpoint.keep_trained([run])
-    lay_back(model)
+    try:
+        [run] = _again_where_replays_differ(attempt, [model], [objective], checkpoint)
+        result = run.result()
+        if checkpoint is not None:
+            checkpoint.keep_trained([run])
+    finally:
+        lay_back(model)
     return result
 
 
@@ -152,18 +162,20 @@ def train_pack(
         runs = [SeedRun(model, own, dataset, options, report, seed, place) for place, (model, own, seed) in each]
         if checkpoint is not None and checkpoint.restore_trained(runs):
             return runs
-        step = make_packed_step(models, objectives, dataset, options, seeds, eager=eager)
+        step = make_packed_step(models, objectives, dataset, options, seeds, eager=eager, seen_by=report)
         order_of = partial(packed_order, images, options.batch_size, seeds)
         with nullcontext() if checkpoint is None else checkpoint.clock.polled():
             _train_epochs(runs, step, options, order_of, checkpoint)
         return runs
 
-    runs = _again_where_replays_differ(attempt, models, objectives, checkpoint)
-    outcomes = [run.failure or run.result() for run in runs]
-    if checkpoint is not None:
-        checkpoint.keep_trained(runs)
-    for model in models:
-        lay_back(model)
+    try:
+        runs = _again_where_replays_differ(attempt, models, objectives, checkpoint)
+        outcomes = [run.failure or run.result() for run in runs]
+        if checkpoint is not None:
+            checkpoint.keep_trained(runs)
+    finally:
+        for model in models:
+            lay_back(model)
     return outcomes
 
 
