@@ -28,6 +28,7 @@ def _weighted_sum(vectors):
         """into[:] = start[:] + sum of weights[p] rows[p][:] over the places p of a list. Addresses; strides: bytes."""
 
         def generate(context, builder, signature, arguments):
+            """A loop over the list, whose sums are handed on from turn to turn."""
             into, start, rows, stride, places, count, weights, weight_stride = arguments
 
             def memory(address, kind, number=0):
