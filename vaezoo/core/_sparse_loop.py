@@ -16,7 +16,7 @@ LANES = 16 if binding.get_host_cpu_features().get("avx512f") else 8
 
 _FLOAT, _INT, _LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _VECTOR = ir.VectorType(_FLOAT, LANES)
-_NOTHING, _FIRST = ir.Constant(_VECTOR, ir.Undefined), ir.Constant(ir.VectorType(_INT, LANES), [0] * LANES)
+_NOTHING, _ALL_FIRST = ir.Constant(_VECTOR, ir.Undefined), ir.Constant(ir.VectorType(_INT, LANES), [0] * LANES)
 _CONTRACT = ("contract",)
 
 
@@ -48,7 +48,7 @@ def _weighted_sum(vectors):
             builder.position_at_end(body)
             place = builder.sext(load(builder.add(places, builder.mul(number, _LONG(4))), _INT), _LONG)
             weight = load(builder.add(weights, builder.mul(place, weight_stride)), _FLOAT)
-            everywhere = builder.shuffle_vector(builder.insert_element(_NOTHING, weight, _INT(0)), _NOTHING, _FIRST)
+            everywhere = builder.shuffle_vector(builder.insert_element(_NOTHING, weight, _INT(0)), _NOTHING, _ALL_FIRST)
             row = builder.add(rows, builder.mul(place, stride))
             terms = [builder.fmul(everywhere, load(row, _VECTOR, k), flags=_CONTRACT) for k in range(vectors)]
             added = [builder.fadd(total, term, flags=_CONTRACT) for total, term in zip(sums, terms, strict=True)]
