@@ -4,62 +4,53 @@ For each row of the result there is a list of the places that are not 0; the row
 are weighted and added, in the order of the list, so the numbers do not depend on how the work is shared.
 """
 
-from llvmlite import binding, ir
 from numba import carray, int64, njit, types
 from numba.extending import intrinsic
 
-from vaezoo.core.loop_parts import count_up, floats_at, in_c, ints_at
+from vaezoo.core.loop_parts import (
+    FLOAT,
+    INT,
+    LANES,
+    LONG,
+    VECTOR,
+    added_product,
+    count_up,
+    everywhere,
+    floats_at,
+    in_c,
+    ints_at,
+    loaded,
+    memory,
+    repeated,
+)
 from vaezoo.core.sparse_product import COLUMNS
-
-LANES = 16 if binding.get_host_cpu_features().get("avx512f") else 8
-"""The numbers that the processor adds at once."""
-
-_FLOAT, _INT, _LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
-_VECTOR = ir.VectorType(_FLOAT, LANES)
-_NOTHING, _ALL_FIRST = ir.Constant(_VECTOR, ir.Undefined), ir.Constant(ir.VectorType(_INT, LANES), [0] * LANES)
-_CONTRACT = ("contract",)
 
 
 def _weighted_sum(vectors):
     """A function that computes so many vectors of a row of a product. Their sums stay in registers."""
+    offsets = range(0, 4 * LANES * vectors, 4 * LANES)
 
     @intrinsic
     def weighted_sum(typing, into, start, rows, stride, places, count, weights, weight_stride):
         """into[:] = start[:] + sum of weights[p] rows[p][:] over the places p of a list. Addresses; strides: bytes."""
 
         def generate(context, builder, signature, arguments):
-            """A loop over the list, whose sums are handed on from turn to turn."""
+            """A loop over the list."""
             into, start, rows, stride, places, count, weights, weight_stride = arguments
 
-            def memory(address, kind, number=0):
-                return builder.inttoptr(builder.add(address, _LONG(4 * LANES * number)), kind.as_pointer())
+            def added(number, sums):
+                listed = loaded(builder, builder.add(places, builder.mul(number, LONG(4))), INT)
+                place = builder.sext(listed, LONG)
+                weight = loaded(builder, builder.add(weights, builder.mul(place, weight_stride)), FLOAT)
+                row, factor = builder.add(rows, builder.mul(place, stride)), everywhere(builder, weight)
+                return [
+                    added_product(builder, total, factor, loaded(builder, row, VECTOR, offset))
+                    for total, offset in zip(sums, offsets, strict=True)
+                ]
 
-            def load(address, kind, number=0):
-                return builder.load(memory(address, kind, number), align=4)
-
-            first = [load(start, _VECTOR, number) for number in range(vectors)]
-            before = builder.block
-            head, body, end = (builder.append_basic_block(name) for name in ("head", "body", "end"))
-            builder.branch(head)
-            builder.position_at_end(head)
-            number = builder.phi(_LONG)
-            sums = [builder.phi(_VECTOR) for _ in first]
-            builder.cbranch(builder.icmp_signed("<", number, count), body, end)
-            builder.position_at_end(body)
-            place = builder.sext(load(builder.add(places, builder.mul(number, _LONG(4))), _INT), _LONG)
-            weight = load(builder.add(weights, builder.mul(place, weight_stride)), _FLOAT)
-            everywhere = builder.shuffle_vector(builder.insert_element(_NOTHING, weight, _INT(0)), _NOTHING, _ALL_FIRST)
-            row = builder.add(rows, builder.mul(place, stride))
-            terms = [builder.fmul(everywhere, load(row, _VECTOR, k), flags=_CONTRACT) for k in range(vectors)]
-            added = [builder.fadd(total, term, flags=_CONTRACT) for total, term in zip(sums, terms, strict=True)]
-            later = [builder.add(number, _LONG(1)), *added]
-            for phi, initial, next_ in zip([number, *sums], [_LONG(0), *first], later, strict=True):
-                phi.add_incoming(initial, before)
-                phi.add_incoming(next_, body)
-            builder.branch(head)
-            builder.position_at_end(end)
-            for k, total in enumerate(sums):
-                builder.store(total, memory(into, _VECTOR, k), align=4)
+            first = [loaded(builder, start, VECTOR, offset) for offset in offsets]
+            for total, offset in zip(repeated(builder, count, first, added), offsets, strict=True):
+                builder.store(total, memory(builder, into, VECTOR, offset), align=4)
             return context.get_dummy_value()
 
         return types.void(*[int64] * 8), generate

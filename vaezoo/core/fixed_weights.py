@@ -1,5 +1,5 @@
 """What an evaluation in which no weight changes computes once: the encodings that a prior requests, and the layout in
-which oneDNN multiplies by a weight.
+which a library multiplies by a weight.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from vaezoo.core import products
 from vaezoo.core.own_code import outside_code
-from vaezoo.core.torch_internals import onednn_layout
 
 if TYPE_CHECKING:
     from vaezoo.core.contracts import PosteriorDistribution
@@ -47,8 +47,9 @@ class _Encoding:
 
 @dataclass
 class _Layout:
-    """A weight as oneDNN's product reads it, and what shows that the weight is still the one that it was."""
+    """A weight as a library's product reads it, and what shows that the weight is still the one that it was."""
 
+    library: str
     weight: Tensor
     laid_out: Tensor
     state: tuple[Any, ...] = field(init=False)
@@ -62,9 +63,11 @@ class _Layout:
         """Where the weight lies and how, and how often it was written to, as far as torch counts it."""
         return self.weight.data_ptr(), self.weight.stride(), self.weight._version
 
-    def fits(self) -> bool:
-        """Whether the weight has the same memory, to which nothing was written that torch counts."""
-        return self._state() == self.state
+    def fits(self, library: str) -> bool:
+        """Whether it is this library's, and the weight has the same memory, to which nothing was written that torch
+        counts.
+        """
+        return library == self.library and self._state() == self.state
 
 
 @dataclass
@@ -124,23 +127,23 @@ def encoded(
     return q
 
 
-def laid_out(weight: Tensor) -> Tensor:
-    """A layer's weight as oneDNN's product reads it, arranged once an evaluation. The product is the same, bit for bit,
-    and takes some percent less time. [out, in]
+def laid_out(library: str, weight: Tensor) -> Tensor:
+    """A layer's weight as a library's product reads it, arranged once an evaluation. The product is the same, bit for
+    bit, and takes some percent less time. [out, in]
 
     The weight itself outside an evaluation, in one of a model with code from outside, and where its memory has gaps or
     overlaps: there oneDNN rounds otherwise.
     """
-    running, arrange = _running.get(), onednn_layout()
-    if running is None or running.layouts is None or arrange is None:
+    running = _running.get()
+    if running is None or running.layouts is None:
         return weight
     if type(weight) is not nn.Parameter or weight.is_inference():
         return weight
     if not (weight.is_contiguous() or weight.t().is_contiguous()):
         return weight
     kept = running.layouts.get(id(weight))
-    if kept is None or not kept.fits():
-        kept = running.layouts[id(weight)] = _Layout(weight, arrange(weight.detach()))
+    if kept is None or not kept.fits(library):
+        kept = running.layouts[id(weight)] = _Layout(library, weight, products.arranged(library, weight.detach()))
     return kept.laid_out
 
 

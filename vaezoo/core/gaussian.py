@@ -115,7 +115,8 @@ class DiagonalGaussian:
 
     def _place_and_score(self, eps: Tensor) -> tuple[Tensor, Tensor]:
         eps = eps.to(self.mean)
-        log_q = -(0.5 * eps.square() + self.log_std).sum(-1) - self.mean.shape[-1] * HALF_LOG_TWO_PI
+        log_std = self.log_std.expand_as(self.mean).sum(-1)  # of all samples at once
+        log_q = -0.5 * eps.square().sum(-1) - (log_std + self.mean.shape[-1] * HALF_LOG_TWO_PI)
         return self._place(eps), log_q
 
 

@@ -1,9 +1,10 @@
-"""Which library multiplies the matrices of a dense layer on a CPU: torch's own (MKL in its builds for x86) or oneDNN.
+"""What multiplies the matrices of a dense layer on a CPU: torch's own library (MKL in its builds for x86), oneDNN, or
+vaezoo's loop (`core/dense_product.py`).
 
-Neither is the faster one everywhere: it depends on the processor, on which of a layer's products it is, and on the
-number of rows. So each is timed once a machine, in less than a second, and the choice is kept in the user's cache, by
+None is the fastest one everywhere: it depends on the processor, on which of a layer's products it is, and on the number
+of rows. So each is timed once a machine, in less than a second, and the choice is kept in the user's cache, by
 processor, torch version and number of threads: the numbers of two runs with as many threads on one machine are the
-same, bit for bit. VAEZOO_PRODUCTS = torch or onednn sets the library of every product; where nothing can be kept, it is
+same, bit for bit. VAEZOO_PRODUCTS = torch, onednn or loop sets it for every product; where nothing can be kept, it is
 torch. In the same way it is measured whether a loop is faster in a first layer whose images are mostly 0
 (`core/sparse_product.py`).
 """
@@ -23,14 +24,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vaezoo.core import compiled, sparse_product
+from vaezoo.core import compiled, dense_product, sparse_product
 from vaezoo.core.errors import VaezooError
 from vaezoo.core.paths import user_cache
 from vaezoo.core.processor import processor_name
 from vaezoo.core.torch_internals import onednn_layout, onednn_linear
 
 SETTING = "VAEZOO_PRODUCTS"
-LIBRARIES = ("torch", "onednn")
+LIBRARIES = ("torch", "onednn", "loop")
 PRODUCTS = ("forward", "by input", "by weight")
 """Of a layer y = x W^T + b with the gradient g of y: x W^T + b, g W and g^T x."""
 BATCH, BLOCK = 128, 512
@@ -39,9 +40,11 @@ BOUNDARY = 256
 """The rows from which on the choice for a block holds."""
 SHAPES = {"": (784, 400), " in a small layer": (400, 40)}
 """The inputs and outputs of the layers that are timed."""
-LARGE, SMALL = 2**16, {"": 2**13, " of a block": 2**12}
-"""The weights from which on the choice for a large layer holds, and that for a batch or a block in a small one. Else
-torch multiplies: the call takes more time than the choice could save.
+LARGE = 2**16
+"""The weights from which on the choice for a large layer holds; below, that for a small one."""
+LEAST = {"torch": 0, "onednn": 2**13, "loop": 2**12}
+"""The weights from which on each one multiplies. In a smaller layer torch does: the call of another one takes more time
+than its product could save.
 """
 SPARSE, SHARE = "of images that are mostly 0", 0.2
 """The products forward and by weight of a large layer, and the share of an image's numbers that are not 0 with which
@@ -50,7 +53,7 @@ they are timed: the largest of images that are mostly 0.
 ROUNDS, SECONDS = 5, 0.7
 """Rounds in which all products are timed in turn, at most for so many seconds."""
 MARGIN = 0.97
-"""oneDNN is chosen where it takes less than this share of torch's time, so that no choice hangs on noise alone."""
+"""Another one than torch is chosen where it takes less than this share of the time, so that no choice hangs on noise."""
 
 _ROWS = {"": BATCH, " of a block": BLOCK}
 _ONE_AT_A_TIME = Lock()
@@ -69,27 +72,49 @@ def names() -> list[str]:
 
 
 def library(product: str, rows: int, weights: int) -> str:
-    """The library of one of PRODUCTS for so many rows and weights. VaezooError where VAEZOO_PRODUCTS is neither."""
+    """The library of one of PRODUCTS for so many rows and weights. VaezooError where VAEZOO_PRODUCTS is none."""
+    if weights < min(LEAST["onednn"], LEAST["loop"]):
+        return "torch"
     of, layer = "" if rows < BOUNDARY else " of a block", "" if weights >= LARGE else " in a small layer"
-    return "torch" if weights < SMALL[of] else choice()[product + of + layer]
+    name = choice()[product + of + layer]
+    return name if weights >= LEAST[name] else "torch"
 
 
-def with_onednn(rows: int, weights: int) -> bool:
-    """Whether oneDNN multiplies any of the products of so many rows and weights."""
-    return any(library(product, rows, weights) == "onednn" for product in PRODUCTS)
+def leaves_torch(rows: int, weights: int) -> bool:
+    """Whether another library than torch multiplies any of the products of so many rows and weights."""
+    return any(library(product, rows, weights) != "torch" for product in PRODUCTS)
 
 
-def multiplied(name: str, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x W^T + b by a library, of float32 on a CPU, without a gradient. [B, in], [out, in], [out] -> [B, out]
+def available() -> tuple[str, ...]:
+    """Those of LIBRARIES that this installation has."""
+    there = {"onednn": onednn_linear() is not None, "loop": compiled.loop(dense_product.LOOP) is not None}
+    return tuple(name for name in LIBRARIES if there.get(name, True))
 
-    oneDNN takes the weight in its own layout too (`core/fixed_weights.py`).
+
+def multiplied(name: str, x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = False) -> Tensor:
+    """x W^T + b, or its ReLU, by a library, of float32 on a CPU, without a gradient. [B, in], [out, in], [out] ->
+    [B, out]
+
+    oneDNN takes the weight in its own layout too (`arranged`). What the loop does not take, torch multiplies.
     torch's `addmm` copies the bias into each row before it multiplies; it takes less time to add it afterwards.
     """
-    onednn = onednn_linear()
-    if name == "torch" or onednn is None:
+    if name == "loop" and dense_product.takes(x, weight):
+        return dense_product.multiplied(x, weight, bias, relu)
+    if name == "onednn" and (onednn := onednn_linear()) is not None:
+        value = onednn(_without_overlap(x), _without_overlap(weight), bias, "none", [], "")
+    else:
         value = torch.mm(x, weight.t())
-        return value if bias is None else value.add_(bias)
-    return onednn(_without_overlap(x), _without_overlap(weight), bias, "none", [], "")
+        if bias is not None:
+            value.add_(bias)
+    return torch.relu_(value) if relu else value
+
+
+def arranged(name: str, weight: Tensor) -> Tensor:
+    """A weight as a library reads it fastest in the product forward, which is the same, bit for bit. [out, in]"""
+    if name == "loop":
+        return weight.t().contiguous().t()
+    arrange = onednn_layout() if name == "onednn" else None
+    return weight if arrange is None else arrange(weight)
 
 
 def _without_overlap(matrix: Tensor) -> Tensor:
@@ -102,11 +127,11 @@ def _without_overlap(matrix: Tensor) -> Tensor:
 
 
 def setting() -> str:
-    """What VAEZOO_PRODUCTS is, or nothing. VaezooError where it is neither library."""
+    """What VAEZOO_PRODUCTS is, or nothing. VaezooError where it is no library."""
     given = os.environ.get(SETTING, "")
     name = given.strip().lower()
     if name and name not in LIBRARIES:
-        raise VaezooError(f"{SETTING} is {given!r}; set it to torch or onednn, or leave it unset")
+        raise VaezooError(f"{SETTING} is {given!r}; set it to torch, onednn or loop, or leave it unset")
     return name
 
 
@@ -136,9 +161,10 @@ def all_chosen() -> Choice:
 
 @lru_cache(maxsize=64)
 def _choice(given: str, threads: int) -> Choice:
-    if given or onednn_linear() is None:
-        return dict.fromkeys(names(), "torch" if onednn_linear() is None else given)
-    return _measured_once(f"{threads}", dict.fromkeys(names(), LIBRARIES), measured)
+    there = available()
+    if given or there == ("torch",):
+        return dict.fromkeys(names(), given if given in there else "torch")
+    return _measured_once(f"{threads}, {' or '.join(there)}", dict.fromkeys(names(), there), measured)
 
 
 @lru_cache(maxsize=64)
@@ -192,9 +218,10 @@ def _measured_and_kept(
 
 
 def fastest(seconds: Mapping[str, float]) -> str:
-    """The first way, or the second one where it is clearly faster."""
-    first, second = seconds
-    return second if seconds[second] < MARGIN * seconds[first] else first
+    """The first way, or a later one where it is clearly faster than that and the fastest of them."""
+    first, *others = seconds
+    best = min(others, key=seconds.__getitem__)
+    return best if seconds[best] < MARGIN * seconds[first] else first
 
 
 def measured() -> Times:
@@ -205,7 +232,7 @@ def measured() -> Times:
             for layer in SHAPES
             for of, rows in _ROWS.items()
             for product in PRODUCTS
-            for name in LIBRARIES
+            for name in available()
         }
     )
 
@@ -242,7 +269,10 @@ def _timed(work: Mapping[tuple[str, str], Callable[[], Any]]) -> Times:
 
 
 def seconds_of(product: str, name: str, multiply: Callable[[], Any]) -> float:
-    """How long one product takes. product, name: for a test that gives other times."""
+    """How long one product takes, the second one in a row: as in a training step, its factors have been read not long
+    before. product, name: for a test that gives other times.
+    """
+    multiply()
     start = time.perf_counter()
     multiply()
     return time.perf_counter() - start
@@ -258,8 +288,8 @@ def _product(product: str, rows: int, name: str, inputs: int, outputs: int) -> C
         "by input": (grad, weight.t(), None),
         "by weight": (grad.t(), x.t(), None),
     }[product]
-    if name == "onednn" and rows >= BOUNDARY and product == "forward" and (arrange := onednn_layout()) is not None:
-        given = x, arrange(weight), bias  # as in an estimate
+    if rows >= BOUNDARY and product == "forward":
+        given = x, arranged(name, weight), bias  # as in an estimate
     return lambda: multiplied(name, *given)
 
 

@@ -16,6 +16,7 @@ from torch.autograd import forward_ad
 
 OperatorHandler = Callable[[Any, Sequence[Any], dict[str, Any]], Any]
 """(operator, arguments, keyword arguments) -> the operator's result."""
+_HOOKS = ("forward", "forward_pre", "backward", "backward_pre")
 _OVERLOAD = type(torch.ops.aten.detach.default)
 
 
@@ -76,17 +77,19 @@ def onednn_layout() -> Callable[[Tensor], Tensor] | None:
 
 
 def watched(module: nn.Module) -> bool:
-    """Whether anything sees what goes into a module or comes out of it: hooks, a `forward` that was replaced, or a
-    transform of `torch.func`. True where this torch does not tell.
+    """Whether anything sees what goes into a module or comes out of it, or their gradients: hooks, a `forward` that was
+    replaced, a compiler, or a transform of `torch.func`. True where this torch does not tell.
     """
+    if torch.compiler.is_compiling():
+        return True
     try:
         from torch.nn.modules import module as every
 
-        hooks = (module._forward_hooks, module._forward_pre_hooks)
-        global_hooks = (every._global_forward_hooks, every._global_forward_pre_hooks)
+        hooks = [getattr(module, f"_{each}_hooks") for each in _HOOKS]
+        hooks += [getattr(every, f"_global_{each}_hooks") for each in _HOOKS]
     except (ImportError, AttributeError):
         return True
-    return any(hooks) or any(global_hooks) or "forward" in vars(module) or transform_active()
+    return any(hooks) or "forward" in vars(module) or transform_active()
 
 
 def intercepted_operators(handler: OperatorHandler) -> AbstractContextManager[Any] | None:

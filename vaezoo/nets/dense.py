@@ -1,13 +1,13 @@
 """Dense layers and activations that encoders and decoders share."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 from vaezoo.core.errors import VaezooError, unknown
 from vaezoo.core.torch_internals import watched
-from vaezoo.nets.linear import Linear
+from vaezoo.nets.linear import Linear, linear
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -27,19 +27,24 @@ def activation_named(name: str) -> nn.Module:
 
 
 class DenseStack(nn.Sequential):
-    """Layers in turn. Without gradients a ReLU is computed in the memory of the `Linear` before it, which no other code
-    has; with hooks on either of the two, as `nn.Sequential` does.
+    """Layers in turn. A ReLU is computed by the `Linear` before it; with hooks on either of the two, as `nn.Sequential`
+    does.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., inputs] -> [..., widths[-1]]"""
-        writable = not (torch.is_grad_enabled() or torch.compiler.is_compiling())
-        unshared = False
-        for layer in self:
-            unwatched = writable and not watched(layer)
-            in_place = unshared and unwatched and type(layer) is nn.ReLU
-            input = torch.relu_(input) if in_place else layer(input)
-            unshared = unwatched and type(layer) is Linear
+        layers = list(self)
+        fused = [
+            type(layer) is Linear and type(next_) is nn.ReLU and not (watched(layer) or watched(next_))
+            for layer, next_ in pairwise([*layers, None])
+        ]
+        done = False  # this layer, by the one before it
+        for layer, with_next in zip(layers, fused, strict=True):
+            if with_next:
+                input = linear(input, layer.weight, layer.bias, layer.sparse, relu=True)
+            elif not done:
+                input = layer(input)
+            done = with_next
         return input
 
 

@@ -1,4 +1,4 @@
-"""A dense layer whose products are computed by oneDNN or by torch's own library, whichever is faster here."""
+"""A dense layer whose products are computed by torch's own library, by oneDNN or by a loop, whichever is fastest here."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vaezoo.core import products, sparse_product
+from vaezoo.core import dense_product, products, sparse_product
 from vaezoo.core.fixed_weights import laid_out
 from vaezoo.core.torch_internals import mapped_once, transform_active
 
@@ -26,8 +26,10 @@ class Linear(nn.Linear):
         return linear(input, self.weight, self.bias, self.sparse)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, sparse: bool = False) -> Tensor:
-    """x W^T + b. Where a float32 weight is on a CPU, by the library that is the faster one on this machine
+def linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, sparse: bool = False, relu: bool = False
+) -> Tensor:
+    """x W^T + b, or with relu max(x W^T + b, 0). Where a float32 weight is on a CPU, by the library that is the fastest one on this machine
     (`core/products.py`), and its gradients too; else by torch. [..., in] -> [..., out]
 
     The libraries round differently. `torch.backends.mkldnn.enabled = False` keeps oneDNN out, and so do transforms of
@@ -42,22 +44,28 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, sparse: bool =
     if not compiling and mapped_once(weight) and _accepted(x, weight, bias) and not torch.is_autocast_enabled("cpu"):
         kind = SPARSE if sparse and torch.is_grad_enabled() else "forward"
         stacked: Tensor = _Stacked.apply(x.reshape(-1, x.shape[-1]), weight, bias, kind)
-        return stacked.view(*x.shape[:-1], len(weight))
+        stacked = stacked.view(*x.shape[:-1], len(weight))
+        return torch.relu(stacked) if relu else stacked
     if _accepted(x, weight, bias) and not _torch_must_multiply():
         rows = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
         images, weights = len(rows), weight.numel()
         if not torch.is_grad_enabled():
             name = products.library("forward", images, weights)
-            fixed = laid_out(weight) if name == "onednn" and images >= products.BOUNDARY else weight
-            rows = products.multiplied(name, rows, fixed, bias)
+            fixed = laid_out(name, weight) if name != "torch" and images >= products.BOUNDARY else weight
+            rows = products.multiplied(name, rows, fixed, bias, relu)
         elif sparse and not x.requires_grad and sparse_product.takes(rows, weight):
-            rows = _SparseProduct.apply(rows, weight, bias)
-        elif weights >= products.LARGE or products.with_onednn(images, weights):
-            rows = _Product.apply(rows, weight, bias, "forward")
+            rows = _SparseProduct.apply(rows, weight, bias, relu)
+        elif weights >= products.LARGE or products.leaves_torch(images, weights):
+            rows = _Product.apply(rows, weight, bias, "forward", relu)
         else:
-            return F.linear(x, weight, bias)
+            return _by_torch(x, weight, bias, relu)
         return rows if x.dim() == 2 else rows.view(*x.shape[:-1], len(weight))
-    return F.linear(x, weight, bias)
+    return _by_torch(x, weight, bias, relu)
+
+
+def _by_torch(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
+    value = F.linear(x, weight, bias)
+    return torch.relu(value) if relu else value
 
 
 def _accepted(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
@@ -88,7 +96,7 @@ def _torch_must_multiply() -> bool:
 def _product(kind: str, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b as one of the products of a layer. [B, in], [out, in], [out] -> [B, out]"""
     if _accepted(x, weight, bias) and not _torch_must_multiply():
-        value: Tensor = _Product.apply(x, weight, bias, kind)
+        value: Tensor = _Product.apply(x, weight, bias, kind, False)
         return value
     return F.linear(x, weight, bias)
 
@@ -102,12 +110,14 @@ def _stacked_product(kind: str, x: Tensor, weight: Tensor) -> Tensor:
 def _each_product(kind: str, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b of each of S seeds as one of the products of a layer. [S, B, in], [S, out, in], [S, out] -> [S, B, out]
 
-    Where oneDNN is the faster one, it multiplies seed by seed: torch's product of all seeds is its own library's.
+    Where it is oneDNN, it multiplies seed by seed: torch's product of all seeds is its own library's.
     """
     factors = [x, weight] if bias is None else [x, weight, bias]
     seeds = list(zip(*(tensor.unbind() for tensor in factors), strict=True))
     if all(_accepted(*one) for one in seeds) and not _torch_must_multiply():
         name = products.library(kind, *_sizes(kind, x[0], weight[0]))
+        if name == "loop" and dense_product.takes(x, weight):
+            return dense_product.multiplied(x, weight, bias)
         if name == "onednn":
             value = x.new_empty(len(x), x.shape[1], weight.shape[1])
             for own, one in zip(value, seeds, strict=True):
@@ -123,45 +133,60 @@ def _sizes(kind: str, x: Tensor, weight: Tensor) -> tuple[int, int]:
 
 
 class _Product(torch.autograd.Function):
-    """x W^T + b by the chosen library, and its derivatives by theirs."""
+    """x W^T + b, or its ReLU, by the chosen library, and its derivatives by theirs."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, kind: str) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, kind: str, relu: bool) -> Tensor:
         """The product. It saves x only where the weight needs a gradient, and the weight only where x does."""
-        by_x, by_weight, _, _ = ctx.needs_input_grad
-        ctx.save_for_backward(x if by_weight else None, weight if by_x else None)
-        return products.multiplied(products.library(kind, *_sizes(kind, x, weight)), x, weight, bias)
+        by_x, by_weight, *_ = ctx.needs_input_grad
+        name = products.library(kind, *_sizes(kind, x, weight))
+        value = products.multiplied(name, x, weight, bias, relu)
+        ctx.save_for_backward(x if by_weight else None, weight if by_x else None, value if relu else None)
+        return value
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-        """By x: g W. By W: g^T x. By b: the sum of g."""
-        x, weight = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Of the gradient g, which is 0 where the ReLU is: by x: g W. By W: g^T x. By b: the sum of g."""
+        x, weight, value = ctx.saved_tensors
+        grad = _through_relu(grad, value)
         return (
             None if weight is None else _product("by input", grad, weight.t()),
             None if x is None else _product("by weight", grad.t(), x.t()),
             grad.sum(0) if ctx.needs_input_grad[2] else None,
             None,
+            None,
         )
 
 
 class _SparseProduct(torch.autograd.Function):
-    """x W^T + b of images that are mostly 0, with a weight that is laid out for them."""
+    """x W^T + b, or its ReLU, of images that are mostly 0, with a weight that is laid out for them."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
         """The product. It saves x only where the weight needs a gradient."""
-        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None)
-        return sparse_product.forward(x, weight, bias)
+        value = sparse_product.forward(x, weight, bias)
+        value = torch.relu_(value) if relu else value
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, value if relu else None)
+        return value
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
-        """By W: g^T x, by a library where it is differentiated again. By b: the sum of g."""
-        [x] = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """As in `_Product`. By W: g^T x, by a library where it is differentiated again."""
+        x, value = ctx.saved_tensors
+        grad = _through_relu(grad, value)
         by_weight = None
         if x is not None:
             again = torch.is_grad_enabled() or transform_active()
             by_weight = _product("by weight", grad.t(), x.t()) if again else sparse_product.by_weight(grad, x)
-        return None, by_weight, grad.sum(0) if ctx.needs_input_grad[2] else None
+        return None, by_weight, grad.sum(0) if ctx.needs_input_grad[2] else None, None
+
+
+def _through_relu(grad: Tensor, value: Tensor | None) -> Tensor:
+    """The gradient before a ReLU with this value; there is none where it is None."""
+    if value is None:
+        return grad
+    before: Tensor = torch.ops.aten.threshold_backward(grad, value, 0)
+    return before
 
 
 class _Stacked(torch.autograd.Function):

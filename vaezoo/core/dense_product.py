@@ -1,0 +1,63 @@
+"""Products of a dense layer by a loop of vaezoo's own, which multiplies matrices as they lie in memory."""
+
+import torch
+from torch import Tensor
+
+from vaezoo.core import compiled
+
+LOOP = "vaezoo.core._dense_loop"
+"""The module whose loop multiplies. In float32 it is as exact as a library, rounded otherwise."""
+FEWEST_ROWS, FEWEST_COLUMNS = 8, 16
+"""A product with fewer rows or columns is left to the libraries."""
+PANEL = 48
+"""The columns of a tile, at most."""
+
+
+def takes(x: Tensor, weight: Tensor) -> bool:
+    """Whether tensors of float32 on a CPU have sizes and layouts that the loop reads, and there is a loop: the weight
+    row by row or column by column, x in any layout. [..., B, in], [..., out, in]
+    """
+    return (
+        x.shape[-2] >= FEWEST_ROWS
+        and weight.shape[-2] >= FEWEST_COLUMNS
+        and 1 in weight.stride()[-2:]
+        and compiled.loop(LOOP) is not None
+    )
+
+
+def multiplied(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = False) -> Tensor:
+    """x W^T + b, or its ReLU, of each of several seeds where there is an axis of them. [..., B, in], [..., out, in],
+    [..., out] -> [..., B, out]
+
+    Each number is the sum b + x_1 w_1 + x_2 w_2 + ... from left to right, whatever the sizes, layouts and threads.
+    """
+    product: Tensor = OPERATOR(x, weight, bias, relu)
+    return product
+
+
+_LIBRARY = torch.library.Library("vaezoo", "FRAGMENT")
+_LIBRARY.define("dense_product(Tensor x, Tensor weight, Tensor? bias, bool relu=False) -> Tensor")
+OPERATOR = torch.ops.vaezoo.dense_product
+"""x W^T + b, or its ReLU, as an operator of torch, so that whoever watches operators sees it."""
+
+
+@torch.library.impl(_LIBRARY, "dense_product", "CPU")
+def _multiplied(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool = False) -> Tensor:
+    """`multiplied`, as an operator. Threads share the columns where each must arrange its part of the weight first."""
+    loop = compiled.loop(LOOP)
+    assert loop is not None
+    images, inputs, outputs = *x.shape[-2:], weight.shape[-2]
+    (*_, down, right), (*_, beside, stride) = x.stride(), weight.stride()
+    by_column = beside != 1 and outputs > images
+    pieces = min(torch.get_num_threads(), outputs // FEWEST_COLUMNS if by_column else images // FEWEST_ROWS)
+    product = x.new_empty(*x.shape[:-1], outputs)
+    panels = product if beside == 1 else x.new_empty(pieces, inputs, PANEL)
+    sizes = images, inputs, outputs, 4 * down, 4 * right, 4 * stride, 4 * beside, pieces, by_column, relu
+    bias = None if bias is None else bias.contiguous()
+    seeds = [(x, weight, bias, product)]
+    if x.dim() == 3:
+        seeds = list(zip(x, weight, len(x) * [None] if bias is None else bias, product, strict=True))
+    for one, other, own_bias, own in seeds:
+        start = 0 if own_bias is None else own_bias.data_ptr()
+        loop(one.data_ptr(), other.data_ptr(), start, own.data_ptr(), panels.data_ptr(), *sizes)
+    return product
