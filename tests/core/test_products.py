@@ -1,5 +1,6 @@
 """Which library multiplies: the faster one by a timer that the test gives, kept, the same for all, and settable."""
 
+import importlib.util
 import itertools
 import json
 import os
@@ -16,6 +17,7 @@ from vaezoo.core.errors import VaezooError
 from vaezoo.core.torch_internals import onednn_layout, onednn_linear
 
 pytestmark = pytest.mark.skipif(onednn_linear() is None, reason="this build of torch has no oneDNN")
+LOOP = [] if importlib.util.find_spec("numba") is None else ["loop"]
 SCRIPT = Path(sys.executable).with_name("vaezoo")
 NAMES = products.names()
 
@@ -46,16 +48,27 @@ def timer(monkeypatch, times):
     return timed
 
 
-@pytest.mark.parametrize("faster", products.LIBRARIES)
-def test_the_faster_library_multiplies_everything(monkeypatch, faster):
+@pytest.mark.parametrize("faster", ["torch", "onednn", *LOOP])
+def test_the_fastest_library_multiplies_everything(monkeypatch, faster):
     timer(monkeypatch, lambda product, name: 1.0 if name == faster else 1.19)
     assert products.choice() == dict.fromkeys(NAMES, faster)
 
 
+@pytest.mark.parametrize("library", ["onednn", *LOOP])
 @pytest.mark.parametrize("best", NAMES)
-def test_each_product_is_chosen_alone(monkeypatch, best):
-    timer(monkeypatch, lambda product, name: 0.5 if (product, name) == (best, "onednn") else 1.0)
-    assert products.choice() == dict.fromkeys(NAMES, "torch") | {best: "onednn"}
+def test_each_product_is_chosen_alone(monkeypatch, best, library):
+    timer(monkeypatch, lambda product, name: 0.5 if (product, name) == (best, library) else 1.0)
+    assert products.choice() == dict.fromkeys(NAMES, "torch") | {best: library}
+
+
+@pytest.mark.skipif(not LOOP, reason="needs numba")
+@pytest.mark.parametrize(
+    ("onednn", "loop", "chosen"), [(0.5, 0.4, "loop"), (0.4, 0.5, "onednn"), (0.98, 0.99, "torch")]
+)
+def test_of_two_that_are_faster_than_torch_the_faster_one_multiplies(monkeypatch, onednn, loop, chosen):
+    times = {"torch": 1.0, "onednn": onednn, "loop": loop}
+    timer(monkeypatch, lambda product, name: times[name])
+    assert set(products.choice().values()) == {chosen}
 
 
 def test_a_tie_is_torch_s_so_that_noise_does_not_choose(monkeypatch):
@@ -69,9 +82,9 @@ def test_the_least_time_of_the_rounds_counts_without_the_first_one(monkeypatch):
 
     def seconds(product, name):
         number = seen[product, name] = seen.get((product, name), 0) + 1
-        if name == "torch":
-            return 0.001 if number == 1 else 1.0
-        return 0.5 if number == 3 else 9.0
+        if name == "onednn":
+            return 0.5 if number == 3 else 9.0
+        return 0.001 if number == 1 else 1.0
 
     timer(monkeypatch, seconds)
     assert set(products.choice().values()) == {"onednn"}
@@ -81,11 +94,11 @@ def test_it_ends_after_the_first_round_on_a_slow_machine(monkeypatch):
     timed = timer(monkeypatch, lambda product, name: 1.0)
     monkeypatch.setattr(products, "SECONDS", 0.0)
     products.choice()
-    assert len(timed) == 2 * 2 * len(NAMES)
+    assert len(timed) == 2 * len(products.available()) * len(NAMES)
 
 
 def test_the_choice_is_kept_for_the_next_process_and_measured_anew_where_it_is_removed(monkeypatch, cache):
-    timer(monkeypatch, lambda product, name: 1.0 if name == "torch" else 0.1)
+    timer(monkeypatch, lambda product, name: 0.1 if name == "onednn" else 1.0)
     first = products.choice()
     (file,) = cache.iterdir()
     timed = timer(monkeypatch, lambda product, name: 0.1 if name == "torch" else 1.0)
@@ -100,7 +113,7 @@ def test_the_choice_is_kept_for_the_next_process_and_measured_anew_where_it_is_r
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"libraries": {}}', '{"libraries": {"forward": "mkl"}}', "\0"])
 def test_a_damaged_file_is_replaced(monkeypatch, cache, content):
-    timer(monkeypatch, lambda product, name: 1.0 if name == "torch" else 0.1)
+    timer(monkeypatch, lambda product, name: 0.1 if name == "onednn" else 1.0)
     products.choice()
     (file,) = cache.iterdir()
     file.write_text(content)
@@ -111,7 +124,7 @@ def test_a_damaged_file_is_replaced(monkeypatch, cache, content):
 
 
 def test_of_two_processes_that_measure_at_once_the_first_decides_for_both(monkeypatch, cache):
-    timer(monkeypatch, lambda product, name: 1.0 if name == "torch" else 0.1)
+    timer(monkeypatch, lambda product, name: 0.1 if name == "onednn" else 1.0)
     first = products.choice()
     (file,) = cache.iterdir()
     content = file.read_text()
@@ -130,7 +143,7 @@ def test_where_nothing_can_be_kept_torch_multiplies(monkeypatch, tmp_path):
     """A choice of this process alone could differ from that of the next one."""
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    timer(monkeypatch, lambda product, name: 1.0 if name == "torch" else 0.1)
+    timer(monkeypatch, lambda product, name: 0.1 if name == "onednn" else 1.0)
     assert products.choice() == dict.fromkeys(NAMES, "torch")
 
 
@@ -144,7 +157,7 @@ def test_nothing_is_timed_where_nothing_can_be_kept(monkeypatch, tmp_path):
 
 def test_without_a_home_folder_it_is_torch(monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "~nobody-of-this-name/cache")
-    timer(monkeypatch, lambda product, name: 1.0 if name == "torch" else 0.1)
+    timer(monkeypatch, lambda product, name: 0.1 if name == "onednn" else 1.0)
     assert products.choice() == dict.fromkeys(NAMES, "torch")
 
 
@@ -153,7 +166,7 @@ def test_where_files_cannot_be_linked_it_is_kept_all_the_same(monkeypatch, cache
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", no_links)
-    timer(monkeypatch, lambda product, name: 1.0 if name == "torch" else 0.1)
+    timer(monkeypatch, lambda product, name: 0.1 if name == "onednn" else 1.0)
     assert set(products.choice().values()) == {"onednn"}
     assert len(list(cache.iterdir())) == 1
     forget()
@@ -171,7 +184,7 @@ def test_threads_of_one_process_choose_the_same(monkeypatch, cache):
 
 def test_each_number_of_threads_has_its_choice(monkeypatch, cache):
     threads = torch.get_num_threads()
-    timer(monkeypatch, lambda product, name: 1.0 if name == "torch" else 0.1 * torch.get_num_threads() ** 4)
+    timer(monkeypatch, lambda product, name: 0.1 * torch.get_num_threads() ** 4 if name == "onednn" else 1.0)
     try:
         found = []
         for count in (1, 2):
@@ -183,7 +196,7 @@ def test_each_number_of_threads_has_its_choice(monkeypatch, cache):
     assert len(list(cache.iterdir())) == 2
 
 
-@pytest.mark.parametrize("name", [*products.LIBRARIES, "Torch", " oneDNN "])
+@pytest.mark.parametrize("name", ["torch", "onednn", *LOOP, "Torch", " oneDNN "])
 def test_it_can_be_set(monkeypatch, name):
     timed = timer(monkeypatch, lambda product, name: 1.0)
     monkeypatch.setenv(products.SETTING, name)
@@ -193,57 +206,83 @@ def test_it_can_be_set(monkeypatch, name):
 
 def test_a_wrong_setting_is_said(monkeypatch):
     monkeypatch.setenv(products.SETTING, "mkl")
-    with pytest.raises(VaezooError, match="VAEZOO_PRODUCTS is 'mkl'; set it to torch or onednn, or leave it unset"):
+    with pytest.raises(VaezooError, match="is 'mkl'; set it to torch, onednn or loop, or leave it unset"):
         products.choice()
 
 
 def test_without_onednn_it_is_torch(monkeypatch):
     monkeypatch.setattr(products, "onednn_linear", lambda: None)
+    timer(monkeypatch, lambda product, name: 0.1 if name == "onednn" else 1.0)
     assert set(products.choice().values()) == {"torch"}
     monkeypatch.setenv(products.SETTING, "onednn")
     assert set(products.choice().values()) == {"torch"}
 
 
+@pytest.mark.skipif(not LOOP, reason="needs numba")
+def test_without_the_loop_it_is_a_library_and_with_it_the_choice_is_made_anew(monkeypatch, cache):
+    timer(monkeypatch, lambda product, name: {"torch": 1.0, "onednn": 0.5, "loop": 0.1}[name])
+    with monkeypatch.context() as patch:
+        patch.setattr(products.compiled, "loop", lambda name: None)
+        assert set(products.choice().values()) == {"onednn"}
+        patch.setenv(products.SETTING, "loop")
+        assert set(products.choice().values()) == {"torch"}
+    forget()
+    assert set(products.choice().values()) == {"loop"}
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_the_second_of_two_products_in_a_row_is_timed(monkeypatch):
+    """As in a step, its factors have been read not long before."""
+    clock, calls = iter([10.0, 13.0]), []
+    monkeypatch.setattr(products.time, "perf_counter", lambda: (calls.append("clock"), next(clock))[1])
+    assert products.seconds_of("forward", "torch", lambda: calls.append("product")) == 3.0
+    assert calls == ["product", "clock", "product", "clock"]
+
+
 def test_what_is_timed_are_the_products_of_a_layer():
-    """Their shapes, by both libraries."""
+    """Their shapes, by each library."""
     for inputs, outputs in products.SHAPES.values():
         shapes = {"forward": (5, outputs), "by input": (5, inputs), "by weight": (outputs, inputs)}
         for product, shape in shapes.items():
-            one, other = (products._product(product, 5, name, inputs, outputs)() for name in products.LIBRARIES)
+            one, *others = (products._product(product, 5, name, inputs, outputs)() for name in products.LIBRARIES)
             assert one.shape == shape
-            torch.testing.assert_close(one, other)
+            for other in others:
+                torch.testing.assert_close(one, other)
 
 
 def test_a_block_s_forward_product_is_timed_with_a_weight_that_is_laid_out(monkeypatch):
     """As an estimate multiplies; a batch's with the weight as it is."""
     given = []
-    monkeypatch.setattr(products, "multiplied", lambda name, x, weight, bias=None: given.append(weight.is_mkldnn))
+
+    def multiplied(name, x, weight, bias=None):
+        given.append((name, weight.is_mkldnn, not weight.is_mkldnn and bias is not None and weight.stride(0) == 1))
+
+    monkeypatch.setattr(products, "multiplied", multiplied)
     for product, rows in itertools.product(products.PRODUCTS, (products.BATCH, products.BLOCK)):
-        products._product(product, rows, "onednn", 90, 60)()
-        products._product(product, rows, "torch", 90, 60)()
-    laid_out = onednn_layout() is not None
-    assert given == [False, False, laid_out, False] + 8 * [False]
+        for name in products.LIBRARIES:
+            products._product(product, rows, name, 90, 60)()
+    batch = [(name, False, False) for name in products.LIBRARIES]
+    block = [("torch", False, False), ("onednn", onednn_layout() is not None, False), ("loop", False, True)]
+    assert given == batch + block + 4 * batch
 
 
-def test_the_choice_is_by_rows_and_weights(monkeypatch):
-    """A layer of fewer weights than SMALL is torch's."""
-    monkeypatch.setattr(products, "choice", lambda: {name: name for name in NAMES})
-    found = {
-        (rows, weights): products.library("forward", rows, weights)
-        for rows in (products.BOUNDARY - 1, products.BOUNDARY)
-        for few in [products.SMALL["" if rows < products.BOUNDARY else " of a block"]]
-        for weights in (few - 1, few, products.LARGE - 1, products.LARGE)
-    }
-    assert list(found.values()) == [
-        "torch",
-        "forward in a small layer",
-        "forward in a small layer",
-        "forward",
-        "torch",
-        "forward of a block in a small layer",
-        "forward of a block in a small layer",
-        "forward of a block",
-    ]
+@pytest.mark.parametrize("library", products.LIBRARIES)
+def test_the_choice_is_by_rows_and_weights(monkeypatch, library):
+    """A layer of fewer weights than the library's LEAST is torch's."""
+    least = max(products.LEAST[library], 1)
+    for rows, of in ((products.BOUNDARY - 1, ""), (products.BOUNDARY, " of a block")):
+        for weights, layer in (
+            (least - 1, None),
+            (least, " in a small layer"),
+            (products.LARGE - 1, " in a small layer"),
+            (products.LARGE, ""),
+        ):
+            other = next(name for name in products.LIBRARIES if name not in (library, "torch"))
+            place = "none" if layer is None else "forward" + of + layer
+            choice = {name: library if name == place else other for name in NAMES}
+            choice = dict.fromkeys(NAMES, library) if layer is None else choice
+            monkeypatch.setattr(products, "choice", lambda choice=choice: choice)
+            assert products.library("forward", rows, weights) == ("torch" if layer is None else library)
 
 
 MATRIX = """
@@ -290,7 +329,7 @@ def test_a_wrong_setting_stops_the_command_with_one_line(tmp_path):
     environment = {**os.environ, products.SETTING: "mkl"}
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode != 0
-    assert "VAEZOO_PRODUCTS is 'mkl'; set it to torch or onednn, or leave it unset" in done.stderr
+    assert "VAEZOO_PRODUCTS is 'mkl'; set it to torch, onednn or loop, or leave it unset" in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     assert not (tmp_path / "out" / "cells").exists()
 

@@ -1,4 +1,4 @@
-"""What a prior encodes runs through the encoder once an estimate, and a weight is laid out for oneDNN once: the
+"""What a prior encodes runs through the encoder once an estimate, and a weight is laid out for its library once: the
 estimate is the same, bit for bit.
 """
 
@@ -139,26 +139,33 @@ def test_the_number_of_kept_encodings_is_bounded(model, encoded):
 ROWS, OUT, IN = products.BOUNDARY, 300, 250
 
 
+@pytest.fixture(params=["onednn", "loop"])
+def library(request, monkeypatch):
+    """One that multiplies, and has a layout of its own."""
+    if request.param not in products.available() or (request.param == "onednn" and onednn_layout() is None):
+        pytest.skip(f"there is no {request.param} here, or it has no layout")
+    monkeypatch.setenv(products.SETTING, request.param)
+    return request.param
+
+
 @pytest.fixture
-def layer(monkeypatch):
-    """A large layer that oneDNN multiplies."""
-    monkeypatch.setenv(products.SETTING, "onednn")
+def layer(library):
+    """A large layer that it multiplies."""
     torch.manual_seed(0)
     return Linear(IN, OUT)
 
 
 @pytest.fixture
-def arranged(monkeypatch):
+def arranged(library, monkeypatch):
     """The weights that were laid out."""
-    arrange, seen = onednn_layout(), []
-    if arrange is None:
-        pytest.skip("this build of torch has no oneDNN")
+    arrange, seen = products.arranged, []
 
-    def counted(weight):
+    def counted(name, weight):
+        assert name == library
         seen.append(weight.clone())
-        return arrange(weight)
+        return arrange(name, weight)
 
-    monkeypatch.setattr(fixed_weights, "onednn_layout", lambda: counted)
+    monkeypatch.setattr(fixed_weights.products, "arranged", counted)
     return seen
 
 
@@ -193,8 +200,7 @@ def test_a_weight_that_was_written_to_is_laid_out_again(layer, arranged):
     assert torch.equal(arranged[3], 32 * arranged[0])
 
 
-def test_a_square_weight_that_was_transposed_is_laid_out_again(arranged, monkeypatch):
-    monkeypatch.setenv(products.SETTING, "onednn")
+def test_a_square_weight_that_was_transposed_is_laid_out_again(arranged):
     layer, x = Linear(OUT, OUT, bias=False), torch.randn(ROWS, OUT)
     with torch.no_grad(), weights_fixed(layer):
         layer(x)
@@ -221,7 +227,7 @@ GAPS = {
 
 @pytest.mark.parametrize("gap", GAPS)
 def test_a_weight_whose_memory_is_not_dense_stays_as_it_is(layer, arranged, gap):
-    """oneDNN rounds it otherwise where it is laid out."""
+    """oneDNN would round it otherwise."""
     layer.weight = nn.Parameter(GAPS[gap]())
     x = torch.randn(ROWS, IN)
     with torch.no_grad():
@@ -276,9 +282,8 @@ def test_with_code_from_outside_nothing_is_laid_out(layer, arranged, outside):
     assert arranged == []
 
 
-def test_a_weight_made_in_inference_mode_stays_as_it_is(arranged, monkeypatch):
+def test_a_weight_made_in_inference_mode_stays_as_it_is(arranged):
     """torch does not count what is written to it."""
-    monkeypatch.setenv(products.SETTING, "onednn")
     with torch.inference_mode():
         layer = Linear(IN, OUT)
         with weights_fixed(layer):
@@ -293,7 +298,7 @@ def test_an_estimate_lays_its_large_weights_out(layer, arranged, monkeypatch):
     model.x = x
     found = estimated(model, 100)
     assert [tuple(weight.shape) for weight in arranged] == [(256, 300)]
-    monkeypatch.setattr(fixed_weights, "onednn_layout", lambda: None)
+    monkeypatch.setattr(fixed_weights.products, "arranged", lambda name, weight: weight)
     assert torch.equal(estimated(model, 100), found)
 
 
@@ -317,8 +322,24 @@ def test_torch_s_own_library_gets_the_weight_as_it_is(layer, arranged, monkeypat
     assert arranged == []
 
 
+def test_a_weight_is_laid_out_again_where_another_library_multiplies(layer, library, monkeypatch):
+    """As where the number of threads changes."""
+    if set(products.LIBRARIES) - set(products.available()):
+        pytest.skip("a library is not here")
+    other = {"onednn": "loop", "loop": "onednn"}[library]
+    x = torch.randn(ROWS, IN, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = {library: layer(x)}
+        monkeypatch.setenv(products.SETTING, other)
+        expected[other] = layer(x)
+        with weights_fixed(layer):
+            for name in (library, other, library):
+                monkeypatch.setenv(products.SETTING, name)
+                assert torch.equal(layer(x), expected[name])
+
+
 def test_a_build_of_torch_that_lays_nothing_out(layer, monkeypatch):
-    monkeypatch.setattr(fixed_weights, "onednn_layout", lambda: None)
+    monkeypatch.setattr(products, "onednn_layout", lambda: None)
     x = torch.ones(ROWS, IN)
     with torch.no_grad():
         expected = layer(x)

@@ -20,7 +20,7 @@ from vaezoo.nets.linear import Linear, linear
 LAYERS = {"": (OUT, IN), " in a small layer": SMALL}
 """What ends the name of a choice, and the outputs and inputs of a layer for which that choice holds."""
 FEW, MANY = 7, 1100
-"""Images of which the numbers in a small layer are fewer than any of products.SMALL, or more than products.LARGE."""
+"""Images of which the numbers in a small layer are fewer than oneDNN's LEAST, or more than products.LARGE."""
 SUBSETS = [each for number in range(4) for each in combinations(PRODUCTS, number)]
 
 
@@ -125,11 +125,11 @@ def test_the_choice_is_by_the_number_of_images(monkeypatch, products, layer, dif
 @here
 @pytest.mark.parametrize(
     ("rows", "size", "onednn"),
-    [(FEW, (91, 90), False), (FEW, (64, 128), True), (MANY, (63, 65), False), (MANY, (64, 64), True)],
+    [(rows, size, onednn) for rows in (FEW, MANY) for size, onednn in (((91, 90), False), ((64, 128), True))],
 )
-def test_torch_multiplies_a_layer_of_fewer_weights_than_SMALL(products, rows, size, onednn):
+def test_torch_multiplies_a_layer_of_fewer_weights_than_LEAST(products, rows, size, onednn):
     out, inputs = size
-    assert (out * inputs >= chosen.SMALL[" of a block" if rows == MANY else ""]) == onednn
+    assert (out * inputs >= chosen.LEAST["onednn"]) == onednn
     given = [each.requires_grad_() for each in tensors(rows, inputs, out=out)]
     exact = F.linear(*(each.double() for each in given))
     with torch.no_grad():

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from vaezoo.core import sparse_product
+from vaezoo.core import dense_product, sparse_product
 from vaezoo.core.errors import VaezooError
 from vaezoo.core.products import LARGE
 from vaezoo.runner import throughput as module
@@ -88,16 +88,18 @@ def test_flops_are_those_of_the_products(hidden, library, monkeypatch):
     assert found["iwll", 1] == pytest.approx(2 * weights["decoder"] + encoded)
 
 
-def test_flops_of_images_that_are_mostly_0_count_like_any_others():
-    x, weight, grad = torch.zeros(3, 40), torch.zeros(50, 40), torch.zeros(3, 50)
+def test_flops_of_products_by_a_loop_count_like_any_others():
+    """Also those of images that are mostly 0."""
+    x, weight, grad = torch.zeros(10, 40), torch.zeros(50, 40), torch.zeros(10, 50)
 
     def work():
         sparse_product.OPERATORS[0](x, weight.t().contiguous().t(), None)
         sparse_product.OPERATORS[1](grad, x)
-        return 3
+        dense_product.multiplied(x, weight)
+        return 10
 
     pytest.importorskip("numba")
-    assert module._flops_an_item(work) == 2 * 2 * 40 * 50
+    assert module._flops_an_item(work) == 3 * 2 * 40 * 50
 
 
 def test_what_cannot_be_is_a_row_with_its_reason():

@@ -150,10 +150,9 @@ def _multiply(x, weight, panel, start, product, width, sizes, relu):
 def rows(numbers):
     """Pieces of x W^T + b, or of its ReLU, until none is left: some of its rows, or some of its columns.
 
-    numbers: 0, where the pieces are counted; the addresses of x [B, in], of W^T [in, out], of b [out] or 0, of the product
-    [B, out], and of memory [in, PANEL] for each piece; B, in, out; by how many bytes the next row and the next
-    column of x, and those of W^T, are away; the number of pieces; whether they are of columns; whether
-    what is less than 0 becomes 0.
+    numbers: 0, where the pieces are counted; the addresses of x [B, in], of W^T [in, out], of b [out] or 0, of the
+    product [B, out], and of memory [in, PANEL] for each piece; B, in, out; by how many bytes the next row and the next
+    column of x, and those of W^T, are away; the number of pieces; whether they are of columns; whether it is the ReLU.
     """
     given = carray(numbers, (16,))
     (x, weight, start, product, panels), (images, terms, outputs), (down, right), (stride, beside) = (

@@ -53,7 +53,7 @@ they are timed: the largest of images that are mostly 0.
 ROUNDS, SECONDS = 5, 0.7
 """Rounds in which all products are timed in turn, at most for so many seconds."""
 MARGIN = 0.97
-"""Another one than torch is chosen where it takes less than this share of the time, so that no choice hangs on noise."""
+"""Another one is chosen where it takes less than this share of torch's time, so that no choice hangs on noise."""
 
 _ROWS = {"": BATCH, " of a block": BLOCK}
 _ONE_AT_A_TIME = Lock()

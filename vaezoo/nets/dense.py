@@ -41,7 +41,7 @@ class DenseStack(nn.Sequential):
         done = False  # this layer, by the one before it
         for layer, with_next in zip(layers, fused, strict=True):
             if with_next:
-                input = linear(input, layer.weight, layer.bias, layer.sparse, relu=True)
+                input = linear(input, layer.weight, layer.bias, layer.sparse, relu=True)  # type: ignore[arg-type]
             elif not done:
                 input = layer(input)
             done = with_next

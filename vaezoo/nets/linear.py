@@ -1,4 +1,4 @@
-"""A dense layer whose products are computed by torch's own library, by oneDNN or by a loop, whichever is fastest here."""
+"""A dense layer whose products are computed by torch's own library, oneDNN or a loop, whichever is the fastest here."""
 
 from typing import Any
 
@@ -26,14 +26,12 @@ class Linear(nn.Linear):
         return linear(input, self.weight, self.bias, self.sparse)
 
 
-def linear(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, sparse: bool = False, relu: bool = False
-) -> Tensor:
-    """x W^T + b, or with relu max(x W^T + b, 0). Where a float32 weight is on a CPU, by the library that is the fastest one on this machine
-    (`core/products.py`), and its gradients too; else by torch. [..., in] -> [..., out]
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, sparse: bool = False, relu: bool = False) -> Tensor:
+    """x W^T + b, or with relu max(x W^T + b, 0). Where a float32 weight is on a CPU, by the library that is the fastest
+    one on this machine (`core/products.py`), and its gradients too; else by torch. [..., in] -> [..., out]
 
-    The libraries round differently. `torch.backends.mkldnn.enabled = False` keeps oneDNN out, and so do transforms of
-    `torch.func`, forward derivatives, autocast and compilers, which get torch's operators. Mapped over the weights of
+    The libraries round differently. `torch.backends.mkldnn.enabled = False` leaves all products to torch, and so do
+    transforms of `torch.func`, forward derivatives, autocast and compilers. Mapped over the weights of
     several seeds, the gradients come as they lie in memory, without a copy. Where torch multiplies without gradients,
     the bias is added in place; torch's own layer copies it into each row first.
 

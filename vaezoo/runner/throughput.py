@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from vaezoo.core import dense_product, denormals, sparse_product
+from vaezoo.core import denormals, dense_product, sparse_product
 from vaezoo.core.errors import VaezooError, VaezooWarning
 from vaezoo.core.precision import computing
 from vaezoo.core.torch_internals import onednn_linear
@@ -210,7 +210,7 @@ def _flops_by_weight(grad: Sequence[int], x: Sequence[int], *_: Any, **__: Any) 
 
 def _flops_an_item(work: Work) -> float:
     forward, by_weight = sparse_product.OPERATORS
-    known: dict[Any, Callable[..., int]] = {each: _flops_of_product for each in (forward, dense_product.OPERATOR)}
+    known: dict[Any, Callable[..., int]] = dict.fromkeys((forward, dense_product.OPERATOR), _flops_of_product)
     known[by_weight] = _flops_by_weight
     if (product := onednn_linear()) is not None:
         known[product] = _flops_of_product

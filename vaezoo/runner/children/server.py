@@ -54,13 +54,16 @@ def import_all(also: Sequence[str] = ()) -> None:
 
 
 def preload(also: Sequence[str] = ()) -> None:
-    """Import what every job needs, other modules, and all built-in plugins, none from outside."""
+    """Import what every job needs, other modules, all built-in plugins, none from outside, and a compiled loop."""
+    from vaezoo.core.dense_product import LOOP
     from vaezoo.registry import SLOTS, register
 
     import_all(also)
     register.isolate()
     for slot in SLOTS:
         register.load(slot)
+    with contextlib.suppress(Exception):  # a child says why it does without
+        importlib.import_module(LOOP)  # numba takes some tenths of a second to load
     gc.collect()
     gc.freeze()  # the pages of these objects stay shared with the children
 
