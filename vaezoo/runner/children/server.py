@@ -48,22 +48,21 @@ class _Child:
 
 
 def import_all(also: Sequence[str] = ()) -> None:
-    """Import what every job needs, and other modules."""
+    """Import what every job needs, and other modules. numba takes some tenths of a second to load a first loop."""
     for name in (*PRELOADED, *also):
         importlib.import_module(name)
+    with contextlib.suppress(Exception):  # a job that needs the loop says why there is none
+        importlib.import_module("vaezoo.core._dense_loop")
 
 
 def preload(also: Sequence[str] = ()) -> None:
-    """Import what every job needs, other modules, all built-in plugins, none from outside, and a compiled loop."""
-    from vaezoo.core.dense_product import LOOP
+    """Import what every job needs, other modules, and all built-in plugins, none from outside."""
     from vaezoo.registry import SLOTS, register
 
     import_all(also)
     register.isolate()
     for slot in SLOTS:
         register.load(slot)
-    with contextlib.suppress(Exception):  # a child says why it does without
-        importlib.import_module(LOOP)  # numba takes some tenths of a second to load
     gc.collect()
     gc.freeze()  # the pages of these objects stay shared with the children
 
