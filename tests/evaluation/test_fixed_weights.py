@@ -322,6 +322,17 @@ def test_torch_s_own_library_gets_the_weight_as_it_is(layer, arranged, monkeypat
     assert arranged == []
 
 
+@pytest.mark.parametrize("out", [5, 12, 15, 16])
+def test_a_narrow_layer_is_the_same_bit_for_bit(library, out):
+    """The loop leaves one of fewer than 16 outputs to torch, which gets the weight as it is."""
+    torch.manual_seed(0)
+    layer, x = Linear(2000, out), torch.randn(ROWS, 2000)
+    with torch.no_grad():
+        expected = layer(x)
+        with weights_fixed(layer):
+            assert torch.equal(layer(x), expected)
+
+
 def test_a_weight_is_laid_out_again_where_another_library_multiplies(layer, library, monkeypatch):
     """As where the number of threads changes."""
     if set(products.LIBRARIES) - set(products.available()):

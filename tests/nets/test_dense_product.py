@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from vaezoo.core import dense_product, products
-from vaezoo.core.dense_product import FEWEST_COLUMNS, FEWEST_ROWS, multiplied, takes
+from vaezoo.core.dense_product import FEWEST_COLUMNS, FEWEST_ROWS, TERMS, multiplied, takes
+from vaezoo.core.errors import VaezooError
 from vaezoo.nets import dense_stack
 from vaezoo.nets.linear import Linear, linear
 
@@ -27,6 +28,8 @@ SHAPES = [
     (33, 70, 49),
     (300, 3, 129),
     (1000, 65, 95),
+    (300, 1201, 40),
+    (90, 5000, 130),
 ]
 """Images, inputs and outputs."""
 LAYOUTS = ("rows", "columns", "rows with gaps", "columns with gaps", "one for all")
@@ -83,7 +86,7 @@ def loop(monkeypatch):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_products_are_those_of_float64_on_any_number_of_threads_and_in_any_layout(shape, threads):
-    """Bit for bit the same: each number is the sum of its terms from the first to the last one."""
+    """Bit for bit the same: each number is the sum of its terms from the first to the last one, in equal parts."""
     x, weight, bias = made(*shape)
     expected = multiplied(x, weight, bias)
     assert near(expected, x, weight, bias)
@@ -106,6 +109,26 @@ def test_rows_that_lie_over_each_other_are_read_as_they_are(number, threads):
             assert torch.equal(multiplied(*given, bias), multiplied(*(each.contiguous() for each in given), bias))
     steps = torch.randn(100).unfold(0, 30, 1)
     assert torch.equal(multiplied(steps, steps), multiplied(steps.contiguous(), steps.contiguous()))
+
+
+@pytest.mark.parametrize("terms", [100, 784, 20000, 60000])
+def test_the_rounding_of_long_sums_is_that_of_their_parts(terms):
+    """Where all terms have one sign it is at most 2^-24 for each term of a part and for each part."""
+    bound = (min(terms, TERMS) + terms / TERMS + 1) * 2**-24
+    for fill in (lambda *shape: torch.full(shape, 0.1), lambda *shape: torch.rand(shape)):
+        torch.manual_seed(0)
+        x, weight = fill(8, terms), fill(16, terms)
+        exact = x.double() @ weight.double().t()
+        assert float(((multiplied(x, weight).double() - exact) / exact).abs().max()) <= bound
+
+
+def test_factors_that_do_not_fit_are_said():
+    x, weight, bias = made(20, 30, 40)
+    for given in ((x[:, 1:], weight), (x, weight, bias[1:]), (x.double(), weight), (x, weight.half())):
+        with pytest.raises(
+            VaezooError, match=r"the factors are \[20, .*; give \[B, in\], \[out, in\] and \[out\] of float32"
+        ):
+            multiplied(*given)
 
 
 def test_a_row_s_numbers_do_not_depend_on_the_others():

@@ -1,7 +1,7 @@
 """The product of two dense matrices, in one loop that numba compiles. Needs numba.
 
-Each number of the product is the sum of its terms from the first to the last one, so it depends neither on the tiles
-nor on how the work is shared.
+Each number of the product is the sum of its terms from the first to the last one, in equal parts of at most TERMS
+terms, so it depends neither on the tiles nor on how the work is shared.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba import carray, int64, njit, types
 from numba.extending import intrinsic
 
-from vaezoo.core.dense_product import PANEL
+from vaezoo.core.dense_product import LINES, PANEL, TERMS
 from vaezoo.core.loop_parts import (
     FLOAT,
     INT,
@@ -36,35 +36,38 @@ def _tile_product(vectors):
     offsets = range(0, 4 * LANES * vectors, 4 * LANES)
 
     @intrinsic
-    def tile_product(typing, into, width, start, left, down, right, factor, stride, terms, relu):
-        """into[r, :] = start[:] + sum of left[r, k] factor[k, :] over k < terms; with relu, 0 where that is less.
-        Addresses; strides: bytes.
+    def tile_product(typing, into, width, start, below, left, down, right, factor, stride, terms, relu):
+        """into[r, :] = start[r, :] + sum of left[r, k] factor[k, :] over k < terms; with relu, 0 where that is less.
+        Addresses; below and strides: bytes.
         """
 
         def generate(context, builder, signature, arguments):
             """A loop over k."""
-            into, width, start, left, down, right, factor, stride, terms, relu = arguments
-            below = [builder.mul(down, LONG(row)) for row in range(ROWS)]
+            into, width, start, below, left, down, right, factor, stride, terms, relu = arguments
+            zeros = ir.Constant(VECTOR, [0.0] * LANES)
+            lefts = [builder.mul(down, LONG(row)) for row in range(ROWS)]
+            starts = [builder.add(start, builder.mul(below, LONG(row))) for row in range(ROWS)]
 
             def added(_, values):
                 column, row, *sums = values
                 others = [loaded(builder, row, VECTOR, offset) for offset in offsets]
-                ones = (everywhere(builder, loaded(builder, builder.add(column, each), FLOAT)) for each in below)
+                ones = (everywhere(builder, loaded(builder, builder.add(column, each), FLOAT)) for each in lefts)
                 pairs = ((one, other) for one in ones for other in others)
                 totals = [added_product(builder, total, *pair) for total, pair in zip(sums, pairs, strict=True)]
                 return [builder.add(column, right), builder.add(row, stride), *totals]
 
-            first = [loaded(builder, start, VECTOR, offset) for offset in offsets]
-            _, _, *sums = repeated(builder, terms, [left, factor, *(first * ROWS)], added)
+            _, _, *sums = repeated(builder, terms, [left, factor, *[zeros] * (ROWS * vectors)], added)
+            before = [loaded(builder, each, VECTOR, offset) for each in starts for offset in offsets]
+            totals = [builder.fadd(one, other) for one, other in zip(before, sums, strict=True)]
             none = builder.icmp_signed("==", relu, LONG(0))
             least = everywhere(builder, builder.select(none, FLOAT(float("-inf")), FLOAT(0.0)))
-            for number, total in enumerate(sums):
+            for number, total in enumerate(totals):
                 total = builder.select(builder.fcmp_ordered("<", total, least), least, total)  # not a number stays so
                 own = builder.add(into, builder.mul(width, LONG(number // vectors)))
                 builder.store(total, memory(builder, own, VECTOR, offsets[number % vectors]), align=4)
             return context.get_dummy_value()
 
-        return types.void(*[int64] * 10), generate
+        return types.void(*[int64] * 11), generate
 
     return tile_product
 
@@ -116,34 +119,73 @@ def _arrange(weight, down, terms, columns, panel):
 
 
 @njit
-def _multiply(x, weight, panel, start, product, width, sizes, relu):
-    """x W^T + b, or its ReLU, tile by tile. The last tile may make some numbers of those before it again.
+def _tile(vectors, into, width, start, below, left, down, right, factor, stride, terms, relu):
+    """A tile of so many vectors."""
+    if vectors == 3:
+        _of_3(into, width, start, below, left, down, right, factor, stride, terms, relu)
+    elif vectors == 2:
+        _of_2(into, width, start, below, left, down, right, factor, stride, terms, relu)
+    else:
+        _of_1(into, width, start, below, left, down, right, factor, stride, terms, relu)
+
+
+@njit
+def _columns(vectors, x, weight, panel, sums, start, product, width, images, terms, relu):
+    """Some columns of x W^T + b, or of its ReLU: the sum of some terms in all rows, then that of the next ones.
+
+    Up to the last terms, each tile's sums are kept in `sums`. The last tile may make some rows of the one before it
+    again, from sums of its own.
+    """
+    (left, down, right), (factor, stride, beside) = x, weight
+    kept, row_of_sums = sums.ctypes.data, sums.strides[0]
+    parts = (terms + TERMS - 1) // TERMS
+    for part in range(parts):
+        begin, last = part * terms // parts, part + 1 == parts
+        count = (part + 1) * terms // parts - begin
+        other, length = factor + begin * stride, stride
+        if beside != 4:
+            _arrange(other, beside, count, vectors * LANES, panel)
+            other, length = panel.ctypes.data, panel.strides[0]
+        for first in range(0, images, ROWS):
+            row, own = min(first, images - ROWS), kept + first * row_of_sums
+            source, below = (own, row_of_sums) if begin else (start, 0)
+            into, next_ = (product + row * width, width) if last else (own, row_of_sums)
+            one = left + row * down + begin * right
+            _tile(vectors, into, next_, source, below, one, down, right, other, length, count, relu and last)
+
+
+@njit
+def _multiply(x, weight, panel, sums, start, product, width, sizes, relu):
+    """x W^T + b, or its ReLU: of some rows after others, a tile's columns after another's. The last tile may make some
+    columns of the one before it again.
 
     x, weight: the address, and by how many bytes the next row and the next column of x and of W^T are away. start,
     product: addresses; no start is 0. width: the bytes of a row of the product. sizes: B, in, out.
     """
     (left, down, right), (factor, stride, beside), (images, terms, outputs) = x, weight, sizes
-    column = 0
-    while column < outputs:
-        vectors = min(VECTORS, (outputs - column + LANES - 1) // LANES, outputs // LANES)
-        column = min(column, outputs - vectors * LANES)
-        begin = start + 4 * column if start else _ZEROS.ctypes.data
-        other, length = factor + column * beside, stride
-        if beside != 4:
-            _arrange(other, beside, terms, vectors * LANES, panel)
-            other, length = panel.ctypes.data, panel.strides[0]
-        row = 0
-        while row < images:
-            row = min(row, images - ROWS)
-            into, one = product + row * width + 4 * column, left + row * down
-            if vectors == 3:
-                _of_3(into, width, begin, one, down, right, other, length, terms, relu)
-            elif vectors == 2:
-                _of_2(into, width, begin, one, down, right, other, length, terms, relu)
-            else:
-                _of_1(into, width, begin, one, down, right, other, length, terms, relu)
-            row += ROWS
-        column += vectors * LANES
+    row = 0
+    while row < images:
+        row = min(row, max(0, images - ROWS))
+        count = min(LINES, images - row)
+        column = 0
+        while column < outputs:
+            vectors = min(VECTORS, (outputs - column + LANES - 1) // LANES, outputs // LANES)
+            column = min(column, outputs - vectors * LANES)
+            _columns(
+                vectors,
+                (left + row * down, down, right),
+                (factor + column * beside, stride, beside),
+                panel,
+                sums,
+                start + 4 * column if start else _ZEROS.ctypes.data,
+                product + row * width + 4 * column,
+                width,
+                count,
+                terms,
+                relu,
+            )
+            column += vectors * LANES
+        row += LINES
 
 
 @in_c
@@ -151,11 +193,12 @@ def rows(numbers):
     """Pieces of x W^T + b, or of its ReLU, until none is left: some of its rows, or some of its columns.
 
     numbers: 0, where the pieces are counted; the addresses of x [B, in], of W^T [in, out], of b [out] or 0, of the
-    product [B, out], and of memory [in, PANEL] for each piece; B, in, out; by how many bytes the next row and the next
-    column of x, and those of W^T, are away; the number of pieces; whether they are of columns; whether it is the ReLU.
+    product [B, out], and of memory [TERMS + LINES, PANEL] for each piece; B, in, out; by how many bytes the next row
+    and the next column of x, and those of W^T, are away; the number of pieces; whether they are of columns; whether it
+    is the ReLU.
     """
     given = carray(numbers, (16,))
-    (x, weight, start, product, panels), (images, terms, outputs), (down, right), (stride, beside) = (
+    (x, weight, start, product, memory), (images, terms, outputs), (down, right), (stride, beside) = (
         (given[1], given[2], given[3], given[4], given[5]),
         (given[6], given[7], given[8]),
         (given[9], given[10]),
@@ -172,10 +215,12 @@ def rows(numbers):
                 beyond = (piece + 1) * vectors // pieces * LANES
         else:
             top, below = piece * images // pieces, (piece + 1) * images // pieces
+        own = carray(floats_at(memory + 4 * piece * (TERMS + LINES) * PANEL), (TERMS + LINES, PANEL))
         _multiply(
             (x + top * down, down, right),
             (weight + first * beside, stride, beside),
-            carray(floats_at(panels + 4 * piece * terms * PANEL), (terms, PANEL)),
+            own[:TERMS],
+            own[TERMS:],
             start + 4 * first if start else 0,
             product + 4 * (top * outputs + first),
             4 * outputs,

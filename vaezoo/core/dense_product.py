@@ -4,32 +4,34 @@ import torch
 from torch import Tensor
 
 from vaezoo.core import compiled
+from vaezoo.core.errors import VaezooError
 
 LOOP = "vaezoo.core._dense_loop"
-"""The module whose loop multiplies. In float32 it is as exact as a library, rounded otherwise."""
+"""The module whose loop multiplies in float32."""
 FEWEST_ROWS, FEWEST_COLUMNS = 8, 16
 """A product with fewer rows or columns is left to the libraries."""
-PANEL = 48
-"""The columns of a tile, at most."""
+PANEL, TERMS, LINES = 48, 400, 128
+"""The columns of a tile, and the terms and rows of which the sums are made before others are read, at most."""
 
 
 def takes(x: Tensor, weight: Tensor) -> bool:
     """Whether tensors of float32 on a CPU have sizes and layouts that the loop reads, and there is a loop: the weight
     row by row or column by column, x in any layout. [..., B, in], [..., out, in]
     """
-    return (
-        x.shape[-2] >= FEWEST_ROWS
-        and weight.shape[-2] >= FEWEST_COLUMNS
-        and 1 in weight.stride()[-2:]
-        and compiled.loop(LOOP) is not None
-    )
+    return x.shape[-2] >= FEWEST_ROWS and takes_weight(weight)
+
+
+def takes_weight(weight: Tensor) -> bool:
+    """`takes` for an x of many rows."""
+    return weight.shape[-2] >= FEWEST_COLUMNS and 1 in weight.stride()[-2:] and compiled.loop(LOOP) is not None
 
 
 def multiplied(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = False) -> Tensor:
     """x W^T + b, or its ReLU, of each of several seeds where there is an axis of them. [..., B, in], [..., out, in],
     [..., out] -> [..., B, out]
 
-    Each number is the sum b + x_1 w_1 + x_2 w_2 + ... from left to right, whatever the sizes, layouts and threads.
+    Each number is b and the sums of x_1 w_1 + x_2 w_2 + ... from left to right in parts of at most TERMS terms,
+    whatever the layouts, the number of rows and of columns, and the threads. x, weight, bias: float32, on a CPU.
     """
     product: Tensor = OPERATOR(x, weight, bias, relu)
     return product
@@ -47,11 +49,14 @@ def _multiplied(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool = Fal
     loop = compiled.loop(LOOP)
     assert loop is not None
     images, inputs, outputs = *x.shape[-2:], weight.shape[-2]
+    fits = inputs == weight.shape[-1] and (bias is None or bias.shape == weight.shape[:-1])
+    if not (fits and x.dtype is weight.dtype is torch.float32):
+        raise VaezooError(f"the factors are {_named(x, weight, bias)}; give [B, in], [out, in] and [out] of float32")
     (*_, down, right), (*_, beside, stride) = x.stride(), weight.stride()
     by_column = beside != 1 and outputs > images
     pieces = min(torch.get_num_threads(), outputs // FEWEST_COLUMNS if by_column else images // FEWEST_ROWS)
     product = x.new_empty(*x.shape[:-1], outputs)
-    panels = product if beside == 1 else x.new_empty(pieces, inputs, PANEL)
+    memory = x.new_empty(pieces, TERMS + LINES, PANEL)
     sizes = images, inputs, outputs, 4 * down, 4 * right, 4 * stride, 4 * beside, pieces, by_column, relu
     bias = None if bias is None else bias.contiguous()
     seeds = [(x, weight, bias, product)]
@@ -59,5 +64,10 @@ def _multiplied(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool = Fal
         seeds = list(zip(x, weight, len(x) * [None] if bias is None else bias, product, strict=True))
     for one, other, own_bias, own in seeds:
         start = 0 if own_bias is None else own_bias.data_ptr()
-        loop(one.data_ptr(), other.data_ptr(), start, own.data_ptr(), panels.data_ptr(), *sizes)
+        loop(one.data_ptr(), other.data_ptr(), start, own.data_ptr(), memory.data_ptr(), *sizes)
     return product
+
+
+def _named(*tensors: Tensor | None) -> str:
+    """Their shapes and types."""
+    return ", ".join(f"{list(each.shape)} of {each.dtype}" for each in tensors if each is not None)

@@ -115,8 +115,9 @@ class DiagonalGaussian:
 
     def _place_and_score(self, eps: Tensor) -> tuple[Tensor, Tensor]:
         eps = eps.to(self.mean)
-        log_std = self.log_std.expand_as(self.mean).sum(-1)  # of all samples at once
-        log_q = -0.5 * eps.square().sum(-1) - (log_std + self.mean.shape[-1] * HALF_LOG_TWO_PI)
+        size = self.mean.shape[-1]
+        log_std = self.log_std.expand(*self.log_std.shape[:-1], size).sum(-1)  # of all samples at once
+        log_q = -0.5 * eps.square().sum(-1) - (log_std + size * HALF_LOG_TWO_PI)
         return self._place(eps), log_q
 
 

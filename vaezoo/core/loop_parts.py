@@ -1,6 +1,8 @@
 """What the loops that numba compiles are made of. Needs numba."""
 
 from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from llvmlite import binding, ir
@@ -11,6 +13,7 @@ LANES = 16 if binding.get_host_cpu_features().get("avx512f") else 8
 """The numbers of float32 in a vector, which the processor adds at once."""
 FLOAT, INT, LONG = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 VECTOR = ir.VectorType(FLOAT, LANES)
+_SOURCES = sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()[:16]
 CONTRACT = ("contract",)
 """A product may be added without a rounding in between."""
 _NOTHING, _ALL_FIRST = ir.Constant(VECTOR, ir.Undefined), ir.Constant(ir.VectorType(INT, LANES), [0] * LANES)
@@ -84,8 +87,11 @@ def count_up(typing, place):
 def in_c(function: Callable[..., None]) -> Any:
     """A function of an array of whole numbers, compiled for callers in C and kept on disk. Where that fails, it is
     compiled all the same: numba may write no folder, or what it has kept is damaged.
+
+    numba compiles anew where the function's own file has changed; the name tells it of those that it is made of.
     """
     signature = types.void(types.CPointer(int64))
+    function.__qualname__ = f"{function.__qualname__}_{_SOURCES}"
     try:
         return cfunc(signature, cache=True)(function)
     except Exception:

@@ -73,7 +73,7 @@ def names() -> list[str]:
 
 def library(product: str, rows: int, weights: int) -> str:
     """The library of one of PRODUCTS for so many rows and weights. VaezooError where VAEZOO_PRODUCTS is none."""
-    if weights < min(LEAST["onednn"], LEAST["loop"]):
+    if weights < LEAST["loop"]:  # the least of all
         return "torch"
     of, layer = "" if rows < BOUNDARY else " of a block", "" if weights >= LARGE else " in a small layer"
     name = choice()[product + of + layer]
@@ -111,7 +111,7 @@ def multiplied(name: str, x: Tensor, weight: Tensor, bias: Tensor | None = None,
 
 def arranged(name: str, weight: Tensor) -> Tensor:
     """A weight as a library reads it fastest in the product forward, which is the same, bit for bit. [out, in]"""
-    if name == "loop":
+    if name == "loop" and dense_product.takes_weight(weight):
         return weight.t().contiguous().t()
     arrange = onednn_layout() if name == "onednn" else None
     return weight if arrange is None else arrange(weight)

@@ -62,6 +62,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, sparse: bool =
 
 
 def _by_torch(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
+    """`linear`, by torch's operators."""
     value = F.linear(x, weight, bias)
     return torch.relu(value) if relu else value
 
@@ -112,7 +113,7 @@ def _each_product(kind: str, x: Tensor, weight: Tensor, bias: Tensor | None = No
     """
     factors = [x, weight] if bias is None else [x, weight, bias]
     seeds = list(zip(*(tensor.unbind() for tensor in factors), strict=True))
-    if all(_accepted(*one) for one in seeds) and not _torch_must_multiply():
+    if seeds and all(_accepted(*one) for one in seeds) and not _torch_must_multiply():
         name = products.library(kind, *_sizes(kind, x[0], weight[0]))
         if name == "loop" and dense_product.takes(x, weight):
             return dense_product.multiplied(x, weight, bias)
