@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import vaezoo
 from vaezoo.core import compiled
 from vaezoo.core.errors import VaezooWarning
 from vaezoo.likelihoods._bernoulli_sums import LOOP
@@ -82,6 +84,25 @@ def test_a_damaged_file_of_the_kept_loop_changes_nothing(value, tmp_path, ending
     file.write_bytes(file.read_bytes()[:left])
     for _ in range(2):
         assert one_value(NUMBA_CACHE_DIR=str(tmp_path)) == (value, True, "numba")
+
+
+@pytest.mark.slow
+def test_a_kept_loop_is_compiled_anew_where_a_file_that_it_is_made_of_has_changed(tmp_path):
+    """numba itself looks only at the file of the loop."""
+    shutil.copytree(Path(vaezoo.__file__).parent, tmp_path / "vaezoo", ignore=shutil.ignore_patterns("__pycache__"))
+    code = "import torch; from vaezoo.core.dense_product import multiplied as m; "
+    code += "print(float(m(torch.ones(8, 20), torch.ones(16, 20))[0, 0]))"
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
+
+    def product():
+        words = [sys.executable, "-c", code]
+        done = subprocess.run(words, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
+        return float(done.stdout)
+
+    assert [product(), product()] == [20.0, 20.0]
+    parts = tmp_path / "vaezoo" / "core" / "loop_parts.py"
+    parts.write_text(parts.read_text().replace("builder.fadd(total, ", "builder.fsub(total, "))
+    assert product() == -20.0
 
 
 def test_a_loop_that_cannot_be_compiled_is_said_once(fresh, monkeypatch, tmp_path):
