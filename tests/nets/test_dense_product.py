@@ -124,7 +124,13 @@ def test_the_rounding_of_long_sums_is_that_of_their_parts(terms):
 
 def test_factors_that_do_not_fit_are_said():
     x, weight, bias = made(20, 30, 40)
-    for given in ((x[:, 1:], weight), (x, weight, bias[1:]), (x.double(), weight), (x, weight.half())):
+    for given in (
+        (x[:, 1:], weight),
+        (x, weight, bias[1:]),
+        (x, weight, bias.double()),
+        (x.double(), weight),
+        (x, weight.half()),
+    ):
         with pytest.raises(
             VaezooError, match=r"the factors are \[20, .*; give \[B, in\], \[out, in\] and \[out\] of float32"
         ):

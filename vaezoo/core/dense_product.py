@@ -49,8 +49,8 @@ def _multiplied(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool = Fal
     loop = compiled.loop(LOOP)
     assert loop is not None
     images, inputs, outputs = *x.shape[-2:], weight.shape[-2]
-    fits = inputs == weight.shape[-1] and (bias is None or bias.shape == weight.shape[:-1])
-    if not (fits and x.dtype is weight.dtype is torch.float32):
+    plain = x.dtype is weight.dtype is torch.float32 and (bias is None or bias.dtype is torch.float32)
+    if not plain or inputs != weight.shape[-1] or (bias is not None and bias.shape != weight.shape[:-1]):
         raise VaezooError(f"the factors are {_named(x, weight, bias)}; give [B, in], [out, in] and [out] of float32")
     (*_, down, right), (*_, beside, stride) = x.stride(), weight.stride()
     by_column = beside != 1 and outputs > images
