@@ -26,6 +26,7 @@ from torch import Tensor
 
 from vaezoo.core import compiled, dense_product, sparse_product
 from vaezoo.core.errors import VaezooError
+from vaezoo.core.freed_memory import keep_freed_memory
 from vaezoo.core.paths import user_cache
 from vaezoo.core.processor import processor_name
 from vaezoo.core.torch_internals import onednn_layout, onednn_linear
@@ -257,7 +258,10 @@ def measured_sparse(libraries: tuple[str, str]) -> Times:
 
 
 def _timed(work: Mapping[tuple[str, str], Callable[[], Any]]) -> Times:
-    """product -> way -> the least seconds of several rounds, in which all take turns."""
+    """product -> way -> the least seconds of several rounds, in which all take turns, in memory that is kept, as that
+    of steps and estimates is.
+    """
+    keep_freed_memory()
     times: dict[str, dict[str, float]] = {product: {} for product, _ in work}
     end = time.perf_counter() + SECONDS
     with torch.no_grad():

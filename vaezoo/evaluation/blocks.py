@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
+from vaezoo.core.freed_memory import keep_freed_memory
 from vaezoo.core.model import LatentModel
 
 IMAGES_A_BLOCK = 100
@@ -27,20 +28,7 @@ LARGE = 128
 ROUNDS = 3
 """How often each size is tried; the fastest time counts."""
 
-KEPT = 31 * 2**20
-"""Bytes. glibc's malloc keeps freed blocks of up to 32 MB."""
-
 _chosen: dict[Hashable, int] = {}
-
-
-def keep_freed_memory() -> None:
-    """Make glibc's malloc keep freed memory, so that it does not fetch the intermediates of each block anew, page by
-    page. No result depends on it.
-
-    malloc keeps blocks up to the size of the largest one freed so far (mallopt(3), M_MMAP_THRESHOLD), so this function
-    allocates and frees a large one without touching it.
-    """
-    torch.empty(KEPT, dtype=torch.uint8)
 
 
 def images_a_block(device: torch.device, samples: int) -> int:

@@ -13,8 +13,8 @@ from vaezoo.core import denormals, noise, products
 from vaezoo.core.contracts import PARAMETER_GROUPS, Objective
 from vaezoo.core.data import Split
 from vaezoo.core.errors import VaezooError, VaezooWarning, unknown
+from vaezoo.core.freed_memory import keep_freed_memory
 from vaezoo.core.precision import computing
-from vaezoo.evaluation.blocks import keep_freed_memory
 from vaezoo.training.adam import Adam
 from vaezoo.training.module import TrainingModule, Values
 from vaezoo.training.options import TrainingOptions
