@@ -49,6 +49,7 @@ def _tile_product(vectors):
             starts = [builder.add(start, builder.mul(below, LONG(row))) for row in range(ROWS)]
 
             def added(_, values):
+                """The next row of the factor, weighted, on the sums."""
                 column, row, *sums = values
                 others = [loaded(builder, row, VECTOR, offset) for offset in offsets]
                 ones = (everywhere(builder, loaded(builder, builder.add(column, each), FLOAT)) for each in lefts)

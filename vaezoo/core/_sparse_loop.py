@@ -39,6 +39,7 @@ def _weighted_sum(vectors):
             into, start, rows, stride, places, count, weights, weight_stride = arguments
 
             def added(number, sums):
+                """The row at the next place of the list, weighted, on the sums."""
                 listed = loaded(builder, builder.add(places, builder.mul(number, LONG(4))), INT)
                 place = builder.sext(listed, LONG)
                 weight = loaded(builder, builder.add(weights, builder.mul(place, weight_stride)), FLOAT)
