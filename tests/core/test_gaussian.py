@@ -266,3 +266,12 @@ def test_a_mixture_of_one_is_a_gaussian():
     z = normals(8, 3)
     value = mixture_log_density(z, mean, log_std, torch.zeros(1, dtype=torch.float64))
     torch.testing.assert_close(value, DiagonalGaussian(mean, log_std).log_density(z))
+
+
+@pytest.mark.parametrize(
+    ("mean", "log_std"), [((4, 5), (4, 5)), ((4, 5), (5,)), ((4, 5), (4, 1)), ((4, 5), ()), ((1, 5), (4, 5))], ids=str
+)
+def test_a_sample_s_log_density_is_that_of_the_point_where_log_std_broadcasts(mean, log_std):
+    q = DiagonalGaussian(normals(*mean), 0.3 * normals(math.prod(log_std), seed=1).view(log_std))
+    (z,), log_q = q.rsample_and_log_prob(3)
+    torch.testing.assert_close(log_q, q.log_prob((z,)))

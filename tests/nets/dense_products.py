@@ -32,6 +32,13 @@ def assert_near(found, exact):
         assert float((found - exact).abs().max()) <= BOUND * float(exact.abs().max())
 
 
+def near(found, left, right, more=0.0):
+    """Whether left right + more, in float32, is within its rounding of the same in float64."""
+    left, right = left.double(), right.double()
+    size = left.abs() @ right.abs() + abs(more) + 1e-30
+    return bool(((found.double() - left @ right - more).abs() <= 2e-6 * size).all())
+
+
 @pytest.fixture(autouse=True)
 def setting(monkeypatch):
     """oneDNN multiplies, unless a test says otherwise."""

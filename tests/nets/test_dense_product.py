@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from dense_products import near
 from torch import nn
 from torch.nn import functional as F
 
@@ -54,21 +55,6 @@ def made(images, inputs, outputs, seeds=()):
     return [torch.randn(*seeds, *shape, generator=generator) for shape in shapes]
 
 
-def near(found, x, weight, bias=0.0):
-    """Whether a product is within float32's rounding of the sum of its terms."""
-    bias = bias.double() if torch.is_tensor(bias) else torch.zeros(1)
-    exact = x.double() @ weight.double().mT + bias
-    size = x.double().abs() @ weight.double().abs().mT + bias.abs()
-    return bool(((found.double() - exact).abs() <= 2e-6 * size).all())
-
-
-@pytest.fixture
-def threads():
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def loop(monkeypatch):
     """The loop multiplies wherever it can; (the shape of each of its products, whether it is a ReLU's)."""
@@ -89,8 +75,8 @@ def test_the_products_are_those_of_float64_on_any_number_of_threads_and_in_any_l
     """Bit for bit the same: each number is the sum of its terms from the first to the last one, in equal parts."""
     x, weight, bias = made(*shape)
     expected = multiplied(x, weight, bias)
-    assert near(expected, x, weight, bias)
-    assert near(multiplied(x, weight), x, weight)
+    assert near(expected, x, weight.mT, bias.double())
+    assert near(multiplied(x, weight), x, weight.mT)
     for number in (1, 2, 5):
         threads(number)
         for of_x in LAYOUTS[:4]:
@@ -217,6 +203,11 @@ def test_a_mapped_layer_is_each_seed_s(loop, relu):
         assert torch.equal(value[seed], single)
         for one, other in zip(found[:2], torch.autograd.grad(single.square().sum(), own)[:2], strict=True):
             assert torch.equal(one[seed], other)
+
+
+def test_no_seeds_have_no_products():
+    none, x = torch.randn(0, 120, 90), torch.ones(20, 90)
+    assert torch.vmap(lambda weight: linear(x, weight))(none).shape == (0, 20, 120)
 
 
 def stack_and_input():

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from dense_products import near
 from torch.nn import functional as F
 
 from vaezoo.core import sparse_product
@@ -35,20 +36,6 @@ def made(images, inputs, outputs, share=0.15, seeds=(), dtype=torch.float32):
     return x, weight, bias, torch.randn(*seeds, images, outputs, generator=generator, dtype=dtype)
 
 
-def near(found, *factors, more=0.0):
-    """Whether a product of these factors is within float32's rounding of the sum of its terms."""
-    exact = factors[0].double() @ factors[1].double() + more
-    size = factors[0].double().abs() @ factors[1].double().abs() + abs(more) + 1e-30
-    return bool(((found.double() - exact).abs() <= 2e-6 * size).all())
-
-
-@pytest.fixture
-def threads():
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def sparse_calls(monkeypatch):
     """Which of the two products the loop has made."""
@@ -72,7 +59,7 @@ def test_the_products_are_those_of_float64(shape, share, threads):
         threads(number)
         found.append((forward(x, weight, bias), forward(x, weight), by_weight(grad, x)))
     with_bias, without, gradient = found[0]
-    assert near(with_bias, x, weight.mT, more=bias.double())
+    assert near(with_bias, x, weight.mT, bias.double())
     assert near(without, x, weight.mT)
     assert near(gradient, grad.mT, x)
     assert gradient.mT.is_contiguous()
