@@ -166,7 +166,7 @@ def _multiply(x, weight, panel, sums, start, product, width, sizes, relu):
     (left, down, right), (factor, stride, beside), (images, terms, outputs) = x, weight, sizes
     row = 0
     while row < images:
-        row = min(row, max(0, images - ROWS))
+        row = min(row, images - ROWS)
         count = min(LINES, images - row)
         column = 0
         while column < outputs:
