@@ -286,6 +286,16 @@ def finished(shell, tmp_path_factory, matrix_file) -> Finished:
 
 
 @pytest.fixture
+def threads():
+    """Sets the number of torch's threads for one test."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def own_registry(monkeypatch):
     """What a test registers is forgotten after it."""
     from vaezoo.registry import SLOTS, register, registry

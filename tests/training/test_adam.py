@@ -1,6 +1,7 @@
 """Adam takes the steps of torch's, with one count for parameters that have had the same gradients."""
 
 import copy
+import math
 import pickle
 
 import pytest
@@ -8,6 +9,8 @@ import torch
 from torch import nn
 
 from vaezoo import VaezooError
+from vaezoo.core import compiled
+from vaezoo.training import adam as module
 from vaezoo.training.adam import BETAS, EPSILON, Adam
 from vaezoo.training.step import _laid_out_as
 
@@ -142,3 +145,123 @@ def test_a_matrix_that_is_laid_out_anew_takes_the_same_steps():
             parameter.grad = _laid_out_as(parameter, gradient(parameter, number))
             adam.step()
     assert torch.equal(one, other)
+
+
+SHAPES = [(300, 400), (400,), (1,), (7, 3), (70_001,), (2, 40, 50)]
+"""Some of more pieces than one, some of less than a vector."""
+needs_loop = pytest.mark.skipif(compiled.loop(module.LOOP) is None, reason="needs numba")
+
+
+def stepped(dtype, by_columns=False, steps=6):
+    """Parameters after steps with gradients of very different sizes, 0 among them, and their moments."""
+    generator = torch.Generator().manual_seed(1)
+    made = [nn.Parameter(torch.randn(shape, generator=generator).to(dtype)) for shape in SHAPES]
+    if by_columns:
+        for each in made:
+            each.data = each.data.mT.contiguous().mT if each.dim() > 1 else each.data
+    adam = Adam([(made, torch.tensor(0.01))])
+    for _ in range(steps):
+        for each in made:
+            scales = 10.0 ** torch.randint(-12, 4, each.shape, generator=generator)
+            slope = torch.randn(each.shape, generator=generator) * scales * (scales < 1e3)
+            each.grad = _laid_out_as(each, slope.to(dtype))
+        adam.step()
+    return [[p.detach(), adam.state[p]["exp_avg"], adam.state[p]["exp_avg_sq"]] for p in made]
+
+
+def taken(patch):
+    """How often the loop is called from now on."""
+    calls, found = [], compiled.loop
+    patch.setattr(compiled, "loop", lambda name: calls.append(name) or found(name))
+    return calls
+
+
+@needs_loop
+def test_the_loop_takes_the_steps_of_float64(monkeypatch):
+    calls = taken(monkeypatch)
+    found, exact = stepped(torch.float32), stepped(torch.float64)
+    assert module.LOOP in calls
+    for (p, mean, square), (exact_p, exact_mean, exact_square) in zip(found, exact, strict=True):
+        torch.testing.assert_close(square.double(), exact_square, rtol=2e-6, atol=1e-36)
+        assert ((mean - exact_mean).abs() <= 1e-5 * exact_square.sqrt() + 1e-36).all()  # its terms may cancel
+        torch.testing.assert_close(p.double(), exact_p, rtol=2e-7, atol=2e-7)
+
+
+@needs_loop
+def test_the_loop_rounds_as_torchs_operator_does(monkeypatch):
+    """Whole vectors bit for bit; the operator computes what is left of a tensor otherwise."""
+    found = stepped(torch.float32)
+    monkeypatch.setattr(module, "MANY", 2**60)
+    for own, theirs in zip(found, stepped(torch.float32), strict=True):
+        for tensor, expected in zip(own, theirs, strict=True):
+            torch.testing.assert_close(tensor, expected, rtol=1e-6, atol=1e-7 if tensor is own[0] else 1e-37)
+
+
+@needs_loop
+@pytest.mark.parametrize("by_columns", [False, True])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_loop_gives_the_same_numbers_on_any_threads_and_layout(count, by_columns, threads):
+    threads(1)
+    expected = stepped(torch.float32)
+    threads(count)
+    for own, other in zip(stepped(torch.float32, by_columns), expected, strict=True):
+        assert all(torch.equal(*pair) for pair in zip(own, other, strict=True))
+
+
+@needs_loop
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf, 3e38])
+def test_a_gradient_that_is_not_finite_makes_a_parameter_so(wrong, monkeypatch):
+    """As torch's operator does, and only where it is."""
+
+    def result(size=module.MANY):
+        parameter = nn.Parameter(torch.ones(size))
+        parameter.grad = torch.ones_like(parameter)
+        parameter.grad[1000] = wrong
+        Adam([([parameter], torch.tensor(0.1))]).step()
+        return parameter.detach()
+
+    found = result()
+    monkeypatch.setattr(module, "MANY", 2**60)
+    assert torch.equal(found.nan_to_num(7.0), result().nan_to_num(7.0))
+    assert found.isnan().sum() == (wrong != 3e38)
+
+
+@pytest.mark.parametrize("kind", ["few", "float64", "other order", "no loop"])
+def test_what_the_loop_does_not_take_is_torchs(kind, monkeypatch):
+    calls = taken(monkeypatch)
+    if kind == "no loop":
+        monkeypatch.setattr(compiled, "loop", lambda name: None)
+    start = torch.ones(module.MANY - (kind == "few"), dtype=torch.float64 if kind == "float64" else torch.float32)
+    if kind == "other order":
+        start = start.view(2, 2, -1, 2).permute(0, 3, 1, 2)
+    parameter = nn.Parameter(start.clone())
+    parameter.grad = _laid_out_as(parameter, torch.ones_like(start))
+    Adam([([parameter], torch.tensor(0.1))]).step()
+    assert not calls
+    assert parameter.stride() == start.stride()
+    torch.testing.assert_close(parameter.detach(), torch.full_like(start, 0.9))
+
+
+@needs_loop
+def test_large_parameters_with_counts_of_their_own(monkeypatch):
+    """One that had no gradient in the first step takes its first step in the second one."""
+    late, both = (nn.Parameter(torch.ones(module.MANY)) for _ in range(2))
+    adam = Adam([([late, both], torch.tensor(0.1))])
+    calls = taken(monkeypatch)
+    for number in range(3):
+        both.grad = torch.full_like(both, 1.0 + number)
+        late.grad = None if number == 0 else torch.full_like(late, 2.0)
+        adam.step()
+    assert len(calls) == 2  # in the first step: whether there is a loop, and the loop
+    torch.testing.assert_close(late.detach(), torch.full_like(late, 0.8))
+
+
+def test_a_parameter_with_gaps_in_memory_moves_and_its_neighbours_do_not():
+    """torch's fused operator passes over memory as if there were none."""
+    both = torch.ones(4, 3, 2)
+    parameter = nn.Parameter(both[..., 0])
+    adam = Adam([([parameter], torch.tensor(0.1))])
+    parameter.grad = torch.ones_like(parameter)
+    adam.step()
+    torch.testing.assert_close(parameter.detach(), torch.full((4, 3), 0.9))
+    assert (both == 1).all()

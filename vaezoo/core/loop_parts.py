@@ -73,6 +73,13 @@ def _at(kind: Any, stored: ir.Type) -> Any:
 floats_at = _at(float32, FLOAT)
 ints_at = _at(int32, INT)
 words_at = _at(uint64, LONG)
+longs_at = _at(int64, LONG)
+
+
+@intrinsic
+def fused(typing, one, other, added):
+    """one other + added, rounded once."""
+    return float32(float32, float32, float32), lambda _, builder, __, given: builder.fma(*given)
 
 
 @intrinsic

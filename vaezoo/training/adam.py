@@ -1,11 +1,19 @@
-"""Adam: one pass over parameters, gradients and moments, by torch's fused operator."""
+"""Adam: one pass over parameters, gradients and moments, by torch's fused operator or by a loop with its roundings."""
 
+import math
+from array import array
 from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from vaezoo.core import compiled
 from vaezoo.core.errors import VaezooError
+
+LOOP = "vaezoo.training._adam_loop"
+"""The module whose loop takes a step of float32 on a CPU."""
+MANY = 2**16
+"""The fewest parameters for which it is called."""
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
@@ -32,6 +40,10 @@ class Adam:
             for parameters, rate in groups
             for dtype in dict.fromkeys(p.dtype for p in parameters)
         ]
+        for parameters, _ in groups:
+            for p in parameters:
+                if torch.empty_like(p).stride() != p.stride():  # the operator would write to the gaps
+                    p.data = p.data.contiguous()
         self.state: dict[nn.Parameter, dict[str, Tensor]] = {}
 
     def zero_grad(self) -> None:
@@ -50,11 +62,17 @@ class Adam:
             self._count(list(moved))
             self._lay_out(list(moved))
             steps, means, squares = zip(*(self.state[p].values() for p in moved), strict=True)
+            rows = moved, moved.values(), means, squares
+            p, slopes, means, squares = (tuple(_row_by_row(each) for each in tensors) for tensors in rows)
+            one_count = all(each is steps[0] for each in steps)
+            if one_count and _loop_takes([*p, *slopes, *means, *squares, rate]):
+                torch.ops.vaezoo.adam_(p, slopes, means, squares, steps[0], rate)
+                continue
             torch._fused_adam_(
-                [_row_by_row(each) for each in moved],
-                [_row_by_row(each) for each in moved.values()],
-                [_row_by_row(each) for each in means],
-                [_row_by_row(each) for each in squares],
+                p,
+                slopes,
+                means,
+                squares,
                 [],
                 steps,
                 lr=rate,
@@ -93,3 +111,46 @@ def _row_by_row(matrix: Tensor) -> Tensor:
     """The transpose of a matrix that lies in memory column by column: the fused operator takes twice as long for it."""
     transposed = matrix.mT if matrix.dim() > 1 else matrix
     return transposed if transposed.is_contiguous() and not matrix.is_contiguous() else matrix
+
+
+def _loop_takes(tensors: Sequence[Tensor]) -> bool:
+    """Whether parameters, gradients, moments and rate lie in memory as the loop reads them, and there is a loop."""
+    return (
+        all(each.dtype == torch.float32 and each.device.type == "cpu" and each.is_contiguous() for each in tensors)
+        and sum(each.numel() for each in tensors) >= 4 * MANY
+        and compiled.loop(LOOP) is not None
+    )
+
+
+def factors(count: int, rate: float) -> tuple[float, ...]:
+    """What the loop computes with at the step of this number: 1 - b1, b2, 1 - b2, the rate over 1 - b1^t, the root of
+    1 - b2^t, and epsilon.
+    """
+    first, second = BETAS
+    return 1 - first, second, 1 - second, rate / (1 - first**count), math.sqrt(1 - second**count), EPSILON
+
+
+_LIBRARY = torch.library.Library("vaezoo", "FRAGMENT")
+_LIBRARY.define(
+    "adam_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] means, Tensor(c!)[] squares, Tensor count, "
+    "Tensor rate) -> ()"
+)
+
+
+@torch.library.impl(_LIBRARY, "adam_", "CPU")
+def _by_loop(
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    means: list[Tensor],
+    squares: list[Tensor],
+    count: Tensor,
+    rate: Tensor,
+) -> None:
+    """A step, as an operator of torch, so that whoever watches operators sees it."""
+    loop = compiled.loop(LOOP)
+    assert loop is not None
+    tensors = array("q")
+    for rows in zip(parameters, gradients, means, squares, strict=True):
+        tensors.extend([*(each.data_ptr() for each in rows), rows[0].numel()])
+    numbers = array("f", factors(int(count), float(rate)))
+    loop(tensors.buffer_info()[0], len(parameters), numbers.buffer_info()[0])
