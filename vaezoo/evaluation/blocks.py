@@ -15,8 +15,8 @@ IMAGES_A_BLOCK = 100
 MANY_SAMPLES, MOST_TIMES = 32, 4
 GPU_BLOCK = 2**27
 """The guess on a GPU, in elements of the decoder's widest layer."""
-PIECE = 3 * 2**18
-"""What a thread of a CPU decodes at once, in elements of the decoder's widest layer: 3 MB of float32, which stay near
+PIECE = 2**20
+"""What a thread of a CPU decodes at once, in elements of the decoder's widest layer: 4 MB of float32, which stay near
 the core until the likelihood has read them.
 """
 MOST_PIECES = 2
@@ -46,7 +46,7 @@ def out_of_memory(error: Exception) -> bool:
 class BlockSize:
     """How many samples of B images the next block evaluates.
 
-    The guess is 24 MB of the decoder's widest layer on a CPU, which is decoded in pieces, or 512 MB on a GPU. A large
+    The guess is 32 MB of the decoder's widest layer on a CPU, which is decoded in pieces, or 512 MB on a GPU. A large
     job tries a quarter to four times the guess in its first blocks, whose samples count like all others, and keeps the
     fastest size. Later jobs of this process start from it where structure, precision, images, device and threads are
     the same.
