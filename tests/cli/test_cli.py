@@ -191,6 +191,22 @@ def test_a_working_folder_that_is_gone_is_one_line(shell, tmp_path):
     assert (done.code, done.err) == (2, "error: the working folder does not exist any more; change to another one\n")
 
 
+def test_the_command_ends_without_a_search_for_cycles():
+    """Among all of torch's objects it takes most of a second. The end of a cycle would be printed."""
+    code = (
+        "import sys, vaezoo.cli\n"
+        "class Node:\n"
+        "    def __del__(self, write=print): write('searched')\n"
+        "node = Node(); node.own = node; del node\n"
+        "if sys.argv.pop() == 'command': vaezoo.cli.main()\n"
+    )
+    for last, found in ("command", ""), ("nothing", "searched\n"):
+        words = [sys.executable, "-c", f"import gc; gc.disable()\n{code}", "--version", last]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == (f"vaezoo {vaezoo.__version__}\n" if last == "command" else "") + found
+
+
 def test_an_unknown_option_or_command_has_a_hint(shell, tmp_path):
     for words, hint in ([["run", "m.toml", "--ot", "x"], "--out"], [["lst"], "list"]):
         done = shell(*words, cwd=tmp_path)

@@ -1,5 +1,7 @@
 """The command line's app, the options that its commands share, and the entry point `main`."""
 
+import atexit
+import gc
 import io
 import os
 import sys
@@ -199,6 +201,7 @@ def main() -> None:
 
     Where stdout is a pipe whose reader has gone (`vaezoo run M | head -1`) the command goes on without output.
     """
+    atexit.register(gc.freeze)  # Python would search all of torch's objects for cycles as it ends
     _open_closed_streams()
     _show_warnings_as_lines()
     try:
