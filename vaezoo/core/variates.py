@@ -11,6 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vaezoo.core import compiled
+
+LOOP = "vaezoo.core._normals_loop"
+"""The module whose loop makes normal numbers of float32 on a CPU: as exact as the operators', rounded otherwise."""
+PIECE = 2**12
+"""The words of which a thread of the loop makes numbers before it stores them."""
 GAMMA_ROUNDS = 8
 """Proposals for each gamma number. One is rejected with probability 0.0484 or less (the most at concentration 1), all
 with 3e-11 or less; the number is then concentration - 1/3, close to the mode.
@@ -23,12 +29,47 @@ def normals(word: Tensor, dtype: torch.dtype) -> Tensor:
     """Two standard normal numbers of each word. int64 [..., W] -> [..., 2 W]
 
     Box and Muller (1958) on 40 + 24 bits of each word: |eps| reaches 7.5, and float32 gets the numbers of float64,
-    rounded.
+    rounded. They depend neither on the other words nor on the number of threads; mapped by `torch.vmap` they are the
+    same.
     """
+    if dtype is torch.float32 and _loop_takes(word):
+        made: Tensor = torch.ops.vaezoo.normals(word)
+        return made
     high = (word >> 24).bitwise_and_((1 << 40) - 1)
     radius = high.to(dtype).add_(0.5).mul_(2.0**-40).log_().mul_(-2).sqrt_()
     angle = (word & ((1 << 24) - 1)).to(dtype).mul_(2 * math.pi * 2.0**-24)
     return torch.cat([radius * angle.cos(), angle.sin_().mul_(radius)], -1)
+
+
+def _loop_takes(word: Tensor) -> bool:
+    """Whether words are on a CPU, no compiler looks at them, and there is a loop."""
+    plain = type(word) is Tensor and word.device.type == "cpu" and word.numel() > 0
+    return plain and not torch.compiler.is_compiling() and compiled.loop(LOOP) is not None
+
+
+_OPERATORS = torch.library.Library("vaezoo", "FRAGMENT")
+_OPERATORS.define("normals(Tensor word) -> Tensor")
+
+
+@torch.library.impl(_OPERATORS, "normals", "CPU")
+def _normals_by_loop(word: Tensor) -> Tensor:
+    """`normals`, as an operator of torch, so that whoever watches operators sees it."""
+    loop = compiled.loop(LOOP)
+    assert loop is not None
+    assert word.dtype == torch.int64
+    word = word.contiguous()
+    *shape, length = word.shape
+    made = word.new_empty(*shape, 2 * length, dtype=torch.float32)
+    pieces = max(1, min(torch.get_num_threads(), word.numel() // PIECE))
+    memory = made.new_empty(pieces, 2, PIECE)
+    loop(word.data_ptr(), made.data_ptr(), memory.data_ptr(), word.numel() // length, length, pieces)
+    return made
+
+
+@torch.library.register_vmap("vaezoo::normals", lib=_OPERATORS)  # type: ignore[untyped-decorator]
+def _mapped_normals(info: object, axes: tuple[int | None], word: Tensor) -> tuple[Tensor, int]:
+    """The numbers of the words of many streams at once."""
+    return torch.ops.vaezoo.normals(word.movedim(axes[0] or 0, 0)), 0
 
 
 def uniforms(word: Tensor, dtype: torch.dtype) -> Tensor:

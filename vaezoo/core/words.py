@@ -35,12 +35,9 @@ def mix(z: Tensor) -> Tensor:
 
 
 def counted(start: Tensor, rows: int, numbers: int) -> Tensor:
-    """The words of K rows of counters, of which each goes on from row to row by so many numbers. [...] -> [K, ...]
-
-    The loop makes them in a process that has run another loop: it is not worth loading numba for.
-    """
+    """The words of K rows of counters, of which each goes on from row to row by so many numbers. [...] -> [K, ...]"""
     step = signed(numbers * GOLDEN % (1 << 64))
-    if rows * start.numel() >= MANY and compiled.compiler() is not None and _loop_takes(start):
+    if rows * start.numel() >= MANY and _loop_takes(start):
         made: Tensor = torch.ops.vaezoo.words(start, rows, step)
         return made
     return mix(start + torch.arange(rows, device=start.device).view(-1, *[1] * start.dim()) * step)
