@@ -7,6 +7,7 @@ compiled anew for the same processor it gives the same numbers, bit for bit.
 
 import ctypes
 import warnings
+from array import array
 from collections.abc import Callable
 from functools import lru_cache
 from importlib import import_module
@@ -46,11 +47,11 @@ def _loop(module: str, threads: int) -> Loop | None:
     def run(*numbers: int) -> None:
         """Call the loop in this thread, or in each of torch's."""
         _taken.add(module)
-        memory = (ctypes.c_int64 * (1 + len(numbers)))(0, *numbers)
+        memory = array("q", (0, *numbers))
         if threads == 1:
-            alone(memory)
+            alone(memory.buffer_info()[0])
         else:
-            team(address, memory, threads, 0)
+            team(address, memory.buffer_info()[0], threads, 0)
 
     return run
 

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from vaezoo.core import compiled
 from vaezoo.core.errors import VaezooError
+from vaezoo.core.own_operators import operator
 
 LOOP = "vaezoo.core._dense_loop"
 """The module whose loop multiplies in float32."""
@@ -37,35 +38,31 @@ def multiplied(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool
     return product
 
 
-_LIBRARY = torch.library.Library("vaezoo", "FRAGMENT")
-_LIBRARY.define("dense_product(Tensor x, Tensor weight, Tensor? bias, bool relu=False) -> Tensor")
-OPERATOR = torch.ops.vaezoo.dense_product
-"""x W^T + b, or its ReLU, as an operator of torch, so that whoever watches operators sees it."""
-
-
-@torch.library.impl(_LIBRARY, "dense_product", "CPU")
-def _multiplied(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool = False) -> Tensor:
+@operator("dense_product(Tensor x, Tensor weight, Tensor? bias, bool relu=False) -> Tensor")
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool = False) -> Tensor:
     """`multiplied`, as an operator. Threads share the columns where each must arrange its part of the weight first."""
     loop = compiled.loop(LOOP)
     assert loop is not None
-    images, inputs, outputs = *x.shape[-2:], weight.shape[-2]
+    (*seeds, images, inputs), (*_, outputs, terms) = x.shape, weight.shape
     plain = x.dtype is weight.dtype is torch.float32 and (bias is None or bias.dtype is torch.float32)
-    if not plain or inputs != weight.shape[-1] or (bias is not None and bias.shape != weight.shape[:-1]):
+    if not plain or inputs != terms or (bias is not None and bias.shape != weight.shape[:-1]):
         raise VaezooError(f"the factors are {_named(x, weight, bias)}; give [B, in], [out, in] and [out] of float32")
     (*_, down, right), (*_, beside, stride) = x.stride(), weight.stride()
     by_column = beside != 1 and outputs > images
     pieces = min(torch.get_num_threads(), outputs // FEWEST_COLUMNS if by_column else images // FEWEST_ROWS)
-    product = x.new_empty(*x.shape[:-1], outputs)
+    product = x.new_empty(*seeds, images, outputs)
     memory = x.new_empty(pieces, TERMS + LINES, PANEL)
     sizes = images, inputs, outputs, 4 * down, 4 * right, 4 * stride, 4 * beside, pieces, by_column, relu
     bias = None if bias is None else bias.contiguous()
-    seeds = [(x, weight, bias, product)]
-    if x.dim() == 3:
-        seeds = list(zip(x, weight, len(x) * [None] if bias is None else bias, product, strict=True))
-    for one, other, own_bias, own in seeds:
+    all_seeds = zip(x, weight, len(x) * [None] if bias is None else bias, product, strict=True) if seeds else []
+    for one, other, own_bias, own in all_seeds or [(x, weight, bias, product)]:
         start = 0 if own_bias is None else own_bias.data_ptr()
         loop(one.data_ptr(), other.data_ptr(), start, own.data_ptr(), memory.data_ptr(), *sizes)
     return product
+
+
+OPERATOR = _product
+"""x W^T + b, or its ReLU, as an operator of torch."""
 
 
 def _named(*tensors: Tensor | None) -> str:

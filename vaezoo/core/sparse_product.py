@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from vaezoo.core import compiled
 from vaezoo.core.errors import VaezooError
+from vaezoo.core.own_operators import operator
 
 LOOP = "vaezoo.core._sparse_loop"
 """The module whose loop multiplies. In float32 it is as exact as a library, rounded otherwise."""
@@ -47,14 +48,7 @@ def by_weight(grad: Tensor, x: Tensor) -> Tensor:
     return product
 
 
-_LIBRARY = torch.library.Library("vaezoo", "FRAGMENT")
-_LIBRARY.define("sparse_forward(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
-_LIBRARY.define("sparse_by_weight(Tensor grad, Tensor x) -> Tensor")
-OPERATORS = torch.ops.vaezoo.sparse_forward, torch.ops.vaezoo.sparse_by_weight
-"""x W^T + b and g^T x, as operators of torch, so that whoever watches operators sees them."""
-
-
-@torch.library.impl(_LIBRARY, "sparse_forward", "CPU")
+@operator("sparse_forward(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`forward`, as an operator."""
     images, inputs = x.shape[-2:]
@@ -64,7 +58,7 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return product
 
 
-@torch.library.impl(_LIBRARY, "sparse_by_weight", "CPU")
+@operator("sparse_by_weight(Tensor grad, Tensor x) -> Tensor")
 def _by_weight(grad: Tensor, x: Tensor) -> Tensor:
     """`by_weight`, as an operator. The loop reads rows that begin with a line of the cache faster."""
     images, inputs, outputs = *x.shape[-2:], grad.shape[-1]
@@ -73,6 +67,10 @@ def _by_weight(grad: Tensor, x: Tensor) -> Tensor:
     lines = F.pad(grad, (0, -outputs % COLUMNS)) if outputs % COLUMNS else grad.contiguous()
     _run(x, lines, x.new_zeros(*x.shape[:-2], outputs), product, lists, True)
     return product.mT
+
+
+OPERATORS = _forward, _by_weight
+"""x W^T + b and g^T x, as operators of torch."""
 
 
 def _run(x: Tensor, factor: Tensor, start: Tensor, product: Tensor, lists: Tensor, by_weight: bool) -> None:

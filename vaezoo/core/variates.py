@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vaezoo.core import compiled
+from vaezoo.core.own_operators import mapped, operator
 
 LOOP = "vaezoo.core._normals_loop"
 """The module whose loop makes normal numbers of float32 on a CPU: as exact as the operators', rounded otherwise."""
@@ -33,7 +34,7 @@ def normals(word: Tensor, dtype: torch.dtype) -> Tensor:
     same.
     """
     if dtype is torch.float32 and _loop_takes(word):
-        made: Tensor = torch.ops.vaezoo.normals(word)
+        made: Tensor = _normals_by_loop(word)
         return made
     high = (word >> 24).bitwise_and_((1 << 40) - 1)
     radius = high.to(dtype).add_(0.5).mul_(2.0**-40).log_().mul_(-2).sqrt_()
@@ -47,13 +48,9 @@ def _loop_takes(word: Tensor) -> bool:
     return plain and not torch.compiler.is_compiling() and compiled.loop(LOOP) is not None
 
 
-_OPERATORS = torch.library.Library("vaezoo", "FRAGMENT")
-_OPERATORS.define("normals(Tensor word) -> Tensor")
-
-
-@torch.library.impl(_OPERATORS, "normals", "CPU")
+@operator("normals(Tensor word) -> Tensor")
 def _normals_by_loop(word: Tensor) -> Tensor:
-    """`normals`, as an operator of torch, so that whoever watches operators sees it."""
+    """`normals`, as an operator of torch."""
     loop = compiled.loop(LOOP)
     assert loop is not None
     assert word.dtype == torch.int64
@@ -66,10 +63,7 @@ def _normals_by_loop(word: Tensor) -> Tensor:
     return made
 
 
-@torch.library.register_vmap("vaezoo::normals", lib=_OPERATORS)  # type: ignore[untyped-decorator]
-def _mapped_normals(info: object, axes: tuple[int | None], word: Tensor) -> tuple[Tensor, int]:
-    """The numbers of the words of many streams at once."""
-    return torch.ops.vaezoo.normals(word.movedim(axes[0] or 0, 0)), 0
+mapped(_normals_by_loop, lambda info, axes, word: (_normals_by_loop(word.movedim(axes[0], 0)), 0))
 
 
 def uniforms(word: Tensor, dtype: torch.dtype) -> Tensor:

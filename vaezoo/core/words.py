@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from vaezoo.core import compiled
+from vaezoo.core.own_operators import operator
 from vaezoo.core.torch_internals import transform_active
 
 LOOP = "vaezoo.core._words_loop"
@@ -38,7 +39,7 @@ def counted(start: Tensor, rows: int, numbers: int) -> Tensor:
     """The words of K rows of counters, of which each goes on from row to row by so many numbers. [...] -> [K, ...]"""
     step = signed(numbers * GOLDEN % (1 << 64))
     if rows * start.numel() >= MANY and _loop_takes(start):
-        made: Tensor = torch.ops.vaezoo.words(start, rows, step)
+        made: Tensor = _by_loop(start, rows, step)
         return made
     return mix(start + torch.arange(rows, device=start.device).view(-1, *[1] * start.dim()) * step)
 
@@ -50,13 +51,9 @@ def _loop_takes(start: Tensor) -> bool:
     return plain and not seen and compiled.loop(LOOP) is not None
 
 
-_OPERATORS = torch.library.Library("vaezoo", "FRAGMENT")
-_OPERATORS.define("words(Tensor start, int rows, int step) -> Tensor")
-
-
-@torch.library.impl(_OPERATORS, "words", "CPU")
+@operator("words(Tensor start, int rows, int step) -> Tensor")
 def _by_loop(start: Tensor, rows: int, step: int) -> Tensor:
-    """`counted`, as an operator of torch, so that whoever watches operators sees it."""
+    """`counted`, as an operator of torch."""
     loop = compiled.loop(LOOP)
     assert loop is not None
     assert start.dtype == torch.int64

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vaezoo.core import compiled
 from vaezoo.core.errors import VaezooError
+from vaezoo.core.own_operators import operator
 
 LOOP = "vaezoo.training._adam_loop"
 """The module whose loop takes a step of float32 on a CPU."""
@@ -66,7 +67,7 @@ class Adam:
             p, slopes, means, squares = (tuple(_row_by_row(each) for each in tensors) for tensors in rows)
             one_count = all(each is steps[0] for each in steps)
             if one_count and _loop_takes([*p, *slopes, *means, *squares, rate]):
-                torch.ops.vaezoo.adam_(p, slopes, means, squares, steps[0], rate)
+                _by_loop(p, slopes, means, squares, steps[0], rate)
                 continue
             torch._fused_adam_(
                 p,
@@ -130,14 +131,10 @@ def factors(count: int, rate: float) -> tuple[float, ...]:
     return 1 - first, second, 1 - second, rate / (1 - first**count), math.sqrt(1 - second**count), EPSILON
 
 
-_LIBRARY = torch.library.Library("vaezoo", "FRAGMENT")
-_LIBRARY.define(
+@operator(
     "adam_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] means, Tensor(c!)[] squares, Tensor count, "
     "Tensor rate) -> ()"
 )
-
-
-@torch.library.impl(_LIBRARY, "adam_", "CPU")
 def _by_loop(
     parameters: list[Tensor],
     gradients: list[Tensor],
@@ -146,7 +143,7 @@ def _by_loop(
     count: Tensor,
     rate: Tensor,
 ) -> None:
-    """A step, as an operator of torch, so that whoever watches operators sees it."""
+    """A step, as an operator of torch."""
     loop = compiled.loop(LOOP)
     assert loop is not None
     tensors = array("q")

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vaezoo.core.own_operators import function_of
 from vaezoo.core.torch_internals import intercepted_operators, operator_schema
 
 BUILT_IN = (type(torch.mm), type(Tensor.view))
@@ -14,11 +15,13 @@ BUILT_IN = (type(torch.mm), type(Tensor.view))
 
 def python_binding(operator: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Callable[..., Any]:
     """torch's function or method of an operator's name, where it calls that operator alone with the very same
-    arguments; else the operator itself.
+    arguments; what an operator of vaezoo's own calls; else the operator itself.
 
     Python calls such a function faster than the operator. It is tried out here; an operator that changes a tensor in
     place is not run then.
     """
+    if (own := function_of(operator)) is not None:
+        return own
     plain: Callable[..., Any] = operator
     schema = operator_schema(operator)
     name, in_place = schema.name.removeprefix("aten::"), schema.is_mutable

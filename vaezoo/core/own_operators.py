@@ -1,0 +1,33 @@
+"""vaezoo's own operators of torch: functions on tensors that whoever watches operators sees, such as a recording."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+_LIBRARY = torch.library.Library("vaezoo", "FRAGMENT")
+_FUNCTIONS: dict[Any, Callable[..., Any]] = {}
+
+
+def operator(schema: str) -> Callable[[Callable[..., Any]], Any]:
+    """Makes a function the operator of this schema, for tensors on a CPU: `torch.ops.vaezoo.NAME`."""
+
+    def made(function: Callable[..., Any]) -> Any:
+        """The operator of a function."""
+        name = _LIBRARY.define(schema)
+        _LIBRARY.impl(name, function, "CPU")
+        packet = getattr(torch.ops.vaezoo, schema.partition("(")[0])
+        _FUNCTIONS[packet.default] = function
+        return packet
+
+    return made
+
+
+def function_of(overload: Any) -> Callable[..., Any] | None:
+    """The function that an operator of vaezoo's own calls for tensors on a CPU; None for any other operator."""
+    return _FUNCTIONS.get(overload)
+
+
+def mapped(packet: Any, function: Callable[..., Any]) -> None:
+    """Have `torch.vmap` map an operator by a function of (info, axes, arguments) -> (result, axes)."""
+    torch.library.register_vmap(packet._qualified_op_name, function, lib=_LIBRARY)
