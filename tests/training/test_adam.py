@@ -147,19 +147,19 @@ def test_a_matrix_that_is_laid_out_anew_takes_the_same_steps():
     assert torch.equal(one, other)
 
 
-SHAPES = [(300, 400), (400,), (1,), (7, 3), (70_001,), (2, 40, 50)]
-"""Some of more pieces than one, some of less than a vector."""
+SHAPES = [(300, 400), (400,), (1,), (0, 5), (7, 3), (1 << 14,), (70_001,), (2, 40, 50)]
+"""Some of more pieces than one, of whole pieces, of less than a vector, of nothing."""
 needs_loop = pytest.mark.skipif(compiled.loop(module.LOOP) is None, reason="needs numba")
 
 
-def stepped(dtype, by_columns=False, steps=6):
+def stepped(dtype, by_columns=False, steps=12):
     """Parameters after steps with gradients of very different sizes, 0 among them, and their moments."""
     generator = torch.Generator().manual_seed(1)
     made = [nn.Parameter(torch.randn(shape, generator=generator).to(dtype)) for shape in SHAPES]
     if by_columns:
         for each in made:
             each.data = each.data.mT.contiguous().mT if each.dim() > 1 else each.data
-    adam = Adam([(made, torch.tensor(0.01))])
+    adam = Adam([(made, torch.tensor(0.00371))])
     for _ in range(steps):
         for each in made:
             scales = 10.0 ** torch.randint(-12, 4, each.shape, generator=generator)
@@ -184,7 +184,7 @@ def test_the_loop_takes_the_steps_of_float64(monkeypatch):
     for (p, mean, square), (exact_p, exact_mean, exact_square) in zip(found, exact, strict=True):
         torch.testing.assert_close(square.double(), exact_square, rtol=2e-6, atol=1e-36)
         assert ((mean - exact_mean).abs() <= 1e-5 * exact_square.sqrt() + 1e-36).all()  # its terms may cancel
-        torch.testing.assert_close(p.double(), exact_p, rtol=2e-7, atol=2e-7)
+        torch.testing.assert_close(p.double(), exact_p, rtol=3e-7, atol=2e-6)
 
 
 @needs_loop
@@ -226,17 +226,19 @@ def test_a_gradient_that_is_not_finite_makes_a_parameter_so(wrong, monkeypatch):
     assert found.isnan().sum() == (wrong != 3e38)
 
 
-@pytest.mark.parametrize("kind", ["few", "float64", "other order", "no loop"])
+@pytest.mark.parametrize("kind", ["few", "float64", "bfloat16", "rate in float64", "other order", "no loop"])
 def test_what_the_loop_does_not_take_is_torchs(kind, monkeypatch):
     calls = taken(monkeypatch)
     if kind == "no loop":
         monkeypatch.setattr(compiled, "loop", lambda name: None)
-    start = torch.ones(module.MANY - (kind == "few"), dtype=torch.float64 if kind == "float64" else torch.float32)
+    dtype = getattr(torch, kind, torch.float32)
+    start = torch.ones(module.MANY - (kind == "few"), dtype=dtype)
     if kind == "other order":
         start = start.view(2, 2, -1, 2).permute(0, 3, 1, 2)
     parameter = nn.Parameter(start.clone())
     parameter.grad = _laid_out_as(parameter, torch.ones_like(start))
-    Adam([([parameter], torch.tensor(0.1))]).step()
+    rate = torch.tensor(0.1, dtype=torch.float64 if kind == "rate in float64" else torch.float32)
+    Adam([([parameter], rate)]).step()
     assert not calls
     assert parameter.stride() == start.stride()
     torch.testing.assert_close(parameter.detach(), torch.full_like(start, 0.9))
@@ -252,16 +254,46 @@ def test_large_parameters_with_counts_of_their_own(monkeypatch):
         both.grad = torch.full_like(both, 1.0 + number)
         late.grad = None if number == 0 else torch.full_like(late, 2.0)
         adam.step()
-    assert len(calls) == 2  # in the first step: whether there is a loop, and the loop
+    assert len(calls) == 6  # in each step: whether there is a loop, and the loop
     torch.testing.assert_close(late.detach(), torch.full_like(late, 0.8))
 
 
-def test_a_parameter_with_gaps_in_memory_moves_and_its_neighbours_do_not():
+@needs_loop
+@pytest.mark.parametrize("merged", [True, False])
+def test_equal_counts_are_one_count(merged):
+    """Bit for bit: a training that goes on from a checkpoint has one count where it had two equal ones."""
+    generator = torch.Generator().manual_seed(0)
+    size = module.MANY + 34_467
+    both = [nn.Parameter(torch.randn(size, generator=generator)) for _ in range(2)]
+    adam, plain = Adam([(both, torch.tensor(0.01))]), [p.detach().clone() for p in both]
+    theirs = [nn.Parameter(p) for p in plain]
+    other = Adam([(theirs, torch.tensor(0.01))])
+    for number in range(12):
+        slopes = torch.randn(2, size, generator=generator)
+        for parameters in (both, theirs):
+            for place, p in enumerate(parameters):
+                p.grad = None if number == place else slopes[place].clone()
+        if merged and number == 6:
+            count = adam.state[both[0]]["step"]
+            assert count is not adam.state[both[1]]["step"]
+            adam.state[both[1]]["step"] = count
+        adam.step()
+        other.step()
+    assert all(torch.equal(*pair) for pair in zip(both, theirs, strict=True))
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_parameter_with_gaps_in_memory_moves_and_its_neighbours_do_not(later):
     """torch's fused operator passes over memory as if there were none."""
     both = torch.ones(4, 3, 2)
-    parameter = nn.Parameter(both[..., 0])
+    parameter = nn.Parameter(torch.ones(4, 3) if later else both[..., 0])
     adam = Adam([([parameter], torch.tensor(0.1))])
-    parameter.grad = torch.ones_like(parameter)
-    adam.step()
-    torch.testing.assert_close(parameter.detach(), torch.full((4, 3), 0.9))
+    for number in range(2):
+        if later and number == 1:
+            both[..., 0] = parameter.detach()
+            parameter.data = both[..., 0]
+        parameter.grad = torch.ones_like(parameter)
+        adam.step()
+    torch.testing.assert_close(parameter.detach(), torch.full((4, 3), 0.8))
+    both[..., 0] = 1
     assert (both == 1).all()

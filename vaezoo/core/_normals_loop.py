@@ -80,7 +80,7 @@ def _pairs(words, ones, others):
 
 @in_c
 def rows(numbers):
-    """Pieces of rows of words, until none is left.
+    """Pieces of the words, until none is left.
 
     numbers: 0, where the pieces are counted; the addresses of the words [R, W], of the normal numbers [R, 2 W], of
     which the first half of a row is radius cos(angle) and the second radius sin(angle), and of memory [2, PIECE] for
@@ -92,7 +92,7 @@ def rows(numbers):
     piece = count_up(numbers)  # type: ignore[var-annotated]
     while piece < pieces:
         own = carray(floats_at(given[3] + 8 * PIECE * piece), (2, PIECE))
-        place, last = piece * count // pieces * length, (piece + 1) * count // pieces * length
+        place, last = piece * len(words) // pieces, (piece + 1) * len(words) // pieces
         while place < last:
             some = min(PIECE, last - place)
             _pairs(words[place : place + some], own[0], own[1])

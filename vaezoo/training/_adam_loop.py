@@ -30,11 +30,11 @@ def _step(p, gradient, mean, square, factors):
 def rows(numbers):
     """Pieces of tensors, until none is left.
 
-    numbers: 0, where the pieces are counted; the address of five numbers for each tensor (the addresses of parameters,
-    gradients, means and squares, and how many each has), the number of tensors, and the address of the factors.
+    numbers: 0, where the pieces are counted; the address of six numbers for each tensor (the addresses of parameters,
+    gradients, means and squares, how many each has, and the address of the factors); and the number of tensors.
     """
-    given = carray(numbers, (4,))
-    tensors, factors = carray(longs_at(given[1]), (given[2], 5)), carray(floats_at(given[3]), (6,))
+    given = carray(numbers, (3,))
+    tensors = carray(longs_at(given[1]), (given[2], 6))
     tensor, before = 0, 0  # the pieces of earlier tensors
     piece = count_up(numbers)  # type: ignore[var-annotated]
     while tensor < given[2]:
@@ -44,7 +44,7 @@ def rows(numbers):
             left, own = (min(PIECE, size - first),), tensors[tensor] + 4 * first
             p, gradient = carray(floats_at(own[0]), left), carray(floats_at(own[1]), left)
             mean, square = carray(floats_at(own[2]), left), carray(floats_at(own[3]), left)
-            _step(p, gradient, mean, square, factors)
+            _step(p, gradient, mean, square, carray(floats_at(tensors[tensor, 5]), (6,)))
             piece = count_up(numbers)
         else:
             before += (size + PIECE - 1) // PIECE

@@ -41,10 +41,6 @@ class Adam:
             for parameters, rate in groups
             for dtype in dict.fromkeys(p.dtype for p in parameters)
         ]
-        for parameters, _ in groups:
-            for p in parameters:
-                if torch.empty_like(p).stride() != p.stride():  # the operator would write to the gaps
-                    p.data = p.data.contiguous()
         self.state: dict[nn.Parameter, dict[str, Tensor]] = {}
 
     def zero_grad(self) -> None:
@@ -60,14 +56,13 @@ class Adam:
             moved = {p: p.grad for p in parameters if p.grad is not None}
             if not moved:
                 continue
-            self._count(list(moved))
             self._lay_out(list(moved))
+            self._count(list(moved))
             steps, means, squares = zip(*(self.state[p].values() for p in moved), strict=True)
             rows = moved, moved.values(), means, squares
             p, slopes, means, squares = (tuple(_row_by_row(each) for each in tensors) for tensors in rows)
-            one_count = all(each is steps[0] for each in steps)
-            if one_count and _loop_takes([*p, *slopes, *means, *squares, rate]):
-                _by_loop(p, slopes, means, squares, steps[0], rate)
+            if _loop_takes([*p, *slopes, *means, *squares, rate]):
+                _by_loop(p, slopes, means, squares, steps, rate)
                 continue
             torch._fused_adam_(
                 p,
@@ -86,10 +81,14 @@ class Adam:
             )
 
     def _lay_out(self, moved: Sequence[nn.Parameter]) -> None:
-        """Lay the moments out as their parameters are now: the fused operator reads all in the order of memory."""
+        """Lay the moments out as their parameters are now, of which none has gaps in memory: what takes the step reads
+        and writes all in the order of memory.
+        """
         for p in moved:
+            if torch.empty_like(p).stride() != p.stride():
+                p.data = p.data.contiguous()
             for name in ("exp_avg", "exp_avg_sq"):
-                if self.state[p][name].stride() != p.stride():
+                if p in self.state and self.state[p][name].stride() != p.stride():
                     self.state[p][name] = torch.empty_like(p).copy_(self.state[p][name])
 
     def _count(self, moved: Sequence[nn.Parameter]) -> None:
@@ -132,22 +131,23 @@ def factors(count: int, rate: float) -> tuple[float, ...]:
 
 
 @operator(
-    "adam_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] means, Tensor(c!)[] squares, Tensor count, "
-    "Tensor rate) -> ()"
+    "adam_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] means, Tensor(c!)[] squares, "
+    "Tensor[] counts, Tensor rate) -> ()"
 )
 def _by_loop(
     parameters: list[Tensor],
     gradients: list[Tensor],
     means: list[Tensor],
     squares: list[Tensor],
-    count: Tensor,
+    counts: list[Tensor],
     rate: Tensor,
 ) -> None:
-    """A step, as an operator of torch."""
+    """A step, as an operator of torch. Most parameters share a count."""
     loop = compiled.loop(LOOP)
     assert loop is not None
+    numbers = {id(count): array("f", factors(int(count), float(rate))) for count in {id(c): c for c in counts}.values()}
     tensors = array("q")
-    for rows in zip(parameters, gradients, means, squares, strict=True):
-        tensors.extend([*(each.data_ptr() for each in rows), rows[0].numel()])
-    numbers = array("f", factors(int(count), float(rate)))
-    loop(tensors.buffer_info()[0], len(parameters), numbers.buffer_info()[0])
+    for *rows, count in zip(parameters, gradients, means, squares, counts, strict=True):
+        own, _ = numbers[id(count)].buffer_info()
+        tensors.extend([*(each.data_ptr() for each in rows), rows[0].numel(), own])
+    loop(tensors.buffer_info()[0], len(parameters))

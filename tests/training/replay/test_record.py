@@ -11,6 +11,7 @@ from torch import nn
 
 import vaezoo
 from vaezoo import Objective
+from vaezoo.core import own_operators
 from vaezoo.core.torch_internals import is_overload
 from vaezoo.training.replay.bindings import python_binding
 from vaezoo.training.replay.recorded_step import COMPARISONS, WARM_UP, RecordedStep
@@ -196,6 +197,14 @@ def test_other_operators_that_write_are_called_as_they_are():
     more = {"lr": 1.0, "beta1": 0.9, "beta2": 0.9, "weight_decay": 0.0, "eps": 1.0, "amsgrad": False, "maximize": False}
     assert python_binding(ATEN._fused_adam_.default, lists, more) is ATEN._fused_adam_.default
     assert torch.equal(changed, torch.ones(2, 3))
+
+
+def test_an_operator_of_vaezoo_s_own_is_called_without_the_dispatcher():
+    overload = torch.ops.vaezoo.normals.default
+    found = python_binding(overload, (torch.ones(1, dtype=torch.int64),), {})
+    assert found is own_operators.function_of(overload)
+    assert not is_overload(found)
+    assert own_operators.function_of(ATEN.mm.default) is None
 
 
 def test_operators_with_an_effect_are_not_tried_out():
