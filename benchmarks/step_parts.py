@@ -31,7 +31,7 @@ from vaezoo.training.options import TrainingOptions
 from vaezoo.training.step import TrainingStep
 
 BATCH, PIXELS, IMAGES = 128, 784, 5120
-PRODUCTS = ("mm", "addmm", "bmm", "_linear_pointwise.default", "dense_product.default")
+PRODUCTS = ("mm", "addmm", "bmm", "_linear_pointwise.default", "dense_product")
 GATHERS = ("index_select", "index")
 PARTS = ("products", "sparse products", "Adam", "pixels", "gathers", "noise", "layers", "small")
 

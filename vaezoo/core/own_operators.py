@@ -14,9 +14,10 @@ def operator(schema: str) -> Callable[[Callable[..., Any]], Any]:
 
     def made(function: Callable[..., Any]) -> Any:
         """The operator of a function."""
-        name = _LIBRARY.define(schema)
+        name = _LIBRARY.define(schema).removeprefix("vaezoo::")
         _LIBRARY.impl(name, function, "CPU")
-        packet = getattr(torch.ops.vaezoo, schema.partition("(")[0])
+        function.__name__ = name
+        packet = getattr(torch.ops.vaezoo, name)
         _FUNCTIONS[packet.default] = function
         return packet
 
