@@ -31,4 +31,4 @@ def function_of(overload: Any) -> Callable[..., Any] | None:
 
 def mapped(packet: Any, function: Callable[..., Any]) -> None:
     """Have `torch.vmap` map an operator by a function of (info, axes, arguments) -> (result, axes)."""
-    torch.library.register_vmap(packet._qualified_op_name, function, lib=_LIBRARY)
+    torch.library.register_vmap(f"vaezoo::{packet.__name__}", function, lib=_LIBRARY)
