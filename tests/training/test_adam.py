@@ -189,7 +189,7 @@ def test_the_loop_takes_the_steps_of_float64(monkeypatch):
 
 @needs_loop
 def test_the_loop_rounds_as_torchs_operator_does(monkeypatch):
-    """Whole vectors bit for bit; the operator computes what is left of a tensor otherwise."""
+    """But for what is left of a tensor after whole vectors: the operator rounds that otherwise."""
     found = stepped(torch.float32)
     monkeypatch.setattr(module, "MANY", 2**60)
     for own, theirs in zip(found, stepped(torch.float32), strict=True):
@@ -259,8 +259,7 @@ def test_large_parameters_with_counts_of_their_own(monkeypatch):
 
 
 @needs_loop
-@pytest.mark.parametrize("merged", [True, False])
-def test_equal_counts_are_one_count(merged):
+def test_equal_counts_are_one_count():
     """Bit for bit: a training that goes on from a checkpoint has one count where it had two equal ones."""
     generator = torch.Generator().manual_seed(0)
     size = module.MANY + 34_467
@@ -273,7 +272,7 @@ def test_equal_counts_are_one_count(merged):
         for parameters in (both, theirs):
             for place, p in enumerate(parameters):
                 p.grad = None if number == place else slopes[place].clone()
-        if merged and number == 6:
+        if number == 6:
             count = adam.state[both[0]]["step"]
             assert count is not adam.state[both[1]]["step"]
             adam.state[both[1]]["step"] = count
