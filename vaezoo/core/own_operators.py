@@ -10,7 +10,9 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 
 
 def operator(schema: str) -> Callable[[Callable[..., Any]], Any]:
-    """Makes a function the operator of this schema, for tensors on a CPU: `torch.ops.vaezoo.NAME`."""
+    """Makes a function the operator of this schema, for tensors on a CPU: `torch.ops.vaezoo.NAME`. The function gets
+    the name too, since a replay calls it.
+    """
 
     def made(function: Callable[..., Any]) -> Any:
         """The operator of a function."""
