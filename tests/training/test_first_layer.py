@@ -203,7 +203,7 @@ def test_it_trains_as_by_the_libraries(monkeypatch, dynamic):
     expected = results(data)
     assert found[0] == pytest.approx(expected[0], rel=1e-5)
     for name, value in found[1].items():
-        torch.testing.assert_close(value, expected[1][name], rtol=1e-3, atol=1e-4)
+        assert (value - expected[1][name]).norm() <= 1e-4 * value.norm()  # one number may turn around at a ReLU's 0
 
 
 def test_its_replays_are_the_eager_steps():

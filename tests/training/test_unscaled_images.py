@@ -7,7 +7,7 @@ import torch
 
 import vaezoo
 from vaezoo.builder import build
-from vaezoo.core import gaussian
+from vaezoo.core import gaussian, passes
 from vaezoo.objectives.elbo import ELBO
 from vaezoo.training.loop import train
 from vaezoo.training.options import TrainingOptions
@@ -37,5 +37,6 @@ def test_training_improves_on_images_that_are_not_standardised(top):
 
 def test_it_is_the_bound_of_log_std_that_keeps_them_finite(monkeypatch):
     monkeypatch.setattr(gaussian, "bounded_log_std", lambda log_std: log_std)
+    monkeypatch.setattr(passes, "takes", lambda *tensors: False)
     with pytest.raises(Diverged, match=r"the objective is (nan|-inf) at step 1 "):
         trained(images(1e5))

@@ -1,60 +1,28 @@
 """Box and Muller's normal numbers of random words, in float32, in one loop that numba compiles. Needs numba.
 
-The logarithm, sine and cosine are polynomials that agree with them at Chebyshev nodes, which leaves errors below the
-rounding of float32. The angle is reduced to an eighth of a turn in whole numbers, without a rounding.
+Sine and cosine are polynomials that agree with them at Chebyshev nodes, which leaves errors below the rounding of
+float32. The angle is reduced to an eighth of a turn in whole numbers, without a rounding.
 """
 
 import numpy as np
 from numba import carray, float32, int32, int64, njit
 from numba.extending import intrinsic
-from numpy.polynomial import Chebyshev, Polynomial
 
-from vaezoo.core.loop_parts import FLOAT, INT, count_up, floats_at, in_c, longs_at
+from vaezoo.core._elementary import coefficients, logarithm, ratio
+from vaezoo.core.loop_parts import count_up, floats_at, in_c, longs_at
 from vaezoo.core.variates import PIECE
 
-
-def _coefficients(function, degree, begin, end):
-    """Of the polynomial that agrees with a function at the Chebyshev nodes of an interval, the constant first."""
-    found = Chebyshev.interpolate(function, degree, domain=[begin, end]).convert(kind=Polynomial).coef
-    return tuple(np.float32(each) for each in found)
-
-
-def _ratio(value, argument, limit):
-    """value / argument, and its limit where both are 0."""
-    return np.divide(value, argument, out=np.full_like(argument, limit), where=argument != 0)
-
-
 _EIGHTH = np.pi / 4
-_LEAST = np.sqrt(0.5)  # of a mantissa
-_LOG = _coefficients(lambda m: _ratio(np.log1p(m), m, 1.0), 9, _LEAST - 1, 2 * _LEAST - 1)
-_SINE = _coefficients(lambda s: _ratio(np.sin(np.sqrt(s)), np.sqrt(s), 1.0), 3, 0, _EIGHTH**2)
-_COSINE = _coefficients(lambda s: np.cos(np.sqrt(s)), 4, 0, _EIGHTH**2)
-_HALF, _ONE = np.float32(0.5), np.float32(1)
-_LN2 = np.float32(np.log(2))
+_SINE = coefficients(lambda s: ratio(np.sin(np.sqrt(s)), np.sqrt(s), 1.0), 3, 0, _EIGHTH**2)
+_COSINE = coefficients(lambda s: np.cos(np.sqrt(s)), 4, 0, _EIGHTH**2)
+_HALF = np.float32(0.5)
 _STEP = np.float32(2 * np.pi / 2**24)
 
 
 @intrinsic
-def _bits(typing, number):
-    """The bits of a float32."""
-    return int32(float32), lambda _, builder, __, given: builder.bitcast(given[0], INT)
-
-
-@intrinsic
-def _as_float(typing, bits):
-    """The float32 that has these bits."""
-    return float32(int32), lambda _, builder, __, given: builder.bitcast(given[0], FLOAT)
-
-
-@njit(inline="always", fastmath={"contract"})
-def _minus_log(number):
-    """-log of a number above 0 that is not denormal: 2^n m with m in [0.7, 1.4]."""
-    shifted = _bits(number) - int32(0x3F3504F3)  # the bits of 0.7
-    n = shifted >> int32(23)
-    m = _as_float((shifted & int32(0x7FFFFF)) + int32(0x3F3504F3)) - _ONE
-    high = _LOG[5] + m * (_LOG[6] + m * (_LOG[7] + m * (_LOG[8] + m * _LOG[9])))
-    low = _LOG[0] + m * (_LOG[1] + m * (_LOG[2] + m * (_LOG[3] + m * (_LOG[4] + m * high))))
-    return -(m * low) - float32(n) * _LN2
+def _log(typing, number):
+    """The logarithm of a number above 0 that is not denormal."""
+    return float32(float32), lambda _, builder, __, given: logarithm(builder, given[0])
 
 
 @njit(fastmath={"contract"})
@@ -63,7 +31,7 @@ def _pairs(words, ones, others):
     for place in range(len(words)):
         word = words[place]
         high = (word >> int64(24)) & int64((1 << 40) - 1)
-        radius = np.sqrt(float32(2) * _minus_log((float32(high) + _HALF) * float32(2.0**-40)))
+        radius = np.sqrt(float32(-2) * _log((float32(high) + _HALF) * float32(2.0**-40)))
         turn = int32(word & int64((1 << 24) - 1))
         quarter = (turn + int32(1 << 21)) >> int32(22)  # the nearest one, of 0 to 4
         angle = float32(turn - (quarter << int32(22))) * _STEP

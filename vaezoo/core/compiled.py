@@ -28,12 +28,13 @@ def compiler() -> str | None:
     return "numba" if _taken else None
 
 
-def loop(module: str) -> Loop | None:
+def loop(module: str, alone: bool = False) -> Loop | None:
     """The loop that a module names `rows`. All of torch's threads run it at the same time, until no work is left.
 
-    None where there are no loops, or where torch has several threads but does not let others use them.
+    alone: this thread runs it alone. None where there are no loops, or where torch has several threads but does not let
+    others use them.
     """
-    return _loop(module, torch.get_num_threads())
+    return _loop(module, 1 if alone else torch.get_num_threads())
 
 
 @lru_cache

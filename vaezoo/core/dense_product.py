@@ -34,8 +34,7 @@ def multiplied(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool
     Each number is b and the sums of x_1 w_1 + x_2 w_2 + ... from left to right in parts of at most TERMS terms,
     whatever the layouts, the number of rows and of columns, and the threads. x, weight, bias: float32, on a CPU.
     """
-    product: Tensor = OPERATOR(x, weight, bias, relu)
-    return product
+    return OPERATOR(x, weight, bias, relu)
 
 
 @operator("dense_product(Tensor x, Tensor weight, Tensor? bias, bool relu=False) -> Tensor")

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vaezoo.core import noise
+from vaezoo.core import noise, passes
+from vaezoo.core.passes import LOG_STD_AS_GIVEN
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
-LOG_STD_AS_GIVEN = 7.0
-"""Up to this size a log standard deviation is what the network gave; beyond, it approaches 1 more."""
 
 
 def bounded_log_std(log_std: Tensor) -> Tensor:
@@ -38,6 +37,8 @@ class DiagonalGaussian:
     @classmethod
     def from_heads(cls, params: Tensor) -> "DiagonalGaussian":
         """The Gaussian of a network's output: the first half is the mean, the second log_std, bounded. [..., 2 Z]"""
+        if passes.takes(params):
+            return cls(*passes.Bounded.apply(params))
         half = params.shape[-1] // 2
         mean, log_std = torch.split_with_sizes(params, (half, half), -1)
         return cls(mean, bounded_log_std(log_std))
@@ -88,6 +89,9 @@ class DiagonalGaussian:
 
         0.5 (mean^2 + std^2 - 1) - log_std; 0 exactly where mean = log_std = 0.
         """
+        if passes.takes(self.mean, self.log_std):
+            kl: Tensor = passes.StandardKL.apply(self.mean, self.log_std)
+            return kl
         return 0.5 * (self.mean * self.mean + (2 * self.log_std).exp() - 1) - self.log_std
 
     def kl(self, p: "DiagonalGaussian") -> Tensor:
@@ -111,7 +115,11 @@ class DiagonalGaussian:
         return DiagonalGaussian(other.mean + share * (self.mean - other.mean), log_std)
 
     def _place(self, eps: Tensor) -> Tensor:
-        return self.mean + self.std * eps.to(self.mean)
+        eps = eps.to(self.mean)
+        if passes.takes(self.mean, self.log_std, eps) and not eps.requires_grad:
+            z: Tensor = passes.Placed.apply(self.mean, self.log_std, eps, 1)
+            return z
+        return self.mean + self.std * eps
 
     def _place_and_score(self, eps: Tensor) -> tuple[Tensor, Tensor]:
         eps = eps.to(self.mean)

@@ -1,27 +1,28 @@
 """vaezoo's own operators of torch: functions on tensors that whoever watches operators sees, such as a recording."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 _LIBRARY = torch.library.Library("vaezoo", "FRAGMENT")
 _FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 
 
-def operator(schema: str) -> Callable[[Callable[..., Any]], Any]:
+def operator(schema: str) -> Callable[[Function], Function]:
     """Makes a function the operator of this schema, for tensors on a CPU: `torch.ops.vaezoo.NAME`. The function gets
     the name too, since a replay calls it.
     """
 
-    def made(function: Callable[..., Any]) -> Any:
+    def made(function: Function) -> Function:
         """The operator of a function."""
         name = _LIBRARY.define(schema).removeprefix("vaezoo::")
         _LIBRARY.impl(name, function, "CPU")
         function.__name__ = name
         packet = getattr(torch.ops.vaezoo, name)
         _FUNCTIONS[packet.default] = function
-        return packet
+        return cast(Function, packet)
 
     return made
 

@@ -34,8 +34,7 @@ def normals(word: Tensor, dtype: torch.dtype) -> Tensor:
     same.
     """
     if dtype is torch.float32 and _loop_takes(word):
-        made: Tensor = _normals_by_loop(word)
-        return made
+        return _normals_by_loop(word)
     high = (word >> 24).bitwise_and_((1 << 40) - 1)
     radius = high.to(dtype).add_(0.5).mul_(2.0**-40).log_().mul_(-2).sqrt_()
     angle = (word & ((1 << 24) - 1)).to(dtype).mul_(2 * math.pi * 2.0**-24)

@@ -39,8 +39,7 @@ def counted(start: Tensor, rows: int, numbers: int) -> Tensor:
     """The words of K rows of counters, of which each goes on from row to row by so many numbers. [...] -> [K, ...]"""
     step = signed(numbers * GOLDEN % (1 << 64))
     if rows * start.numel() >= MANY and _loop_takes(start):
-        made: Tensor = _by_loop(start, rows, step)
-        return made
+        return _by_loop(start, rows, step)
     return mix(start + torch.arange(rows, device=start.device).view(-1, *[1] * start.dim()) * step)
 
 

@@ -1,85 +1,136 @@
 """The Bernoulli likelihood of a row of logits and its derivative, in one loop that numba compiles. Needs numba.
 
-In float32. e^-a = 2^n e^f with n whole and f in [0, log 2), where e^f is a polynomial; log(1 + e) / e is one too. Both
-are interpolated at Chebyshev nodes, which leaves errors below the rounding of float32.
+In float32, vector by vector. Each place of a vector has its own sum, of x l - max(l, 0), and its own product, of the
+numbers 1 + e^-|l|, of which the logarithm is taken once at the end. The product is kept as 2^n (1 + r), so that no
+small e^-|l| is lost beside the 1.
 """
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, float32, int32, njit
+from numba import carray, float32, int64
 from numba.extending import intrinsic
-from numpy.polynomial import Chebyshev, Polynomial
 
-from vaezoo.core.loop_parts import count_up, floats_at, in_c
+from vaezoo.core._elementary import coefficients, constant, exponential, polynomial, ratio
+from vaezoo.core.loop_parts import (
+    CONTRACT,
+    FLOAT,
+    INT,
+    LANES,
+    LONG,
+    VECTOR,
+    added_product,
+    count_up,
+    everywhere,
+    floats_at,
+    in_c,
+    loaded,
+    memory,
+    repeated,
+)
 
-FAST = {"reassoc", "contract", "nsz"}
-"""Sums may be taken in another order, so that a processor adds several numbers at once."""
+TOGETHER = 8
+"""The vectors whose 1 + e^-|l| are multiplied before the power of 2 is taken off the product."""
 ROWS = 16
 """The rows that a thread takes at a time."""
+_WIDTH = 4 * LANES
+_LOG1P = coefficients(lambda e: ratio(np.log1p(e), e, 1.0), 9, 0, 1)
+_PLACES = ir.Constant(VECTOR, [float(place) for place in range(LANES)])
+_ZERO, _ONE, _MOST, _LN2 = (constant(VECTOR, number) for number in (0.0, 1.0, 87.0, float(np.float32(np.log(2)))))
 
 
-def _coefficients(function, degree, end):
-    """Of the polynomial that agrees with a function at the Chebyshev nodes of [0, end], the constant first."""
-    found = Chebyshev.interpolate(function, degree, domain=[0, end]).convert(kind=Polynomial).coef
-    return tuple(np.float32(each) for each in found)
+def _vector(builder, x, logits, slopes, at):
+    """Of the pixels so many bytes from the first: e = e^-|l| and x l - max(l, 0), and x - sigmoid(l) into slopes, if
+    there are any.
+    """
+    pixels, logit = (loaded(builder, builder.add(each, at), VECTOR) for each in (x, logits))
+    positive = builder.fcmp_ordered(">", logit, _ZERO)
+    step = builder.select(positive, _ONE, _ZERO)
+    size = builder.select(positive, logit, builder.fneg(logit))
+    e = exponential(builder, builder.fneg(builder.select(builder.fcmp_ordered("<", size, _MOST), size, _MOST)))
+    if slopes is not None:
+        sigmoid = builder.fdiv(builder.select(positive, _ONE, e), builder.fadd(_ONE, e))
+        slope = builder.select(builder.fcmp_unordered("uno", logit, logit), logit, builder.fsub(pixels, sigmoid))
+        builder.store(slope, memory(builder, builder.add(slopes, at), VECTOR), align=4)
+    return e, builder.fmul(builder.fsub(pixels, step), logit, flags=CONTRACT)  # 0 or -|l|, not rounded, for 0 and 1
 
 
-_P = _coefficients(np.exp, 6, np.log(2))
-_Q = _coefficients(lambda e: np.log1p(e) / e, 9, 1)
-_ZERO, _ONE, _MOST = np.float32(0), np.float32(1), np.float32(87)
-_LOG2_E = np.float32(np.log2(np.e))
-_LN2_HIGH = np.float32(0.693359375)  # whole multiples of it up to 126 are exact
-_LN2_LOW = np.float32(np.log(2) - 0.693359375)
+def _multiplied(builder, one, other):
+    """(1 + one)(1 + other) - 1, as exact for small numbers as for others."""
+    return builder.fadd(one, added_product(builder, other, one, other))
 
 
-@intrinsic
-def _as_float(typing, bits):
-    """The float32 that has these bits."""
-    return float32(int32), lambda _, builder, __, given: builder.bitcast(given[0], ir.FloatType())
+def _normalised(builder, rest, exponent):
+    """2^exponent (1 + rest), for a rest below 2^100, so that it is in [0, 1)."""
+    whole = exponent.type
+    bits = builder.bitcast(builder.fadd(_ONE, rest), whole)
+    more = builder.sub(builder.lshr(bits, constant(whole, 23)), constant(whole, 127))
+    mantissa = builder.or_(builder.and_(bits, constant(whole, 2**23 - 1)), constant(whole, 127 << 23))
+    less = builder.fsub(builder.bitcast(mantissa, VECTOR), _ONE)
+    small = builder.icmp_signed("==", more, constant(whole, 0))
+    return builder.select(small, rest, less), builder.add(exponent, more)
 
 
-@njit(fastmath={"contract"})
-def _exp_minus(a):
-    """e^-a for a >= 0; e^-87 where it is less, near the least float32 that is not denormal."""
-    a = min(a, _MOST)
-    n = np.floor(-a * _LOG2_E)
-    f = (-a - n * _LN2_HIGH) - n * _LN2_LOW
-    power = _P[0] + f * (_P[1] + f * (_P[2] + f * (_P[3] + f * (_P[4] + f * (_P[5] + f * _P[6])))))
-    return power * _as_float((int32(n) + int32(127)) << int32(23))
+def _summed(builder, vector):
+    """The sum of a vector's numbers, two and two."""
+    numbers = [builder.extract_element(vector, INT(place)) for place in range(LANES)]
+    while len(numbers) > 1:
+        numbers = [builder.fadd(*pair) for pair in zip(numbers[::2], numbers[1::2], strict=True)]
+    return numbers[0]
 
 
-@njit(inline="always", fastmath=FAST)
-def _log1p(e):
-    """log(1 + e) for e in [0, 1]."""
-    high = _Q[5] + e * (_Q[6] + e * (_Q[7] + e * (_Q[8] + e * _Q[9])))
-    return e * (_Q[0] + e * (_Q[1] + e * (_Q[2] + e * (_Q[3] + e * (_Q[4] + e * high)))))
+def _row(with_slopes):
+    """The function of a row: addresses of x, logits and slopes, and the number of pixels -> the likelihood, in nats."""
+
+    @intrinsic
+    def row(typing, x, logits, slopes, pixels):
+        """sum of x l - max(l, 0) - log(1 + e^-|l|), for LANES pixels or more; x - sigmoid(l) into slopes, if so made.
+
+        The last vector may begin among the pixels of the one before it, which it does not take again.
+        """
+
+        def generate(context, builder, signature, arguments):
+            """A loop over TOGETHER vectors at a time, and one over the vectors that are left."""
+            x, logits, slopes, pixels = arguments
+            slopes = slopes if with_slopes else None
+
+            def together(number, carried):
+                """The next vectors."""
+                total, rest, exponent = carried
+                product, begin = None, builder.mul(number, LONG(TOGETHER * _WIDTH))
+                for vector in range(TOGETHER):
+                    at = builder.add(begin, LONG(vector * _WIDTH))
+                    own, linear = _vector(builder, x, logits, slopes, at)
+                    product = own if product is None else _multiplied(builder, product, own)
+                    total = builder.fadd(total, linear, flags=CONTRACT)
+                return [total, *_normalised(builder, _multiplied(builder, rest, product), exponent)]
+
+            def single(number, carried):
+                """The next vector, or the last one."""
+                total, rest, exponent = carried
+                begin = builder.add(done, builder.mul(number, LONG(LANES)))
+                last = builder.sub(pixels, LONG(LANES))
+                own = builder.select(builder.icmp_signed("<", begin, last), begin, last)
+                e, linear = _vector(builder, x, logits, slopes, builder.mul(own, LONG(4)))
+                skipped = everywhere(builder, builder.sitofp(builder.sub(begin, own), FLOAT))
+                taken = builder.fcmp_ordered(">=", _PLACES, skipped)
+                e, linear = builder.select(taken, e, _ZERO), builder.select(taken, linear, _ZERO)
+                return [builder.fadd(total, linear), *_normalised(builder, _multiplied(builder, rest, e), exponent)]
+
+            blocks = builder.sdiv(pixels, LONG(TOGETHER * LANES))
+            done = builder.mul(blocks, LONG(TOGETHER * LANES))
+            left = builder.sdiv(builder.add(builder.sub(pixels, done), LONG(LANES - 1)), LONG(LANES))
+            nothing = [_ZERO, _ZERO, ir.Constant(ir.VectorType(INT, LANES), [0] * LANES)]
+            total, rest, exponent = repeated(builder, left, repeated(builder, blocks, nothing, together), single)
+            log = builder.fmul(rest, polynomial(builder, _LOG1P, rest))
+            log = added_product(builder, log, builder.sitofp(exponent, VECTOR), _LN2)
+            return _summed(builder, builder.fsub(total, log))
+
+        return float32(int64, int64, int64, int64), generate
+
+    return row
 
 
-@njit(inline="always", fastmath=FAST)
-def _term(x, logit, e):
-    """x l - log(1 + e^l) with e = e^-|l|. x l - max(l, 0) is 0 or -|l| where x is 0 or 1, without a rounding."""
-    return (x - (_ONE if logit > _ZERO else _ZERO)) * logit - _log1p(e)
-
-
-@njit(fastmath=FAST)
-def _value(x, logits):
-    """The sum of `_term`. [P], [P] -> a number"""
-    total = _ZERO
-    for pixel in range(len(logits)):
-        total += _term(x[pixel], logits[pixel], _exp_minus(abs(logits[pixel])))
-    return total
-
-
-@njit(fastmath=FAST, error_model="numpy")
-def _value_and_slope(x, logits, slope):
-    """`_value`, and x - sigmoid(l) into slope. [P], [P], [P] -> a number"""
-    total = _ZERO
-    for pixel in range(len(logits)):
-        logit = logits[pixel]
-        e = _exp_minus(abs(logit))
-        total += _term(x[pixel], logit, e)
-        slope[pixel] = x[pixel] - (_ONE if logit >= _ZERO else e) / (_ONE + e)
-    return total
+_value, _value_and_slope = _row(False), _row(True)
 
 
 @in_c
@@ -88,20 +139,17 @@ def rows(numbers):
 
     numbers: 0, where the pieces are counted; the addresses of x [G, B, P], logits [G, K, B, P], values [G, K, B], and
     slopes [G, K, B, P] or 0; the number of rows G K B, of rows a group K B (G K B where all groups have the same
-    images), of images B, and of pixels P.
+    images), of images B, and of pixels P, at least LANES.
     """
     given = carray(numbers, (9,))
     count, group, images, pixels = given[5], given[6], given[7], given[8]
-    x = carray(floats_at(given[1]), (count // group * images, pixels))
-    logits = carray(floats_at(given[2]), (count, pixels))
     values = carray(floats_at(given[3]), (count,))
-    slopes = carray(floats_at(given[4]), (count, pixels))
     first = count_up(numbers) * ROWS
     while first < count:
         for row in range(first, min(first + ROWS, count)):
-            image = x[row // group * images + row % images]
+            x, at = given[1] + 4 * pixels * (row // group * images + row % images), 4 * pixels * row
             if given[4]:
-                values[row] = _value_and_slope(image, logits[row], slopes[row])
+                values[row] = _value_and_slope(x, given[2] + at, given[4] + at, pixels)
             else:
-                values[row] = _value(image, logits[row])
+                values[row] = _value(x, given[2] + at, int64(0), pixels)
         first = count_up(numbers) * ROWS

@@ -135,11 +135,11 @@ def factors(count: int, rate: float) -> tuple[float, ...]:
     "Tensor[] counts, Tensor rate) -> ()"
 )
 def _by_loop(
-    parameters: list[Tensor],
-    gradients: list[Tensor],
-    means: list[Tensor],
-    squares: list[Tensor],
-    counts: list[Tensor],
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    means: Sequence[Tensor],
+    squares: Sequence[Tensor],
+    counts: Sequence[Tensor],
     rate: Tensor,
 ) -> None:
     """A step, as an operator of torch. Most parameters share a count."""
