@@ -48,7 +48,7 @@ def test_groups_without_dependence_are_the_flat_model(variant):
 
 @pytest.mark.parametrize("variant", HIERARCHIES)
 def test_one_group_is_the_vae(variant):
-    """With the same weights, bit for bit."""
+    """With the same weights: samples bit for bit, and the KL, of which there are two formulas, up to rounding."""
     deep, flat = pair(variant, 3)[0], pair("vae", 3)[0]
     names = zip(flat.state_dict().values(), deep.state_dict().values(), strict=True)
     assert all(torch.equal(one, other) for one, other in names)
@@ -56,7 +56,7 @@ def test_one_group_is_the_vae(variant):
     one, other = drawn(flat, x, 4), drawn(deep, x, 4)
     assert torch.equal(one.z[0], other.z[0])
     torch.testing.assert_close(one.log_weight, other.log_weight)
-    assert torch.equal(one.kl[0], other.kl[0])
+    torch.testing.assert_close(one.kl[0], other.kl[0], rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("sizes", ["two", "three"])
