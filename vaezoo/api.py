@@ -24,7 +24,6 @@ from vaezoo.runner.plan.planner import Machine, Plan
 from vaezoo.runner.records import Status, reason_of
 from vaezoo.runner.results import read_results
 from vaezoo.runner.run import Report, RunOptions, Watcher, carry_out, chosen, packs, signals_as_interrupt
-from vaezoo.runner.work import packing
 from vaezoo.runner.work.checkpoint import load_model
 
 if TYPE_CHECKING:
@@ -85,8 +84,7 @@ def execute(
     from vaezoo.conformance.beside import Proving
     from vaezoo.reports.html.live import Reporting
 
-    products.given()  # a wrong one would fail each cell
-    packing.given()
+    products.setting()  # a wrong one would fail each cell
     folder = Path(out) if out is not None else Path("results") / plan.name
     options = options or RunOptions()
     found = packs(chosen(plan.cells, options.selection), plan, options.engine.device(device))

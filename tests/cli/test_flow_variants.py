@@ -33,7 +33,7 @@ def test_they_train_alone_and_packed_and_load_again(shell, matrix_file, tmp_path
     settings = {"seeds": 2, "evaluate": {"importance_samples": 5, "images": 20, "throughput": False}}
     for name, more in (("alone", {}), ("packed", {"pack": 2})):
         path = matrix_file(tmp_path / f"{name}.toml", VARIANTS, **settings, **more)
-        done = shell("run", path.name, "--jobs", 1, "--device", "cpu", cwd=tmp_path, env={"VAEZOO_PACKS": "together"})
+        done = shell("run", path.name, "--jobs", 1, "--device", "cpu", cwd=tmp_path)
         assert (done.code, done.err) == (0, "")
     alone, packed = (figures(tmp_path / "results" / name) for name in ("alone", "packed"))
     assert alone.keys() == packed.keys() == {(label, seed) for label in VARIANTS for seed in (0, 1)}

@@ -111,7 +111,7 @@ def test_the_choice_is_kept_for_the_next_process_and_measured_anew_where_it_is_r
     assert timed
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"chosen": {}}', '{"chosen": {"forward": "mkl"}}', "\0"])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"libraries": {}}', '{"libraries": {"forward": "mkl"}}', "\0"])
 def test_a_damaged_file_is_replaced(monkeypatch, cache, content):
     timer(monkeypatch, lambda product, name: 0.1 if name == "onednn" else 1.0)
     products.choice()
@@ -119,7 +119,7 @@ def test_a_damaged_file_is_replaced(monkeypatch, cache, content):
     file.write_text(content)
     forget()
     assert products.choice() == dict.fromkeys(NAMES, "onednn")
-    assert json.loads(file.read_text())["chosen"] == products.choice()
+    assert json.loads(file.read_text())["libraries"] == products.choice()
     assert list(cache.iterdir()) == [file]
 
 

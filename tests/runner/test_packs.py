@@ -90,8 +90,7 @@ def records(folder):
 def run(shell, matrix_file, folder, name, rows, **changes):
     changes = {"seeds": 3, "plugins": ["mine.py"], "datasets": ["tiny"], "pack": 3, "train": {"epochs": 2}, **changes}
     matrix_file(folder / f"{name}.toml", rows, **changes)
-    env = {"VAEZOO_PACKS": "together"}  # whichever is faster here
-    done = shell("run", f"{name}.toml", "--jobs", 1, "--device", "cpu", cwd=folder, env=env)
+    done = shell("run", f"{name}.toml", "--jobs", 1, "--device", "cpu", cwd=folder)
     return done, records(folder / "results" / name)
 
 
@@ -182,7 +181,6 @@ def test_one_data_set_serves_a_pack_and_a_failed_pack_leaves_nothing_behind(monk
         assert [model() for model in made] == [None, None, None]
         return task.alone
 
-    monkeypatch.setenv("VAEZOO_PACKS", "together")
     for name, value in (("prepare", prepare), ("train_pack", fails), ("run_cell", alone)):
         monkeypatch.setattr(cell, name, value)
     tasks = [a_task(tmp_path, seed) for seed in range(3)]

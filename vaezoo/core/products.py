@@ -9,9 +9,15 @@ torch. In the same way it is measured whether a loop is faster in a first layer 
 (`core/sparse_product.py`).
 """
 
+import json
+import os
+import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache, partial
+from hashlib import sha256
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -19,8 +25,10 @@ import torch
 from torch import Tensor
 
 from vaezoo.core import compiled, dense_product, sparse_product
+from vaezoo.core.errors import VaezooError
 from vaezoo.core.freed_memory import keep_freed_memory
-from vaezoo.core.measured_choice import Choice, Times, measured_once, setting
+from vaezoo.core.paths import user_cache
+from vaezoo.core.processor import processor_name
 from vaezoo.core.torch_internals import onednn_layout, onednn_linear
 
 SETTING = "VAEZOO_PRODUCTS"
@@ -46,14 +54,18 @@ they are timed: the largest of images that are mostly 0.
 """
 ROUNDS, SECONDS = 5, 0.7
 """Rounds in which all products are timed in turn, at most for so many seconds."""
+MARGIN = 0.97
+"""A later one is chosen where it takes less than this share of the time, so that no choice hangs on noise."""
 
 _ROWS = {"": BATCH, " of a block": BLOCK}
 _ONE_AT_A_TIME = Lock()
-Libraries = Choice
+
+Times = dict[str, dict[str, float]]
+Choice = Mapping[str, str]
 """product -> library. The product's name is followed by "of a block" where it has many rows, and then by "in a small
 layer" where the layer has few weights.
 """
-_asked: dict[int, Libraries] = {}
+_asked: dict[int, Choice] = {}
 
 
 def names() -> list[str]:
@@ -116,15 +128,19 @@ def _without_overlap(matrix: Tensor) -> Tensor:
     return matrix if lies_apart or 0 in (down, right) else matrix.contiguous()
 
 
-def given() -> str:
+def setting() -> str:
     """What VAEZOO_PRODUCTS is, or nothing. VaezooError where it is no library."""
-    return setting(SETTING, LIBRARIES)
+    given = os.environ.get(SETTING, "")
+    name = given.strip().lower()
+    if name and name not in LIBRARIES:
+        raise VaezooError(f"{SETTING} is {given!r}; set it to torch, onednn or loop, or leave it unset")
+    return name
 
 
-def choice() -> Libraries:
+def choice() -> Choice:
     """The library of each product on this machine, with the threads that torch has now."""
     with _ONE_AT_A_TIME:
-        return _choice(given(), torch.get_num_threads())
+        return _choice(setting(), torch.get_num_threads())
 
 
 def loop_is_faster() -> bool:
@@ -132,7 +148,7 @@ def loop_is_faster() -> bool:
     faster than the libraries on this machine, and no library is set.
     """
     threads = torch.get_num_threads()
-    if given() or compiled.loop(sparse_product.LOOP) is None:
+    if setting() or compiled.loop(sparse_product.LOOP) is None:
         return False
     libraries = choice()
     with _ONE_AT_A_TIME:
@@ -140,23 +156,76 @@ def loop_is_faster() -> bool:
     return _asked[threads][SPARSE] == "loop"
 
 
-def all_chosen() -> Libraries:
+def all_chosen() -> Choice:
     """`choice`, and that for images that are mostly 0 where this process has asked for it."""
-    return {**choice(), **({} if given() else _asked.get(torch.get_num_threads(), {}))}
+    return {**choice(), **({} if setting() else _asked.get(torch.get_num_threads(), {}))}
 
 
 @lru_cache(maxsize=64)
-def _choice(given: str, threads: int) -> Libraries:
+def _choice(given: str, threads: int) -> Choice:
     there = available()
     if given or there == ("torch",):
         return dict.fromkeys(names(), given if given in there else "torch")
-    return measured_once("products", f"{threads}, {' or '.join(there)}", dict.fromkeys(names(), there), measured)
+    return _measured_once(f"{threads}, {' or '.join(there)}", dict.fromkeys(names(), there), measured)
 
 
 @lru_cache(maxsize=64)
-def _sparse_choice(threads: int, libraries: tuple[str, str]) -> Libraries:
+def _sparse_choice(threads: int, libraries: tuple[str, str]) -> Choice:
     of = f"{threads}, {SPARSE} instead of {' and '.join(libraries)}"
-    return measured_once("products", of, {SPARSE: ("libraries", "loop")}, partial(measured_sparse, libraries))
+    return _measured_once(of, {SPARSE: ("libraries", "loop")}, partial(measured_sparse, libraries))
+
+
+def _measured_once(of: str, ways: Mapping[str, tuple[str, ...]], measure: Callable[[], Times]) -> Choice:
+    """The fastest way of each product on this machine, as it is kept, or else measured and kept; where nothing can be
+    kept, the first way of each.
+    """
+    machine = f"{processor_name()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}, {of}"
+    with suppress(VaezooError, OSError):  # there is no home folder, no working folder, or nothing can be written
+        path = user_cache() / "products" / f"{sha256(machine.encode()).hexdigest()[:16]}.json"
+        return _kept(path, ways) or _measured_and_kept(path, machine, ways, measure)
+    return {name: each[0] for name, each in ways.items()}
+
+
+def _kept(path: Path, ways: Mapping[str, tuple[str, ...]]) -> Choice | None:
+    """The choice in a file; None where there is none, or anything else is in it."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))["libraries"]
+        return {name: each[each.index(value[name])] for name, each in ways.items()}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _measured_and_kept(
+    path: Path, machine: str, ways: Mapping[str, tuple[str, ...]], measure: Callable[[], Times]
+) -> Choice:
+    """Time the products and keep the choice. Of several processes that do so at once, the first one decides for all.
+    OSError where nothing can be kept; then nothing is timed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, own = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            times = measure()
+            found = {name: fastest(each) for name, each in times.items()}
+            rounded = {name: {which: round(1000 * s, 4) for which, s in each.items()} for name, each in times.items()}
+            json.dump({"machine": machine, "libraries": found, "milliseconds": rounded}, file, indent=1)
+        with suppress(OSError):  # it is there, or the file system has no links
+            os.link(own, path)
+        if _kept(path, ways) is None:  # it has no links, or the file is damaged
+            os.replace(own, path)
+        return _kept(path, ways) or found
+    finally:
+        with suppress(OSError):
+            os.unlink(own)
+
+
+def fastest(seconds: Mapping[str, float]) -> str:
+    """The first way, or a later one where it is clearly faster."""
+    chosen, *others = seconds
+    for name in others:
+        if seconds[name] < MARGIN * seconds[chosen]:
+            chosen = name
+    return chosen
 
 
 def measured() -> Times:

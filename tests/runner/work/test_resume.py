@@ -37,12 +37,6 @@ MATRIX = {
 LONG = {**MATRIX, "seeds": 1, "train": {**MATRIX["train"], "epochs": 40}}
 
 
-@pytest.fixture(autouse=True)
-def together(monkeypatch):
-    """The seeds of a pack train together, whichever is faster here."""
-    monkeypatch.setenv("VAEZOO_PACKS", "together")
-
-
 @pytest.fixture(scope="module")
 def plan():
     """Three seeds, 3 epochs of 7 steps."""

@@ -15,6 +15,7 @@ import torch
 import vaezoo
 from vaezoo.builder import Ingredients, construct
 from vaezoo.core import compiled, products
+from vaezoo.core.contracts import Objective
 from vaezoo.core.data import Dataset
 from vaezoo.core.errors import Skip, VaezooError, VaezooWarning
 from vaezoo.core.model import LatentModel
@@ -35,10 +36,10 @@ from vaezoo.runner.work.evaluate import CellEvaluation
 from vaezoo.runner.work.kept_warnings import warnings_kept
 from vaezoo.runner.work.mapped import read_dataset
 from vaezoo.runner.work.measure import Trained, evaluated_before, measured, unmeasured, with_further_metrics
-from vaezoo.runner.work.packing import Prepared, why_alone
 from vaezoo.runner.work.resume import checkpoint_of
 from vaezoo.training.checkpoint import Checkpoint, CheckpointClock, Interrupted
 from vaezoo.training.loop import train, train_pack
+from vaezoo.training.options import TrainingOptions
 from vaezoo.training.seed_run import Diverged, EpochResult, TrainingResult
 
 
@@ -71,32 +72,25 @@ def _seeds(tasks: Sequence[Task]) -> list[int]:
 def _run_together(tasks: Sequence[Task], device: str, run: "partial[Status]") -> list[Status]:
     """run: runs one cell, with the trained model of a pack where that is given."""
     trained: Sequence[Trained | Interrupted] | None = None
-    reason = why_alone(tasks, device, partial(_prepared, device=device))
-    if reason is None:
-        try:
-            trained = _trained_together(tasks, device, run.keywords["clock"])
-        except Interrupted as stop:
-            trained = [stop] * len(tasks)
-        except Exception as error:  # each cell, run alone, records its own failure
-            reason = reason_of(error)
-            Store(tasks[0].folder).remove_checkpoint(tasks[0].cell.stem)
+    try:
+        trained = _trained_together(tasks, device, run.keywords["clock"])
+    except Interrupted as stop:
+        trained = [stop] * len(tasks)
+    except Exception as error:  # each cell, run alone, records its own failure
+        alone = f"trained alone, not with seeds {_seeds(tasks)}: {reason_of(error)}"
+        Store(tasks[0].folder).remove_checkpoint(tasks[0].cell.stem)
     if trained is not None:
         return [run(task, trained=own) for task, own in zip(tasks, trained, strict=True)]
-    alone = f"trained alone, not with seeds {_seeds(tasks)}: {reason}"  # after `except`, which holds the pack
-    return [run(replace(task, alone=alone)) for task in tasks]
-
-
-def _prepared(tasks: Sequence[Task], device: str) -> list[Prepared]:
-    """`prepare` of each; the data set is loaded once."""
-    first = prepare(tasks[0], device)
-    return [first, *(prepare(task, device, first[2]) for task in tasks[1:])]
+    return [run(replace(task, alone=alone)) for task in tasks]  # after `except`, which holds the pack
 
 
 def _trained_together(tasks: Sequence[Task], device: str, clock: CheckpointClock) -> list[Trained]:
     store = Store(tasks[0].folder)
     held = _before_loading(device)
     with warnings_kept() as kept:
-        models, objectives, [dataset, *_], [options, *_] = zip(*_prepared(tasks, device), strict=True)
+        model, objective, dataset, options = prepare(tasks[0], device)
+        others = [prepare(task, device, dataset)[:2] for task in tasks[1:]]
+        models, objectives = zip((model, objective), *others, strict=True)
         report = _reporter(tasks, store)
         checkpoint = checkpoint_of(tasks, device, clock, kept)
         outcomes = train_pack(
@@ -201,7 +195,9 @@ def _status(error: BaseException) -> Status:
     return "oom" if any(isinstance(each, Exception) and out_of_memory(each) for each in causes) else "failed"
 
 
-def prepare(task: Task, device: str, dataset: Dataset | None = None) -> Prepared:
+def prepare(
+    task: Task, device: str, dataset: Dataset | None = None
+) -> tuple[LatentModel, Objective, Dataset, TrainingOptions]:
     """The model, objective, dataset (loaded where it is not given) and training options of a cell, on the device.
     VaezooError where the data or the code of a plugin have changed.
     """
