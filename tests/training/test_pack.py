@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import pytest
 import torch
@@ -12,10 +13,11 @@ import vaezoo
 from vaezoo import Objective, Skip
 from vaezoo.builder import Ingredients, construct, resolve
 from vaezoo.registry import PARTS, registry
+from vaezoo.training import pack
 from vaezoo.training.loop import NotPacked, make_packed_step, train, train_pack
 from vaezoo.training.module import TrainingModule
 from vaezoo.training.options import TrainingOptions
-from vaezoo.training.pack import Pack, disagreement
+from vaezoo.training.pack import Pack, disagreement, slower
 from vaezoo.training.seed_run import Diverged, TrainingResult
 
 SEEDS = [3, 1, 4]
@@ -246,6 +248,25 @@ def test_what_cannot_be_packed_is_refused_with_its_reason_before_anything_change
     assert reason in str(refused.value)
     for (model, _), kept in zip(pairs, before, strict=True):
         assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
+
+
+def test_seeds_of_large_parameters_are_no_pack_on_a_cpu(monkeypatch):
+    """A step of all seeds can be made all the same: `vaezoo throughput` measures it."""
+    data = dataset()
+    pairs = made(data)
+    sizes = [p.numel() for module in pairs[0] for p in module.parameters()]
+    average = sum(sizes) / len(sizes)
+    monkeypatch.setattr(pack, "LARGE", math.floor(average) + 1)
+    assert slower(*pairs[0], torch.device("cpu")) is None
+    monkeypatch.setattr(pack, "LARGE", math.floor(average) - 1)
+    assert slower(*pairs[0], torch.device("cuda")) is None
+    before = [weights(model) for model, _ in pairs]
+    said = f"a parameter has {average:,.0f} numbers on average, and above {math.floor(average) - 1:,} a pack is slower"
+    with pytest.raises(NotPacked, match=re.escape(said)):
+        train_pack(*zip(*pairs, strict=True), data, QUICK, seeds=SEEDS)
+    for (model, _), kept in zip(pairs, before, strict=True):
+        assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
+    make_packed_step(*zip(*pairs, strict=True), data, QUICK, SEEDS)()
 
 
 def test_a_gradient_that_leaks_between_seeds_is_found():

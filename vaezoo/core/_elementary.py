@@ -51,7 +51,7 @@ def polynomial(builder, terms, x):
 
 
 def exponential(builder, x):
-    """e^x for x in [-87, 88]: 2^n e^f with n whole and |f| at most half of log 2."""
+    """e^x for x in [-87, 88.72]: 2^n e^f with n whole and |f| at most half of log 2."""
     kind, whole = x.type, _whole(x.type)
     shifted = added_product(builder, constant(kind, _TO_WHOLE), x, constant(kind, float(np.float32(1 / _LN2))))
     n = builder.fsub(shifted, constant(kind, _TO_WHOLE))

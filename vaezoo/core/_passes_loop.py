@@ -74,8 +74,7 @@ def _scaled(log_std, by_log_std):
 def _kl(mean, log_std, kl):
     """0.5 (mean^2 + e^(2 log_std) - 1) - log_std. [N] each."""
     for place in range(len(kl)):
-        twice = fused(mean[place], mean[place], _exp(_TWO * log_std[place]) - _ONE)
-        kl[place] = fused(_HALF, twice, -log_std[place])
+        kl[place] = fused(_HALF, fused(mean[place], mean[place], _exp(_TWO * log_std[place]) - _ONE), -log_std[place])
 
 
 @njit

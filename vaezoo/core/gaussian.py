@@ -1,4 +1,7 @@
-"""The diagonal Gaussian: the only place where mean + std * eps is written, its density and its divergence."""
+"""The diagonal Gaussian: the only place where mean + std * eps is written, its density and its divergence.
+
+`vaezoo.core.passes` computes some of its formulas in compiled passes, float32 on a CPU.
+"""
 
 import math
 

@@ -20,7 +20,7 @@ from vaezoo.training.checkpoint import Checkpoint
 from vaezoo.training.first_layer import lay_back, lay_out_first_layer
 from vaezoo.training.module import TrainingModule
 from vaezoo.training.options import TrainingOptions
-from vaezoo.training.pack import Pack, disagreement
+from vaezoo.training.pack import Pack, disagreement, slower
 from vaezoo.training.replay.comparison import ReplayDiffers
 from vaezoo.training.replay.rule import replay_rule
 from vaezoo.training.seed_run import Diverged, EpochResult, SeedRun, TrainingResult
@@ -150,10 +150,12 @@ def train_pack(
     """Train several seeds of one variant together. Each trains as in `train`, up to the order of floating-point sums.
 
     A seed that diverges does not disturb the others; its place in the list holds a Diverged. report: gets the seed's
-    place in the pack and each epoch's result. checkpoint: as in `train`. Raises NotPacked before anything has changed;
-    Interrupted as `train` does.
+    place in the pack and each epoch's result. checkpoint: as in `train`. Raises NotPacked before anything has changed,
+    also where the seeds train faster one by one; Interrupted as `train` does.
     """
     _check(options)
+    if reason := slower(models[0], objectives[0], models[0].device):
+        raise NotPacked(reason)
     images = len(dataset.train)
 
     def attempt(eager: bool) -> list[SeedRun]:

@@ -16,6 +16,12 @@ or to a tenth of the largest of all: room for rounding in another order, and far
 seeds would cause.
 """
 
+LARGE = 2**15
+"""Where parameters have more numbers than these on average, a pack of them is slower on a CPU than its seeds one by
+one. Each step passes over the weights, gradients and moments of all seeds, where those of one seed may stay in the
+processor's cache, and few operations on large tensors leave little to save (`docs/speed.md`).
+"""
+
 
 class Pack:
     """S training modules of one variant as one. Its parameters are [S, ...]; each member's become views of them.
@@ -89,6 +95,15 @@ def _by_name(members: Sequence[TrainingModule], kind: str) -> Iterator[tuple[str
     named = [dict(getattr(module, kind)()) for module in members]
     for name, first in named[0].items():
         yield name, first, [tensors[name] for tensors in named]
+
+
+def slower(model: nn.Module, objective: nn.Module, device: torch.device) -> str | None:
+    """Why seeds of this model train faster one by one than in a pack, or None where a pack is faster."""
+    sizes = [p.numel() for module in (model, objective) for p in module.parameters() if p.requires_grad]
+    average = sum(sizes) / max(1, len(sizes))
+    if device.type != "cpu" or average <= LARGE:
+        return None
+    return f"a parameter has {average:,.0f} numbers on average, and above {LARGE:,} a pack is slower on a CPU"
 
 
 def disagreement(pack: Pack, *inputs: Any) -> str | None:

@@ -18,6 +18,7 @@ from vaezoo.runner.store import Store
 from vaezoo.runner.work import cell as work
 from vaezoo.runner.work.cell import run_cell, run_pack
 from vaezoo.runner.work.resume import CheckpointFile
+from vaezoo.training import pack
 from vaezoo.training.checkpoint import CheckpointClock
 from vaezoo.training.state import Unusable
 
@@ -106,11 +107,45 @@ def test_a_pack_that_is_stopped_goes_on_to_the_same_records(plan, tmp_path):
         assert without_resumed(found) == outcome(task.folder, task.cell)
 
 
+def test_a_stop_of_seeds_that_are_no_pack_loses_no_step(tmp_path, monkeypatch):
+    """They train one by one, since a pack of so large parameters is slower. Another seed is left each time."""
+    monkeypatch.setattr(pack, "LARGE", 10)
+    plan = plan_of(MATRIX, device="cpu")[0]
+    one, other = tasks(plan, tmp_path / "one"), tasks(plan, tmp_path / "other")
+    assert run_pack(one, "cpu") == ["ok"] * 3
+    assert run_pack(other, "cpu", StopsAfter(30)) == ["ok", "interrupted", "interrupted"]
+    assert run_pack(other[1:], "cpu", StopsAfter(5)) == ["interrupted"] * 2
+    assert run_pack(other[1:], "cpu") == ["ok"] * 2
+    assert resume_files(tmp_path / "other") == []
+    resumed = []
+    for task, same in zip(one, other, strict=True):
+        (record, *rest), (expected, *others) = outcome(same.folder, same.cell), outcome(task.folder, task.cell)
+        assert "pack" not in record
+        resumed.append(record.get("resumed"))
+        assert record["warnings"][-1].startswith("trained alone, not with seeds [")
+        assert record["warnings"][-1].endswith("and above 10 a pack is slower on a CPU")
+        same_facts = [
+            {n: v for n, v in each.items() if n not in ("resumed", "warnings")} for each in (record, expected)
+        ]
+        assert same_facts[0] == same_facts[1]
+        assert rest == others
+    assert resumed[:2] == [None, 2]
+
+
+def test_the_memory_of_a_cell_is_beyond_that_of_the_process_before_its_first_cell(monkeypatch):
+    found = iter([100, 250, 300])
+    work._held_at_first.cache_clear()
+    monkeypatch.setattr(work, "held_memory", lambda device: next(found))
+    assert [work._before_loading("cpu") for _ in range(3)] == [100] * 3
+    work._held_at_first.cache_clear()
+
+
 CHILD = """
 import signal, sys
 from pathlib import Path
 from vaezoo.api import plan_of
 from vaezoo.runner.work.cell import run_pack
+from vaezoo.training import pack
 from vaezoo.training.checkpoint import CheckpointClock
 
 clock = CheckpointClock(seconds=0.01)

@@ -7,7 +7,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -38,7 +38,7 @@ from vaezoo.runner.work.mapped import read_dataset
 from vaezoo.runner.work.measure import Trained, evaluated_before, measured, unmeasured, with_further_metrics
 from vaezoo.runner.work.resume import checkpoint_of
 from vaezoo.training.checkpoint import Checkpoint, CheckpointClock, Interrupted
-from vaezoo.training.loop import train, train_pack
+from vaezoo.training.loop import NotPacked, train, train_pack
 from vaezoo.training.options import TrainingOptions
 from vaezoo.training.seed_run import Diverged, EpochResult, TrainingResult
 
@@ -78,7 +78,8 @@ def _run_together(tasks: Sequence[Task], device: str, run: "partial[Status]") ->
         trained = [stop] * len(tasks)
     except Exception as error:  # each cell, run alone, records its own failure
         alone = f"trained alone, not with seeds {_seeds(tasks)}: {reason_of(error)}"
-        Store(tasks[0].folder).remove_checkpoint(tasks[0].cell.stem)
+        if not isinstance(error, NotPacked):  # else the file, if there is one, is of the first seed alone
+            Store(tasks[0].folder).remove_checkpoint(tasks[0].cell.stem)
     if trained is not None:
         return [run(task, trained=own) for task, own in zip(tasks, trained, strict=True)]
     return [run(replace(task, alone=alone)) for task in tasks]  # after `except`, which holds the pack
@@ -113,8 +114,15 @@ def _result(
 
 
 def _before_loading(device: str) -> int:
-    """The memory that this process holds before it loads the data and the model of a cell, whose peak begins here."""
+    """The memory that this process held before it first loaded the data and the model of a cell. The peak of a cell
+    begins here.
+    """
     restart_peak_memory(device)
+    return _held_at_first(device)
+
+
+@cache
+def _held_at_first(device: str) -> int:
     return held_memory(device)
 
 
