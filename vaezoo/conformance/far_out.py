@@ -104,11 +104,11 @@ def _of_own_samples(model: LatentModel, moved: LatentModel, batch: Batch) -> lis
 
 
 def _moved_in_last_digits(z: Latents, kinds: tuple[str, ...]) -> Latents:
-    """Points that differ by 1e-14 (1 + their size) on the real line. (Where a map is nearly flat, as a spline whose
-    weights are large, the rounding of z alone moves log_prob(z).)
+    """Points that differ by 1e-14 (1 + their size) on the real line, each up or down, so that none stays where it is.
+    (Where a map is nearly flat, as a spline whose weights are large, the rounding of z alone moves log_prob(z).)
     """
     generator = torch.Generator().manual_seed(131)
-    apart = (1e-14 * torch.randn(group.shape, generator=generator, dtype=group.dtype) for group in z)
+    apart = (2e-14 * torch.randint(2, group.shape, generator=generator, dtype=group.dtype) - 1e-14 for group in z)
     return tuple(
         group + each * (1 + group.abs()) if kind == "real" else group
         for group, each, kind in zip(z, apart, kinds, strict=True)

@@ -145,7 +145,6 @@ import signal, sys
 from pathlib import Path
 from vaezoo.api import plan_of
 from vaezoo.runner.work.cell import run_pack
-from vaezoo.training import pack
 from vaezoo.training.checkpoint import CheckpointClock
 
 clock = CheckpointClock(seconds=0.01)
@@ -188,7 +187,7 @@ def test_a_killed_process_loses_nothing_that_it_had_written(shell, tmp_path):
 def test_a_process_may_be_killed_at_any_time(shell, tmp_path):
     generator = random.Random(0)
     signals = [(generator.choice([signal.SIGKILL, signal.SIGTERM]), generator.random() * 0.1) for _ in range(20)]
-    matrix = {**LONG, "train": {**LONG["train"], "epochs": 200}}
+    matrix = {**LONG, "train": {**LONG["train"], "epochs": 2000}}
     [task] = tasks(plan_of(matrix, device="cpu")[0], tmp_path / "here")
     assert run_cell(task, "cpu") == "ok"
     assert without_resumed(killed_again_and_again(shell, tmp_path, matrix, signals)) == outcome(task.folder, task.cell)
