@@ -42,7 +42,7 @@ def _bounded(raw, log_std):
 
 @njit(error_model="numpy")
 def _bounded_back(grad, raw, by_raw):
-    """[N] each."""
+    """The gradient times the slope of the bound, 1 / (1 + t)^2. [N] each."""
     for place in range(len(raw)):
         more = _ONE + abs(raw[place] - min(max(raw[place], -_LIMIT), _LIMIT))
         by_raw[place] = grad[place] / (more * more)
@@ -57,7 +57,7 @@ def _placed(mean, log_std, eps, z):
 
 @njit
 def _placed_back(grad, eps, by_mean, by_log_std):
-    """Added to by_mean and by_log_std. [N] each."""
+    """Adds the gradients of one sample, but for the factor e^log_std of the second. [N] each."""
     for place in range(len(grad)):
         by_mean[place] += grad[place]
         by_log_std[place] = fused(grad[place], eps[place], by_log_std[place])
@@ -65,7 +65,7 @@ def _placed_back(grad, eps, by_mean, by_log_std):
 
 @njit
 def _scaled(log_std, by_log_std):
-    """By e^log_std. [N] each."""
+    """Multiplies by e^log_std. [N] each."""
     for place in range(len(log_std)):
         by_log_std[place] *= _exp(log_std[place])
 
@@ -79,7 +79,7 @@ def _kl(mean, log_std, kl):
 
 @njit
 def _kl_back(grad, mean, log_std, by_mean, by_log_std):
-    """[N] each."""
+    """The gradient times mean, and times e^(2 log_std) - 1. [N] each."""
     for place in range(len(grad)):
         by_mean[place] = grad[place] * mean[place]
         by_log_std[place] = grad[place] * (_exp(_TWO * log_std[place]) - _ONE)

@@ -106,7 +106,7 @@ def _bounded_back(by_mean: Tensor, by_log_std: Tensor, params: Tensor) -> Tensor
 
 @operator("gaussian_placed(Tensor mean, Tensor log_std, Tensor eps, int groups) -> Tensor")
 def _placed(mean: Tensor, log_std: Tensor, eps: Tensor, groups: int) -> Tensor:
-    """mean + e^log_std eps, where each group of eps has K times the numbers of one of the mean."""
+    """mean + e^log_std eps. Each group of eps holds K samples of the same group of the mean."""
     _check(mean.shape == log_std.shape and _grouped(mean, eps, groups), mean, log_std, eps)
     mean, log_std, eps = mean.contiguous(), log_std.contiguous(), eps.contiguous()
     z, numbers = torch.empty_like(eps), mean.numel()
@@ -147,7 +147,7 @@ def _kl_back(grad: Tensor, mean: Tensor, log_std: Tensor) -> tuple[Tensor, Tenso
 
 
 def _grouped(one: Tensor, many: Tensor, groups: int) -> bool:
-    """Whether each group of many has a whole number of times the numbers of a group of one."""
+    """Whether each group of `many` holds whole samples of a group of `one`."""
     return one.numel() > 0 and one.numel() % groups == 0 and many.numel() % one.numel() == 0
 
 

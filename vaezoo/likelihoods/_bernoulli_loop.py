@@ -79,11 +79,12 @@ def _summed(builder, vector):
 
 
 def _row(with_slopes):
-    """The function of a row: addresses of x, logits and slopes, and the number of pixels -> the likelihood, in nats."""
+    """The function that computes the likelihood of a row, in nats, and with_slopes stores its derivatives too."""
 
     @intrinsic
     def row(typing, x, logits, slopes, pixels):
-        """sum of x l - max(l, 0) - log(1 + e^-|l|), for LANES pixels or more; x - sigmoid(l) into slopes, if so made.
+        """The sum of x l - max(l, 0) - log(1 + e^-|l|) over LANES pixels or more. x, logits, slopes: addresses; at that
+        of the slopes it stores x - sigmoid(l).
 
         The last vector may begin among the pixels of the one before it, which it does not take again.
         """
